@@ -1,0 +1,46 @@
+# Each dependency comes from the system, or from a source folder: -DBPFSIEVE_<NAME>_SOURCE=/path (ABSL, TBB, GTEST,
+# BENCHMARK, CLI11, JSON), built with the project's own flags. OSS-Fuzz needs the latter.
+option(BPFSIEVE_TESTS "Build the tests" ON)
+option(BPFSIEVE_WERROR "Warnings are errors" OFF)
+set(BPFSIEVE_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread or memory; empty: none")
+set(BPFSIEVE_COVERAGE OFF CACHE BOOL "Instrument for source coverage")
+
+add_library(bpfsieve_warnings INTERFACE)
+target_compile_options(bpfsieve_warnings INTERFACE -Wall -Wextra -Wno-missing-field-initializers
+  $<$<BOOL:${BPFSIEVE_WERROR}>:-Werror>)
+
+if(BPFSIEVE_SANITIZE)
+  add_compile_options(-fsanitize=${BPFSIEVE_SANITIZE} -fno-omit-frame-pointer -g)
+  if(BPFSIEVE_SANITIZE MATCHES "undefined")
+    add_compile_options(-fno-sanitize-recover=undefined)
+  endif()
+  add_link_options(-fsanitize=${BPFSIEVE_SANITIZE})
+endif()
+if(BPFSIEVE_COVERAGE)
+  add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+  add_link_options(-fprofile-instr-generate)
+endif()
+
+# bpfsieve_dependency(NAME package): a source folder if given, the system's package otherwise.
+macro(bpfsieve_dependency name package)
+  set(BPFSIEVE_${name}_SOURCE "" CACHE PATH "Source folder of ${package}; empty: the system's")
+  if(BPFSIEVE_${name}_SOURCE)
+    add_subdirectory(${BPFSIEVE_${name}_SOURCE} ${CMAKE_BINARY_DIR}/deps/${name} EXCLUDE_FROM_ALL SYSTEM)
+  else()
+    find_package(${package} REQUIRED)
+  endif()
+endmacro()
+
+set(ABSL_PROPAGATE_CXX_STD ON)
+set(ABSL_ENABLE_INSTALL ON)
+bpfsieve_dependency(ABSL absl)
+bpfsieve_dependency(TBB TBB)
+bpfsieve_dependency(CLI11 CLI11)
+bpfsieve_dependency(JSON nlohmann_json)
+if(BPFSIEVE_TESTS)
+  bpfsieve_dependency(GTEST GTest)
+endif()
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBELF REQUIRED IMPORTED_TARGET libelf)
+pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf)

@@ -1,0 +1,25 @@
+# One static library per room. A room lists the rooms that it may name; include directories come only through
+# linking, so that an include against the direction of DESIGN fails to link.
+#   bpfsieve_room(NAME SOURCES a.cc b.cc DEPS bpfsieve_isa absl::status TESTS a_test.cc)
+function(bpfsieve_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;TESTS;TEST_DEPS" ${ARGN})
+  add_library(bpfsieve_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(bpfsieve_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/engine/include>)
+  target_link_libraries(bpfsieve_${name} PUBLIC ${ARG_DEPS} PRIVATE bpfsieve_warnings)
+  if(ARG_TESTS AND BPFSIEVE_TESTS)
+    bpfsieve_test(${name}_test SOURCES ${ARG_TESTS} DEPS bpfsieve_${name} ${ARG_TEST_DEPS})
+  endif()
+endfunction()
+
+# bpfsieve_test(NAME SOURCES x_test.cc DEPS ... [LABEL unit])
+function(bpfsieve_test name)
+  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main bpfsieve_warnings)
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
+endfunction()

@@ -1,0 +1,78 @@
+// The program's control flow, checked and prepared once, before any state is explored: subprograms, prune points,
+// strongly connected components, live registers and live stack slots. Everything here is a function of the
+// instructions (and map sizes) alone and immutable afterwards, which is what lets states be explored in any order.
+#ifndef BPFSIEVE_ENGINE_PROGRAM_CFG_H_
+#define BPFSIEVE_ENGINE_PROGRAM_CFG_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/program/program.h"
+#include "engine/report/finding.h"
+
+namespace bpfsieve {
+
+struct Cfg {
+  struct Sub {
+    uint32_t start = 0, end = 0;  // [start, end)
+    bool has_tail_call = false;
+    bool has_ld_abs = false;
+    bool changes_packet = false;  // it or a callee calls a helper that does (transitively)
+    bool might_sleep = false;     // likewise (transitively)
+    bool is_async_callback = false;
+  };
+  std::vector<Sub> subs;            // by start
+  std::vector<uint16_t> sub_of;     // per instruction
+  std::vector<uint8_t> prune_point; // per instruction: 1 where states are compared and recorded
+  std::vector<uint8_t> force_checkpoint;  // per instruction: 1 where a state is always recorded
+  std::vector<uint8_t> jmp_point;   // per instruction: 1 where the path history needs an entry (jump targets)
+  std::vector<uint32_t> scc;        // per instruction: 0: in no loop; else a number
+  std::vector<uint16_t> live_regs;  // per instruction: bit r: R(r) may be read before it is written
+
+  int SubAt(uint32_t start) const;  // index of the subprogram that starts there, -1: none
+};
+
+// Properties of helpers that the control flow needs, given by the caller so that this room does not name spec/.
+struct HelperTraits {
+  std::function<bool(uint32_t id)> changes_packet;
+  std::function<bool(uint32_t id)> might_sleep;
+  // How many of R1..R5 the helper takes (for liveness), 0..5; 5 for unknown helpers.
+  std::function<int(uint32_t id)> arg_count;
+};
+
+// Checks encoding-independent structure as the kernel's check_subprogs and check_cfg do (jumps stay in their
+// subprogram, no instruction unreachable, every subprogram ends, no jump into a 64-bit immediate) and fills `cfg`.
+// Returns the finding for a program that breaks a rule, in the order that the kernel would find it.
+std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg);
+
+// Which stack slots may be read later: path-insensitive, per calling context.
+//
+// A calling context ("instance") is a subprogram together with what its arguments point to in the callers' stacks.
+// Bit i of a mask is the 8-byte slot at fp - 8*(i+1). Conservative: a slot that may be read before it is fully
+// overwritten is live.
+class StackLiveness {
+ public:
+  StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg);
+  ~StackLiveness();
+  // Subprogram `sub` entered on its own: instance of the outermost frame.
+  int Root(int sub) const;
+  // The instance that a call at `callsite`, in a frame of instance `caller`, enters.
+  int Callee(int caller, uint32_t callsite) const;
+  // Slots live before `insn` in the frame of `instance` itself.
+  uint64_t LiveOwn(int instance, uint32_t insn) const;
+  // Slots of the frame `up` levels above `instance`'s (1: its caller's) that `instance` or its callees may still read
+  // from `insn` on. What the caller reads after the call returns is the caller's LiveOwn at the call's next
+  // instruction.
+  uint64_t LiveOuter(int instance, uint32_t insn, int up) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_PROGRAM_CFG_H_

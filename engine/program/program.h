@@ -1,0 +1,125 @@
+// What a loader produces and every later room reads: maps, programs ready to verify, and the names and lines to
+// explain a verdict with. Plain data; immutable once a loader has returned it, so any number of threads may read it.
+#ifndef BPFSIEVE_ENGINE_PROGRAM_PROGRAM_H_
+#define BPFSIEVE_ENGINE_PROGRAM_PROGRAM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/isa/insn.h"
+#include "engine/program/types.h"
+
+struct btf;  // libbpf's BTF reader
+
+namespace bpfsieve {
+
+// A field of a map value that the kernel manages and that programs may not touch as bytes.
+enum class SpecialField : uint8_t {
+  kSpinLock, kResSpinLock, kTimer, kWorkqueue, kTaskWork, kKptrUntrusted, kKptrTrusted, kKptrPercpu, kUptr, kListHead,
+  kListNode, kRbRoot, kRbNode, kRefcount,
+};
+struct MapField {
+  SpecialField kind;
+  uint32_t offset = 0;  // bytes from the start of the value
+  uint32_t size = 0;
+};
+
+struct MapDef {
+  std::string name;
+  MapType type = MapType::kUnspec;
+  uint32_t key_size = 0;
+  uint32_t value_size = 0;
+  uint32_t max_entries = 0;
+  uint32_t flags = 0;
+  uint64_t extra = 0;
+  int inner = -1;                  // map-in-map: index of the inner definition in Object::maps; -1: none known
+  uint32_t btf_key_type_id = 0;    // in Object::btf; 0: none
+  uint32_t btf_value_type_id = 0;  // in Object::btf; 0: none
+  std::vector<MapField> fields;    // special fields of the value, by offset
+  // Global data (.rodata, .data, .bss, .kconfig): initial contents, value_size bytes. Empty for other maps.
+  std::vector<uint8_t> data;
+  // The contents never change once loaded (.rodata, .kconfig): a load from a constant offset is a known value.
+  bool frozen = false;
+  bool is_inner_template = false;  // exists only as the inner definition of another map
+};
+
+// A source position: instructions from `insn` to the next entry's come from this line.
+struct LineInfo {
+  uint32_t insn = 0;
+  uint32_t line = 0;    // 1-based; 0: unknown
+  uint32_t column = 0;  // 1-based; 0: unknown
+  std::string file;
+  std::string text;     // the source line as BTF keeps it; may be empty
+};
+
+// A subprogram: starts at instruction `start` and ends where the next one starts. The first starts at 0.
+struct Subprog {
+  uint32_t start = 0;
+  std::string name;           // empty: unknown
+  uint32_t btf_func_id = 0;   // BTF_KIND_FUNC in Object::btf; 0: no function information
+  bool global = false;        // BTF linkage is global: verified on its own, by its prototype
+};
+
+// What an extern of the object resolved to. Instructions name it by index.
+struct Extern {
+  enum class Kind : uint8_t { kFunc, kVar };
+  Kind kind = Kind::kFunc;
+  std::string name;
+  bool weak = false;
+  uint32_t btf_id = 0;  // in the kernel's BTF; 0: not found or no such BTF given
+};
+
+// One program, with every subprogram that it can reach appended to it, as libbpf hands it to the kernel, except that
+// references are indices instead of file descriptors:
+//   ld_imm64 src=kPseudoMapFd      imm = index in Object::maps
+//   ld_imm64 src=kPseudoMapValue   imm = index in Object::maps, next.imm = byte offset in the value
+//   ld_imm64 src=kPseudoBtfId      imm = index in `externs` (kind kVar)
+//   ld_imm64 src=kPseudoFunc       imm = instruction offset to the subprogram, relative to the next instruction
+//   call src=kPseudoCall           imm = as above
+//   call src=kPseudoKfuncCall      imm = index in `externs` (kind kFunc)
+//   call src=kCallHelper           imm = helper number
+// kPseudoMapIdx and kPseudoMapIdxValue do not occur.
+struct Program {
+  std::string name;      // the function's name
+  std::string section;   // ELF section; empty for raw instructions
+  ProgType type = ProgType::kUnspec;
+  AttachType attach = AttachType::kCgroupInetIngress;  // expected_attach_type; the kernel's 0 where none is meant
+  bool type_known = true;         // false: the section name does not tell the type; `type` is then kUnspec
+  bool sleepable = false;
+  bool autoload = true;           // false: SEC("?...")
+  bool strict_alignment = false;  // BPF_F_STRICT_ALIGNMENT
+  bool any_alignment = false;     // BPF_F_ANY_ALIGNMENT
+  bool test_state_freq = false;   // BPF_F_TEST_STATE_FREQ: a checkpoint at every prune point
+  bool has_frags = false;         // xdp.frags
+  std::string attach_target;      // what follows the slash in the section name: function, hook, event; may be empty
+  std::vector<Insn> insns;
+  std::vector<Subprog> subprogs;  // by start; at least one
+  std::vector<LineInfo> lines;    // by insn; may be empty
+  std::vector<Extern> externs;
+  // Set when the object is sound but this program cannot be prepared: the reason. Its verdict is `invalid`, or
+  // `unsupported` when `broken_unsupported` is set; `insns` may then be incomplete.
+  std::string broken;
+  bool broken_unsupported = false;
+};
+
+struct BtfDeleter {
+  void operator()(struct btf* b) const;
+};
+using BtfPtr = std::unique_ptr<struct btf, BtfDeleter>;
+
+struct Object {
+  std::string path;      // as given by the user
+  std::string license;   // empty: none
+  uint32_t kern_version = 0;
+  std::vector<MapDef> maps;
+  std::vector<Program> programs;
+  BtfPtr btf;            // may be null
+
+  bool GplCompatible() const;  // by the kernel's list of licence strings
+};
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_PROGRAM_PROGRAM_H_

@@ -1,0 +1,124 @@
+// The kernel's contract as data: what a program type may call and touch, and what it must return. Linux 6.18.
+// Look-ups are by table, constant time, and safe from any thread; the tables never change.
+#ifndef BPFSIEVE_ENGINE_SPEC_SPEC_H_
+#define BPFSIEVE_ENGINE_SPEC_SPEC_H_
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "engine/program/types.h"
+
+namespace bpfsieve {
+
+// ---- Helpers ---------------------------------------------------------------------------------------------------
+
+// What a helper wants in an argument register: the kernel's bpf_arg_type. Base types:
+enum class Arg : uint8_t {
+  kDontcare, kConstMapPtr, kMapKey, kMapValue, kMem, kConstSize, kConstSizeOrZero, kCtx, kAnything, kSpinLock,
+  kSockCommon, kSocket, kBtfId, kRingbufMem, kConstAllocSizeOrZero, kBtfIdSockCommon, kPercpuBtfId, kFunc, kStack,
+  kConstStr, kTimer, kKptrXchgDest, kDynptr,
+};
+// Flags beside the base type.
+enum ArgFlag : uint16_t {
+  kArgNullable = 1,         // PTR_MAYBE_NULL
+  kArgRdonly = 2,           // MEM_RDONLY: the helper only reads
+  kArgUninit = 4,           // MEM_UNINIT: memory may be uninitialised, the helper fills it
+  kArgWrite = 8,            // MEM_WRITE: the helper writes it
+  kArgFixedSize = 16,       // MEM_FIXED_SIZE: ArgSpec::size bytes
+  kArgAligned = 32,         // MEM_ALIGNED
+  kArgRelease = 64,         // OBJ_RELEASE: the reference ends here
+  kArgTypeRdonlyMem = 128,  // DYNPTR_TYPE_* and other unmodelled modifiers: the helper is unsupported
+};
+struct ArgSpec {
+  Arg type = Arg::kDontcare;
+  uint16_t flags = 0;
+  uint32_t size = 0;               // kArgFixedSize
+  const char* btf_name = nullptr;  // kBtfId: the kernel struct's name, e.g. "task_struct"
+};
+
+enum class Ret : uint8_t {
+  kInteger, kVoid, kMapValue, kSocket, kTcpSock, kSockCommon, kRingbufMem /* alloc mem */, kMemOrBtfId, kBtfId,
+  kBtfIdTrusted, kDynptrMem, kMem,
+};
+struct HelperProto {
+  uint32_t id = 0;
+  const char* name = "";  // without "bpf_": "map_lookup_elem"
+  Ret ret = Ret::kInteger;
+  bool ret_nullable = false;
+  const char* ret_btf_name = nullptr;  // kBtfId*: kernel struct's name
+  ArgSpec args[5];
+  bool gpl_only = false;
+  bool pkt_access = false;         // may take packet pointers as memory
+  bool might_sleep = false;
+  bool changes_packet = false;     // bpf_helper_changes_pkt_data(): packet pointers die
+  bool acquires = false;           // returns a reference that must be released
+  bool allow_fastcall = false;
+  // Not null: the engine must not model this helper by its prototype alone; names the feature for `unsupported`
+  // ("callback: bpf_loop", "dynptr", "timer", "kptr", ...).
+  const char* unsupported = nullptr;
+};
+// The prototype as program type `type` sees it (a few helpers have several); null: no such helper number.
+const HelperProto* FindHelper(uint32_t id, ProgType type);
+inline constexpr uint32_t kHelperCount = 212;  // numbers 1..211
+// The kernel's name, "bpf_map_lookup_elem"; empty for numbers out of range.
+std::string_view HelperName(uint32_t id);
+// Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
+// as probed from the running kernel, all capabilities).
+bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
+// Whether the map may be passed to the helper (the kernel's check_map_func_compatibility, both ways).
+bool MapHelperCompatible(MapType map, uint32_t helper);
+
+// ---- Context ---------------------------------------------------------------------------------------------------
+
+// What a context load yields.
+enum class CtxYield : uint8_t {
+  kScalar, kPacket, kPacketMeta, kPacketEnd, kSockCommonOrNull, kSocket, kSocketOrNull, kTcpSock, kFlowKeys,
+  kXdpSock, kBtfIdUnsupported,
+};
+struct CtxAccess {
+  bool ok = false;
+  CtxYield yield = CtxYield::kScalar;
+  // Size of the whole field that a narrower load is converted to, in bytes; 0: no conversion.
+  uint8_t field_size = 0;
+};
+// A fixed-offset access of `size` bytes at `off`. `attach` matters to some cgroup types.
+CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bool write);
+// Bytes of the context structure as the program sees it (for the kernel's "invalid bpf_context access").
+// `unsupported`: not null when the type's context is not modelled by table (tracing, lsm, struct_ops, ext).
+const char* CtxUnsupported(ProgType type);
+
+// ---- Program types -----------------------------------------------------------------------------------------------
+
+// The kernel's name in libbpf's spelling: "sched_cls", "xdp", ...; empty when out of range.
+std::string_view ProgTypeName(ProgType type);
+std::optional<ProgType> ProgTypeFromName(std::string_view name);
+std::string_view AttachTypeName(AttachType type);  // libbpf's spelling: "cgroup_inet_ingress", ...
+std::optional<AttachType> AttachTypeFromName(std::string_view name);
+std::string_view MapTypeName(MapType type);        // "hash", "array", ...
+std::optional<MapType> MapTypeFromName(std::string_view name);
+
+// The values that R0 may have at exit; nullopt: any scalar. When `need_known` the kernel insists on a scalar within
+// the range even for types where it otherwise does not look.
+struct RetRange {
+  int32_t min = 0;
+  int32_t max = 0;
+};
+struct RetRule {
+  bool checked = false;       // R0 must lie in `range`
+  bool exempt = false;        // the program returns void or anything, initialised or not
+  RetRange range;
+};
+RetRule ReturnRule(ProgType type, AttachType attach);
+
+// Direct packet access (the kernel's may_access_direct_pkt_data).
+bool MayAccessPacket(ProgType type, bool write);
+// Whether the kernel accepts the expected_attach_type for the program type at load (bpf_prog_load_check_attach).
+bool AttachTypeValid(ProgType type, AttachType attach);
+// Whether programs of this type may use legacy LD_ABS / LD_IND.
+bool MayUseLdAbs(ProgType type);
+bool IsTracingType(ProgType type);  // the kernel's is_tracing_prog_type()
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_SPEC_SPEC_H_
