@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "engine/isa/helper_names.h"   // kHelperCount, HelperName
+#include "engine/program/type_names.h"  // ProgTypeName, AttachTypeName, MapTypeName and their inverses
 #include "engine/program/types.h"
 
 namespace bpfsieve {
@@ -60,9 +62,6 @@ struct HelperProto {
 };
 // The prototype as program type `type` sees it (a few helpers have several); null: no such helper number.
 const HelperProto* FindHelper(uint32_t id, ProgType type);
-inline constexpr uint32_t kHelperCount = 212;  // numbers 1..211
-// The kernel's name, "bpf_map_lookup_elem"; empty for numbers out of range.
-std::string_view HelperName(uint32_t id);
 // Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
@@ -89,14 +88,6 @@ CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bo
 const char* CtxUnsupported(ProgType type);
 
 // ---- Program types -----------------------------------------------------------------------------------------------
-
-// The kernel's name in libbpf's spelling: "sched_cls", "xdp", ...; empty when out of range.
-std::string_view ProgTypeName(ProgType type);
-std::optional<ProgType> ProgTypeFromName(std::string_view name);
-std::string_view AttachTypeName(AttachType type);  // libbpf's spelling: "cgroup_inet_ingress", ...
-std::optional<AttachType> AttachTypeFromName(std::string_view name);
-std::string_view MapTypeName(MapType type);        // "hash", "array", ...
-std::optional<MapType> MapTypeFromName(std::string_view name);
 
 // The values that R0 may have at exit; nullopt: any scalar. When `need_known` the kernel insists on a scalar within
 // the range even for types where it otherwise does not look.
