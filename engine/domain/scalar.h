@@ -1,0 +1,120 @@
+// The scalar domain: what the verifier knows about a 64-bit register that holds a number.
+//
+// A Scalar is the reduced product of a tristate number and four ranges (signed and unsigned, of the whole register and
+// of its low 32 bits). The transfer functions give exactly the result of Linux 6.18's verifier (kernel/bpf/verifier.c),
+// neither more nor less precise: the engine's verdict and its state log are compared with the kernel's.
+//
+// All functions are pure in their arguments, do not allocate (but for AppendScalar), cannot fail, and may be called
+// from any thread. A Scalar that stems from these functions may be contradictory (BoundsSane() is false) on a path that
+// no execution can take; every function accepts such a value.
+#ifndef BPFSIEVE_ENGINE_DOMAIN_SCALAR_H_
+#define BPFSIEVE_ENGINE_DOMAIN_SCALAR_H_
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "engine/domain/tnum.h"
+
+namespace bpfsieve {
+
+inline constexpr int64_t kS64Min = std::numeric_limits<int64_t>::min();
+inline constexpr int64_t kS64Max = std::numeric_limits<int64_t>::max();
+inline constexpr uint64_t kU64Max = std::numeric_limits<uint64_t>::max();
+inline constexpr int32_t kS32Min = std::numeric_limits<int32_t>::min();
+inline constexpr int32_t kS32Max = std::numeric_limits<int32_t>::max();
+inline constexpr uint32_t kU32Max = std::numeric_limits<uint32_t>::max();
+
+struct Scalar {
+  Tnum var_off = Tnum::Unknown();
+  int64_t smin = kS64Min, smax = kS64Max;
+  uint64_t umin = 0, umax = kU64Max;
+  int32_t s32_min = kS32Min, s32_max = kS32Max;
+  uint32_t u32_min = 0, u32_max = kU32Max;
+
+  static constexpr Scalar Unknown() { return Scalar{}; }
+  static constexpr Scalar Const(uint64_t v) {
+    return {Tnum::Const(v),  static_cast<int64_t>(v), static_cast<int64_t>(v),  v,
+            v,               static_cast<int32_t>(v), static_cast<int32_t>(v),  static_cast<uint32_t>(v),
+            static_cast<uint32_t>(v)};
+  }
+
+  // The kernel's notion of a constant looks at var_off alone.
+  constexpr bool IsConst() const { return var_off.IsConst(); }
+  constexpr uint64_t ConstValue() const { return var_off.value; }
+  constexpr bool SubregIsConst() const { return var_off.Subreg().IsConst(); }
+  // No knowledge at all in any part.
+  constexpr bool IsUnknown() const { return *this == Scalar{}; }
+
+  friend constexpr bool operator==(const Scalar&, const Scalar&) = default;
+};
+
+// Replaces the 64-bit (32-bit) ranges by "anything"; var_off and the other half stay.
+void UnboundRange64(Scalar& r);
+void UnboundRange32(Scalar& r);
+// All ranges "anything", var_off kept.
+void UnboundRanges(Scalar& r);
+
+// Lets every part of `r` tighten the others, in the kernel's order and with the kernel's number of passes (a fixpoint is
+// not always reached). reg_bounds_sync().
+void SyncBounds(Scalar& r);
+// False if a range is empty, or a constant disagrees with its ranges (reg_bounds_sanity_check()).
+bool BoundsSane(const Scalar& r);
+// The kernel's answer to a contradictory value is to forget its ranges. Returns whether `r` was sane.
+bool RepairBounds(Scalar& r);
+// SyncBounds() then RepairBounds().
+bool SyncAndRepair(Scalar& r);
+
+// Takes the low 32 bits, zero-extended, without a sync (zext_32_to_64()).
+void ZextSubreg(Scalar& r);
+// What a 32-bit register move leaves: ZextSubreg() and SyncBounds().
+void Mov32(Scalar& r);
+// Zero extension of the low `size` (1, 2, 4) bytes to 64 bit; for 8, nothing changes (coerce_reg_to_size()).
+void CoerceToSize(Scalar& r, int size);
+// Sign extension of the low `size` (1, 2, 4) bytes to 64 bit (coerce_reg_to_size_sx()): loads and 64-bit MOVSX.
+void CoerceToSizeSx(Scalar& r, int size);
+// Sign extension of the low `size` (1, 2) bytes to 32 bit, with the high half still to be zeroed by the caller.
+void CoerceSubregToSizeSx(Scalar& r, int size);
+// The whole of a 32-bit MOVSX: CoerceSubregToSizeSx(), then Mov32().
+void Movsx32(Scalar& r, int size);
+
+// dst = dst OP src for the arithmetic operations of engine/isa (kAdd, kSub, kMul, kDiv, kOr, kAnd, kLsh, kRsh, kNeg,
+// kMod, kXor, kArsh, kEnd; kMov is not one of them), in 64 or 32 bit (then with zero extension), synced.
+// `src` of a unary operation is ignored; `dst` and `src` may be the same object. An immediate is passed as
+// Scalar::Const() of its sign extension. `off` is the instruction's (1 = signed division or modulo). `end_bits` counts
+// for kEnd only: the width 16, 32 or 64 of the swap.
+// Returns false where the kernel gives up and forgets all about `dst` (it then is Unknown(), for 32-bit ones too);
+// a caller that tracks ids and precision has to drop them then, as __mark_reg_unknown() does.
+bool AluScalar(uint8_t op, bool is64, int off, Scalar& dst, const Scalar& src, int end_bits);
+
+// Whether `a OP b` (an operation of engine/isa: kJeq, kJne, kJset, kJgt, kJge, kJlt, kJle, kJsgt, kJsge, kJslt, kJsle)
+// is always true (1), never true (0) or unknown (-1). `same_register` says that both operands are one register.
+int BranchTaken(uint8_t op, bool is32, const Scalar& a, const Scalar& b, bool same_register = false);
+
+// Tightens the operands of a conditional jump in the world where it is taken (true_*) and where it is not (false_*);
+// on entry, true_a equals false_a and true_b equals false_b. The false side goes first. true_b and false_b may be one
+// object, as the kernel does it for an immediate; and a register compared with itself passes one object as both a and b
+// of each side. Contradictory results are repaired as RepairBounds() does.
+void RefineBranch(Scalar& true_a, Scalar& true_b, Scalar& false_a, Scalar& false_b, uint8_t op, bool is32);
+
+// Whether each of the four ranges of `cur` lies within that of `old_`; the pruning test of a scalar asks besides for
+// TnumIn(old_.var_off, cur.var_off).
+constexpr bool RangeWithin(const Scalar& old_, const Scalar& cur) {
+  return old_.umin <= cur.umin && old_.umax >= cur.umax && old_.smin <= cur.smin && old_.smax >= cur.smax &&
+         old_.u32_min <= cur.u32_min && old_.u32_max >= cur.u32_max && old_.s32_min <= cur.s32_min &&
+         old_.s32_max >= cur.s32_max;
+}
+
+// Appends the ranges and the tristate number in the notation of the verifier's log, e.g.
+// "smin=0,smax=umax=255,var_off=(0x0; 0xff)". Every item is preceded by a comma if `*comma` is true; the first item sets
+// it, so that a caller can put items of its own before. Nothing is appended for an unknown value.
+void AppendScalarRanges(std::string& out, const Scalar& r, bool* comma);
+// One number as the log writes it: decimal when small, hexadecimal otherwise.
+void AppendLogNumber(std::string& out, uint64_t v);
+void AppendLogSigned(std::string& out, int64_t v);
+// A whole scalar: a constant as its number, otherwise "scalar(" ranges ")" or "scalar()".
+void AppendScalar(std::string& out, const Scalar& r);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_DOMAIN_SCALAR_H_
