@@ -79,17 +79,27 @@ void CoerceSubregToSizeSx(Scalar& r, int size);
 void Movsx32(Scalar& r, int size);
 
 // dst = dst OP src for the arithmetic operations of engine/isa (kAdd, kSub, kMul, kDiv, kOr, kAnd, kLsh, kRsh, kNeg,
-// kMod, kXor, kArsh, kEnd; kMov is not one of them), in 64 or 32 bit (then with zero extension), synced.
-// `src` of a unary operation is ignored; `dst` and `src` may be the same object. An immediate is passed as
-// Scalar::Const() of its sign extension. `off` is the instruction's (1 = signed division or modulo). `end_bits` counts
-// for kEnd only: the width 16, 32 or 64 of the swap.
-// Returns false where the kernel gives up and forgets all about `dst` (it then is Unknown(), for 32-bit ones too);
-// a caller that tracks ids and precision has to drop them then, as __mark_reg_unknown() does.
-bool AluScalar(uint8_t op, bool is64, int off, Scalar& dst, const Scalar& src, int end_bits);
+// kMod, kXor, kArsh; moves and byte swaps have functions of their own), in 64 or 32 bit (then with zero extension),
+// synced and repaired. `src` of kNeg is ignored; `dst` and `src` may be the same object. An immediate is passed as
+// Scalar::Const() of its sign extension. `off` is the instruction's (1 = signed division or modulo).
+// Returns false where the kernel gives up and forgets all about `dst` (it then is Unknown(), for 32-bit operations
+// too). A caller that tracks ids and precision clears them then, and after kNeg, as the kernel does.
+bool AluScalar(uint8_t op, bool is64, int off, Scalar& dst, const Scalar& src);
+
+// The kernel follows both outcomes of a sign-bit mask, which compilers make by an arithmetic shift: where AND or OR
+// (either width) with a constant meets a `dst` known to be -1 or 0, it queues a path that repeats the instruction with
+// 0 and goes on with -1 in this one. To be called before AluScalar(). Returns whether to fork, and if so sets *zero to
+// the operand of the queued path and `dst` to that of this one; only the low half of both where only that is known.
+bool ForkScalar(uint8_t op, Scalar& dst, const Scalar& src, Scalar* zero);
+
+// A byte swap (`swap`: the ALU64 form, or to big endian) or truncation (to little endian, on the little-endian machines
+// that this engine models) to `bits` = 16, 32 or 64, synced and repaired. Unless it is a truncation to 64, the result
+// shares no id with others.
+void ByteSwapScalar(Scalar& dst, int bits, bool swap);
 
 // Whether `a OP b` (an operation of engine/isa: kJeq, kJne, kJset, kJgt, kJge, kJlt, kJle, kJsgt, kJsge, kJslt, kJsle)
-// is always true (1), never true (0) or unknown (-1). `same_register` says that both operands are one register.
-int BranchTaken(uint8_t op, bool is32, const Scalar& a, const Scalar& b, bool same_register = false);
+// is always true (1), never true (0) or unknown (-1). That a register is compared with itself is no reason to know more.
+int BranchTaken(uint8_t op, bool is32, const Scalar& a, const Scalar& b);
 
 // Tightens the operands of a conditional jump in the world where it is taken (true_*) and where it is not (false_*);
 // on entry, true_a equals false_a and true_b equals false_b. The false side goes first. true_b and false_b may be one
