@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "engine/program/program.h"
@@ -30,23 +31,67 @@ struct Cfg {
   std::vector<uint8_t> force_checkpoint;  // per instruction: 1 where a state is always recorded
   std::vector<uint8_t> jmp_point;   // per instruction: 1 where the path history needs an entry (jump targets)
   std::vector<uint32_t> scc;        // per instruction: 0: in no loop; else a number
-  std::vector<uint16_t> live_regs;  // per instruction: bit r: R(r) may be read before it is written
+  std::vector<uint16_t> live_regs;  // per instruction: bit r (0..9): R(r) may be read before it is written
 
   int SubAt(uint32_t start) const;  // index of the subprogram that starts there, -1: none
 };
 
-// Properties of helpers that the control flow needs, given by the caller so that this room does not name spec/.
-struct HelperTraits {
-  std::function<bool(uint32_t id)> changes_packet;
-  std::function<bool(uint32_t id)> might_sleep;
-  // How many of R1..R5 the helper takes (for liveness), 0..5; 5 for unknown helpers.
-  std::function<int(uint32_t id)> arg_count;
+// What a helper does with the memory that an argument register may point to.
+enum class ArgAccess : uint8_t {
+  kNone,      // takes no such argument, or never touches memory through it (scalars, flags, sizes, context, sockets)
+  kMapPtr,    // the map that kMapKey and kMapValue refer to
+  kMapKey,    // reads key_size bytes
+  kMapValue,  // reads value_size bytes
+  kFixedMem,  // reads ArgTrait::size bytes
+  kSizedMem,  // reads as many bytes as the next argument register says
+  kWriteMem,  // writes only (memory that may be uninitialised): neither a read nor a full overwrite
+  kAnyMem,    // may read anything at and above the pointer. The safe answer when in doubt
+};
+struct ArgTrait {
+  ArgAccess access = ArgAccess::kAnyMem;
+  uint32_t size = 0;  // kFixedMem: bytes
 };
 
-// Checks encoding-independent structure as the kernel's check_subprogs and check_cfg do (jumps stay in their
-// subprogram, no instruction unreachable, every subprogram ends, no jump into a 64-bit immediate) and fills `cfg`.
-// Returns the finding for a program that breaks a rule, in the order that the kernel would find it.
+// Properties of a kernel function, by its name.
+struct KfuncTraits {
+  int arg_count = 5;            // registers that it takes, 0..5
+  bool changes_packet = false;
+  bool might_sleep = false;
+};
+
+// Properties of helpers that the control flow needs, given by the caller so that this room does not name spec/.
+// A function that is not set answers with the default in brackets.
+struct HelperTraits {
+  std::function<bool(uint32_t id)> changes_packet;  // [false]
+  std::function<bool(uint32_t id)> might_sleep;     // [false]
+  // How many of R1..R5 the helper takes (for liveness), 0..5; 5 for unknown helpers. [5]
+  std::function<int(uint32_t id)> arg_count;
+  // What the helper does through argument `arg`, 1..5 (R1..R5). [kAnyMem]
+  std::function<ArgTrait(uint32_t id, int arg)> arg;
+  std::function<KfuncTraits(std::string_view name)> kfunc;  // [KfuncTraits()]
+};
+
+// Checks encoding-independent structure as the kernel's add_subprog_and_kfunc, check_subprogs and check_cfg do (jumps
+// stay in their subprogram, no instruction unreachable, every subprogram ends, no jump into a 64-bit immediate) and
+// fills `cfg`. Returns the finding for a program that breaks a rule, in the order that the kernel would find it; `cfg`
+// is then incomplete. Subprograms are found from calls and callback references alone, as in the kernel;
+// Program::subprogs is not looked at. Linear in the program's size but for liveness, which is near it.
+//
+// Cfg::Sub::is_async_callback is set where the callback's address is loaded in straight line before
+// bpf_timer_set_callback, bpf_wq_set_callback or bpf_task_work_schedule; the exploration may find more.
 std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg);
+
+// The instructions that may run after `insn` within its subprogram (a call goes on to the next): writes at most two
+// indices to `out`, fall-through first, and returns how many. `insn` must be below program.insns.size(); the program
+// must have passed BuildCfg's checks for the results to be in range.
+int Successors(const Program& program, uint32_t insn, uint32_t out[2]);
+
+// The kernel's check_max_stack_depth: every chain of calls within 512 bytes and 8 frames, with the private stacks of
+// x86-64. `depth[s]`: bytes of stack that subprogram s uses, as exploration found them. `is_callback[s]`: s was passed
+// to a helper as a callback (the kernel then forbids legacy packet loads below it); may be empty.
+// *total (may be null): the deepest chain in bytes, private stacks not counted.
+std::optional<Finding> CheckStackDepth(const Program& program, const Cfg& cfg, const std::vector<uint16_t>& depth,
+                                       const std::vector<uint8_t>& is_callback, uint32_t* total);
 
 // Which stack slots may be read later: path-insensitive, per calling context.
 //

@@ -1,0 +1,542 @@
+#include "engine/program/cfg.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace bpfsieve {
+namespace {
+
+// Linux 6.18 limits: BPF_MAX_SUBPROGS, MAX_CALL_FRAMES, MAX_BPF_STACK, BPF_PRIV_STACK_MIN_SIZE.
+constexpr size_t kMaxSubprogs = 256;
+constexpr int kMaxFrames = 8;
+constexpr int kMaxStack = 512;
+constexpr int kPrivateStackMin = 64;
+constexpr int kTailCallStackLimit = 256;
+
+constexpr int32_t kHelperTailCall = 12, kHelperForEachMapElem = 164, kHelperTimerSetCallback = 170,
+                  kHelperFindVma = 180, kHelperLoop = 181, kHelperUserRingbufDrain = 209;
+
+constexpr uint16_t kArgRegs = 0x3e;         // R1..R5
+constexpr uint16_t kCallerSavedRegs = 0x3f;  // R0..R5
+constexpr uint16_t kTrackedRegs = 0x3ff;     // R10 never changes
+
+Finding MakeFinding(Rule rule, uint32_t insn, std::string message) {
+  Finding finding;
+  finding.rule = rule;
+  finding.insn = insn;
+  finding.message = std::move(message);
+  return finding;
+}
+
+bool IsCond(const Insn& i) {
+  if (!IsJmpClass(i)) return false;
+  const uint8_t op = JmpOp(i);
+  return op != kJa && op != kCall && op != kExit;
+}
+bool IsJa(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kJa; }
+bool IsExit(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kExit; }
+bool IsCall(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kCall; }
+
+// Where a jump goes. 64-bit: offsets come from the program and may point anywhere.
+int64_t JumpTarget(const Insn& i, uint32_t at) {
+  const int64_t off = i.code == (kClassJmp32 | kJa) ? i.imm : i.off;
+  return static_cast<int64_t>(at) + off + 1;
+}
+int64_t CallTarget(const Insn& i, uint32_t at) { return static_cast<int64_t>(at) + i.imm + 1; }
+
+std::string_view KfuncName(const Program& program, const Insn& i) {
+  if (i.imm < 0 || static_cast<size_t>(i.imm) >= program.externs.size()) return {};
+  return program.externs[i.imm].name;
+}
+bool IsIterNext(std::string_view kfunc) {
+  return absl::StartsWith(absl::string_view(kfunc.data(), kfunc.size()), "bpf_iter_") &&
+         absl::EndsWith(absl::string_view(kfunc.data(), kfunc.size()), "_next");
+}
+// The call runs a callback before it returns, any number of times.
+bool CallsCallback(const Program& program, const Insn& i) {
+  if (IsHelperCall(i)) {
+    return i.imm == kHelperForEachMapElem || i.imm == kHelperFindVma || i.imm == kHelperLoop ||
+           i.imm == kHelperUserRingbufDrain;
+  }
+  return IsKfuncCall(i) && KfuncName(program, i) == "bpf_rbtree_add_impl";
+}
+// The register (0: none) in which the call takes a callback that runs later, on a stack of its own.
+int AsyncCallbackArg(const Program& program, const Insn& i) {
+  if (IsHelperCall(i)) return i.imm == kHelperTimerSetCallback ? 2 : 0;
+  if (!IsKfuncCall(i)) return 0;
+  const std::string_view name = KfuncName(program, i);
+  if (name == "bpf_wq_set_callback_impl") return 2;
+  if (name == "bpf_task_work_schedule_signal_impl" || name == "bpf_task_work_schedule_resume_impl") return 4;
+  return 0;
+}
+
+class Builder {
+ public:
+  Builder(const Program& program, const HelperTraits& traits, Cfg* cfg)
+      : program_(program), insns_(program.insns), traits_(traits), cfg_(cfg) {}
+
+  std::optional<Finding> Run() {
+    if (insns_.empty()) return MakeFinding(Rule::kProgramSize, 0, "program has no instructions");
+    *cfg_ = Cfg();
+    if (auto finding = FindSubprogs()) return finding;
+    if (auto finding = CheckSubprogs()) return finding;
+    if (auto finding = CheckReachable()) return finding;
+    MarkPoints();
+    CollectEffects();
+    MarkAsyncCallbacks();
+    ComputeScc();
+    ComputeLiveRegs();
+    return std::nullopt;
+  }
+
+ private:
+  uint32_t Size() const { return static_cast<uint32_t>(insns_.size()); }
+
+  std::optional<Finding> FindSubprogs() {
+    std::vector<uint32_t> starts = {0};
+    absl::flat_hash_set<uint32_t> known = {0};
+    for (uint32_t i = 0; i < Size(); ++i) {
+      const Insn& insn = insns_[i];
+      if (!IsPseudoFunc(insn) && !IsPseudoCall(insn)) continue;
+      const int64_t target = CallTarget(insn, i);
+      if (target < 0 || target >= Size()) return MakeFinding(Rule::kJumpRange, i, "call to invalid destination");
+      if (!known.insert(static_cast<uint32_t>(target)).second) continue;
+      if (starts.size() >= kMaxSubprogs) return MakeFinding(Rule::kProgramSize, i, "too many subprograms");
+      starts.push_back(static_cast<uint32_t>(target));
+    }
+    std::sort(starts.begin(), starts.end());
+    cfg_->subs.resize(starts.size());
+    cfg_->sub_of.resize(Size());
+    for (size_t s = 0; s < starts.size(); ++s) {
+      cfg_->subs[s].start = starts[s];
+      cfg_->subs[s].end = s + 1 < starts.size() ? starts[s + 1] : Size();
+      std::fill(cfg_->sub_of.begin() + cfg_->subs[s].start, cfg_->sub_of.begin() + cfg_->subs[s].end,
+                static_cast<uint16_t>(s));
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Finding> CheckSubprogs() {
+    for (uint32_t i = 0; i < Size(); ++i) {
+      const Insn& insn = insns_[i];
+      Cfg::Sub& sub = cfg_->subs[cfg_->sub_of[i]];
+      if (IsHelperCall(insn) && insn.imm == kHelperTailCall) sub.has_tail_call = true;
+      if (Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd)) sub.has_ld_abs = true;
+      if (IsJa(insn) || IsCond(insn)) {
+        const int64_t target = JumpTarget(insn, i);
+        if (target < sub.start || target >= sub.end) {
+          return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump out of range from insn ", i, " to ", target));
+        }
+      }
+      if (i + 1 == sub.end && insn.code != kCodeExit && insn.code != (kClassJmp | kJa) &&
+          insn.code != (kClassJmp32 | kJa)) {
+        return MakeFinding(Rule::kFallOff, i, "last insn is not an exit or jmp");
+      }
+    }
+    return std::nullopt;
+  }
+
+  // Calls `visit(target)` for everything that `i` may lead to, callees included.
+  template <typename Visit>
+  bool ForEachEdge(uint32_t i, Visit visit) const {
+    uint32_t next[2];
+    const int count = Successors(program_, i, next);
+    for (int k = 0; k < count; ++k) {
+      if (!visit(next[k])) return false;
+    }
+    if (IsPseudoCall(insns_[i]) || IsPseudoFunc(insns_[i])) {
+      return visit(static_cast<uint32_t>(CallTarget(insns_[i], i)));
+    }
+    return true;
+  }
+
+  std::optional<Finding> CheckReachable() {
+    std::vector<uint8_t> seen(Size(), 0);
+    std::vector<uint32_t> stack = {0};
+    seen[0] = 1;
+    while (!stack.empty()) {
+      const uint32_t i = stack.back();
+      stack.pop_back();
+      uint32_t outside = 0;
+      const bool in_range = ForEachEdge(i, [&](uint32_t next) {
+        if (next >= Size()) {
+          outside = next;
+          return false;
+        }
+        if (!seen[next]) {
+          seen[next] = 1;
+          stack.push_back(next);
+        }
+        return true;
+      });
+      // Only a 64-bit immediate that lacks its second half gets here.
+      if (!in_range) {
+        return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump out of range from insn ", i, " to ", outside));
+      }
+    }
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (!seen[i]) return MakeFinding(Rule::kUnreachable, i, absl::StrCat("unreachable insn ", i));
+      if (IsLdImm64(insns_[i])) {
+        if (i + 1 < Size() && seen[i + 1]) {
+          return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump into the middle of ldimm64 insn ", i));
+        }
+        ++i;
+      }
+    }
+    return std::nullopt;
+  }
+
+  // The kernel marks these while it walks; since it ends up walking every instruction, the order does not matter.
+  void MarkPoints() {
+    std::vector<uint8_t>& prune = cfg_->prune_point;
+    std::vector<uint8_t>& jmp = cfg_->jmp_point;
+    std::vector<uint8_t>& force = cfg_->force_checkpoint;
+    prune.assign(Size(), 0);
+    jmp.assign(Size(), 0);
+    force.assign(Size(), 0);
+    for (uint32_t i = 0; i < Size(); ++i) {
+      const Insn& insn = insns_[i];
+      if (IsPseudoFunc(insn)) {
+        MarkCall(i, i + 2, /*has_callee=*/true);
+      } else if (IsCall(insn)) {
+        if (AsyncCallbackArg(program_, insn) != 0) prune[i] = 1;
+        if (CallsCallback(program_, insn)) force[i] = prune[i] = jmp[i] = 1;
+        if (IsKfuncCall(insn) && IsIterNext(KfuncName(program_, insn))) prune[i] = force[i] = 1;
+        MarkCall(i, i + 1, insn.src == kPseudoCall);
+      } else if (IsJa(insn)) {
+        const int64_t target = JumpTarget(insn, i);
+        prune[target] = jmp[target] = 1;
+      } else if (IsCond(insn)) {
+        const int64_t target = JumpTarget(insn, i);
+        prune[i] = prune[target] = jmp[target] = 1;
+        if (IsMayGoto(insn)) force[i] = 1;
+      }
+      if (IsLdImm64(insn)) ++i;
+    }
+  }
+  void MarkCall(uint32_t i, uint32_t next, bool has_callee) {
+    cfg_->prune_point[next] = cfg_->jmp_point[next] = 1;
+    if (!has_callee) return;
+    const int64_t target = CallTarget(insns_[i], i);
+    cfg_->prune_point[i] = 1;
+    cfg_->prune_point[target] = cfg_->jmp_point[target] = 1;
+  }
+
+  void CollectEffects() {
+    std::vector<std::pair<uint16_t, uint16_t>> calls;  // caller, callee
+    for (uint32_t i = 0; i < Size(); ++i) {
+      const Insn& insn = insns_[i];
+      Cfg::Sub& sub = cfg_->subs[cfg_->sub_of[i]];
+      if (IsPseudoCall(insn) || IsPseudoFunc(insn)) {
+        calls.emplace_back(cfg_->sub_of[i], cfg_->sub_of[CallTarget(insn, i)]);
+      } else if (IsHelperCall(insn)) {
+        if (traits_.changes_packet && traits_.changes_packet(insn.imm)) sub.changes_packet = true;
+        if (traits_.might_sleep && traits_.might_sleep(insn.imm)) sub.might_sleep = true;
+      } else if (IsKfuncCall(insn) && traits_.kfunc) {
+        const KfuncTraits kfunc = traits_.kfunc(KfuncName(program_, insn));
+        if (kfunc.changes_packet) sub.changes_packet = true;
+        if (kfunc.might_sleep) sub.might_sleep = true;
+      }
+    }
+    std::sort(calls.begin(), calls.end());
+    calls.erase(std::unique(calls.begin(), calls.end()), calls.end());
+    // At most as many rounds as subprograms: each but the last one changes a caller.
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const auto& [caller_index, callee_index] : calls) {
+        Cfg::Sub& caller = cfg_->subs[caller_index];
+        const Cfg::Sub& callee = cfg_->subs[callee_index];
+        if ((callee.changes_packet && !caller.changes_packet) || (callee.might_sleep && !caller.might_sleep)) {
+          caller.changes_packet |= callee.changes_packet;
+          caller.might_sleep |= callee.might_sleep;
+          changed = true;
+        }
+      }
+    }
+  }
+
+  // Follows the callback's register back through the moves of its straight line of code.
+  void MarkAsyncCallbacks() {
+    for (uint32_t i = 0; i < Size(); ++i) {
+      int reg = AsyncCallbackArg(program_, insns_[i]);
+      if (reg == 0) continue;
+      for (uint32_t at = i; at > cfg_->subs[cfg_->sub_of[i]].start;) {
+        --at;
+        const Insn& insn = insns_[at];
+        if (IsJmpClass(insn)) break;
+        // A zero opcode is the second half of an immediate and names no register.
+        if (insn.code == 0 || Class(insn) == kClassSt || Class(insn) == kClassStx || insn.dst != reg) continue;
+        if (IsPseudoFunc(insn)) cfg_->subs[cfg_->sub_of[CallTarget(insn, at)]].is_async_callback = true;
+        if (insn.code != (kClassAlu64 | kMov | kSrcX)) break;
+        reg = insn.src;
+      }
+    }
+  }
+
+  // Tarjan's algorithm in Pearce's form ("A Space-Efficient Algorithm for Finding Strongly Connected Components"),
+  // with a stack of its own: program length must not decide how deep we recurse. Components are numbered in the order
+  // in which they complete, which is the kernel's order, and only if they are loops.
+  void ComputeScc() {
+    constexpr uint32_t kDone = UINT32_MAX;
+    cfg_->scc.assign(Size(), 0);
+    std::vector<uint32_t> pre(Size(), 0), low(Size(), 0), component, path;
+    std::vector<uint8_t> edge(Size(), 0);  // successors of the instruction already entered
+    uint32_t next_pre = 1, next_scc = 1;
+    for (uint32_t root = 0; root < Size(); ++root) {
+      if (pre[root] != 0) continue;
+      path.push_back(root);
+      while (!path.empty()) {
+        const uint32_t w = path.back();
+        if (pre[w] == 0) {
+          pre[w] = low[w] = next_pre++;
+          component.push_back(w);
+        }
+        uint32_t next[2];
+        const int count = Successors(program_, w, next);
+        bool descended = false;
+        while (edge[w] < count) {
+          const uint32_t s = next[edge[w]];
+          // The second half of an immediate at a program's end is a root without a successor.
+          if (s < Size()) {
+            if (pre[s] == 0) {
+              path.push_back(s);
+              descended = true;
+              break;
+            }
+            low[w] = std::min(low[w], low[s]);
+          }
+          ++edge[w];
+        }
+        if (descended) continue;
+        path.pop_back();
+        if (low[w] < pre[w]) continue;
+        bool loop = component.back() != w || CallsCallback(program_, insns_[w]);
+        for (int k = 0; k < count; ++k) loop |= next[k] == w;
+        uint32_t member;
+        do {
+          member = component.back();
+          component.pop_back();
+          low[member] = kDone;
+          if (loop) cfg_->scc[member] = next_scc;
+        } while (member != w);
+        if (loop) ++next_scc;
+      }
+    }
+  }
+
+  struct RegEffect {
+    uint16_t use = 0, def = 0;
+  };
+  RegEffect EffectOf(const Insn& i) const {
+    const uint16_t dst = static_cast<uint16_t>(1u << i.dst), src = static_cast<uint16_t>(1u << i.src);
+    const uint16_t all = 0xffff;
+    switch (Class(i)) {
+      case kClassLd:
+        // Legacy packet loads leave the program on failure and take R6: the kernel calls everything live before them.
+        if (i.code == kCodeLdImm64) return {0, dst};
+        return Mode(i) == kModeImm ? RegEffect{0, 0} : RegEffect{all, 0};
+      case kClassLdx: return {src, dst};
+      case kClassSt: return {dst, 0};
+      case kClassStx:
+        if (Mode(i) != kModeAtomic) return {static_cast<uint16_t>(dst | src), 0};
+        if (i.imm == kCmpxchg) return {static_cast<uint16_t>(1 | dst | src), 1};
+        if (i.imm == kLoadAcq) return {src, dst};
+        if (i.imm == kStoreRel) return {static_cast<uint16_t>(dst | src), 0};
+        return {static_cast<uint16_t>(dst | src), (i.imm & kFetch) != 0 ? src : uint16_t{0}};
+      case kClassAlu:
+      case kClassAlu64:
+        if (AluOp(i) == kEnd) return {dst, dst};
+        if (AluOp(i) == kMov) return {UsesX(i) ? src : uint16_t{0}, dst};
+        return {UsesX(i) ? static_cast<uint16_t>(dst | src) : dst, dst};
+      default: break;
+    }
+    switch (JmpOp(i)) {
+      case kJa:
+      case kJcond: return {0, 0};
+      case kExit: return {1, 0};
+      case kCall: return {static_cast<uint16_t>(ArgRegs(i)), kCallerSavedRegs};
+      default: return {UsesX(i) ? static_cast<uint16_t>(dst | src) : dst, 0};
+    }
+  }
+  // A subprogram may read all argument registers, whatever its prototype says.
+  uint32_t ArgRegs(const Insn& call) const {
+    int count = 5;
+    if (IsHelperCall(call) && traits_.arg_count) count = traits_.arg_count(call.imm);
+    if (IsKfuncCall(call) && traits_.kfunc) count = traits_.kfunc(KfuncName(program_, call)).arg_count;
+    return ((2u << std::clamp(count, 0, 5)) - 2u) & kArgRegs;
+  }
+
+  void ComputeLiveRegs() {
+    std::vector<uint16_t>& live = cfg_->live_regs;
+    live.assign(Size(), 0);
+    std::vector<RegEffect> effects(Size());
+    for (uint32_t i = 0; i < Size(); ++i) effects[i] = EffectOf(insns_[i]);
+    // Backwards in program order is close to postorder: few rounds, and one where there are no loops.
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (uint32_t i = Size(); i-- > 0;) {
+        if (insns_[i].code == 0) continue;  // second half of an immediate
+        uint32_t next[2];
+        const int count = Successors(program_, i, next);
+        uint16_t out = 0;
+        for (int k = 0; k < count; ++k) out |= live[next[k]];
+        const uint16_t in = static_cast<uint16_t>(((out & ~effects[i].def) | effects[i].use) & kTrackedRegs);
+        if (in == live[i]) continue;
+        live[i] = in;
+        changed = true;
+      }
+    }
+  }
+
+  const Program& program_;
+  const std::vector<Insn>& insns_;
+  const HelperTraits& traits_;
+  Cfg* cfg_;
+};
+
+enum class PrivateStack : uint8_t { kUnknown, kNone, kAdaptive };
+
+// Programs that may be entered again while they run get a stack of their own (x86-64 JIT). No parts of 6.18's list
+// depend on anything but the program's type and attach type.
+bool UsesPrivateStack(const Program& program) {
+  switch (program.type) {
+    case ProgType::kKprobe:
+    case ProgType::kTracepoint:
+    case ProgType::kPerfEvent:
+    case ProgType::kRawTracepoint: return true;
+    case ProgType::kTracing: return program.attach != AttachType::kTraceIter;
+    default: return false;
+  }
+}
+
+// The x86-64 JIT aligns frames to 16 bytes.
+int RoundUp(uint16_t depth) { return (depth + 15) / 16 * 16; }
+
+class StackDepthChecker {
+ public:
+  StackDepthChecker(const Program& program, const Cfg& cfg, const std::vector<uint16_t>& depth,
+                    const std::vector<uint8_t>& is_callback)
+      : program_(program), cfg_(cfg), depth_(depth), is_callback_(is_callback), modes_(cfg.subs.size()),
+        calls_(cfg.subs.size()) {
+    for (uint32_t i = 0; i < program.insns.size(); ++i) {
+      const Insn& insn = program.insns[i];
+      if (!IsPseudoCall(insn) && !IsPseudoFunc(insn)) continue;
+      const int callee = cfg.SubAt(static_cast<uint32_t>(CallTarget(insn, i)));
+      if (callee < 0) continue;
+      // A callback that runs later runs on a stack of its own.
+      if (cfg.subs[callee].is_async_callback && !IsPseudoCall(insn)) continue;
+      calls_[cfg.sub_of[i]].push_back({i, callee});
+    }
+  }
+
+  // All asynchronous callbacks before the program itself, so that what both reach is known to use the normal stack.
+  std::optional<Finding> Run(uint32_t* total) {
+    bool tail_calls = false;
+    for (const Cfg::Sub& sub : cfg_.subs) tail_calls |= sub.has_tail_call;
+    for (int root = static_cast<int>(cfg_.subs.size()) - 1; root >= 0; --root) {
+      if (root != 0 && !cfg_.subs[root].is_async_callback) continue;
+      private_supported_ = root == 0 && !tail_calls && UsesPrivateStack(program_);
+      seen_.clear();
+      if (auto finding = Enter(root, cfg_.subs[root].start, 0, 0, false)) return finding;
+    }
+    if (total != nullptr) *total = static_cast<uint32_t>(deepest_);
+    return std::nullopt;
+  }
+
+ private:
+  struct Call {
+    uint32_t insn;
+    int callee;
+  };
+
+  // Recursion is bounded by kMaxFrames. What a subprogram's subtree may do wrong depends on how deep it starts and on
+  // whether a callback is above it, so each such way in is walked once; the kernel walks every path.
+  std::optional<Finding> Enter(int sub, uint32_t callsite, int frame, int depth, bool in_callback) {
+    const Cfg::Sub& info = cfg_.subs[sub];
+    if (!private_supported_) modes_[sub] = PrivateStack::kNone;
+    in_callback |= static_cast<size_t>(sub) < is_callback_.size() && is_callback_[sub] != 0;
+    const uint32_t key = static_cast<uint32_t>(((sub * kMaxFrames + frame) * (kMaxStack + 1) + depth) * 2 + in_callback);
+    if (!seen_.insert(key).second) return std::nullopt;
+    if (info.has_ld_abs && in_callback) {
+      return MakeFinding(Rule::kPacketAccess, callsite, "cannot use BPF_LD_[ABS|IND] within callback");
+    }
+    if (sub != 0 && info.has_tail_call && depth >= kTailCallStackLimit) {
+      return MakeFinding(Rule::kTailCall, callsite,
+                         absl::StrCat("tail_calls are not allowed when call stack of previous frames is ", depth,
+                                      " bytes. Too large"));
+    }
+    const int own = RoundUp(static_cast<size_t>(sub) < depth_.size() ? depth_[sub] : 0);
+    if (private_supported_ && modes_[sub] == PrivateStack::kUnknown && own >= kPrivateStackMin) {
+      modes_[sub] = PrivateStack::kAdaptive;
+    }
+    if (modes_[sub] == PrivateStack::kAdaptive) {
+      if (own > kMaxStack) {
+        return MakeFinding(Rule::kStackDepth, callsite,
+                           absl::StrCat("stack size of subprog ", sub, " is ", own, ". Too large"));
+      }
+    } else {
+      depth += own;
+      if (depth > kMaxStack) {
+        return MakeFinding(Rule::kStackDepth, callsite,
+                           absl::StrCat("combined stack size of ", frame + 1, " calls is ", depth, ". Too large"));
+      }
+    }
+    deepest_ = std::max(deepest_, depth);
+    for (const Call& call : calls_[sub]) {
+      if (frame + 1 >= kMaxFrames) {
+        return MakeFinding(Rule::kCallDepth, call.insn,
+                           absl::StrCat("the call stack of ", frame + 1, " frames is too deep !"));
+      }
+      if (auto finding = Enter(call.callee, call.insn, frame + 1, depth, in_callback)) return finding;
+    }
+    return std::nullopt;
+  }
+
+  const Program& program_;
+  const Cfg& cfg_;
+  const std::vector<uint16_t>& depth_;
+  const std::vector<uint8_t>& is_callback_;
+  std::vector<PrivateStack> modes_;
+  std::vector<std::vector<Call>> calls_;  // by subprogram, in program order
+  absl::flat_hash_set<uint32_t> seen_;
+  bool private_supported_ = false;
+  int deepest_ = 0;
+};
+
+}  // namespace
+
+int Cfg::SubAt(uint32_t start) const {
+  const auto it = std::lower_bound(subs.begin(), subs.end(), start,
+                                   [](const Sub& sub, uint32_t value) { return sub.start < value; });
+  return it != subs.end() && it->start == start ? static_cast<int>(it - subs.begin()) : -1;
+}
+
+int Successors(const Program& program, uint32_t insn, uint32_t out[2]) {
+  const Insn& i = program.insns[insn];
+  if (IsExit(i)) return 0;
+  if (IsJa(i)) {
+    out[0] = static_cast<uint32_t>(JumpTarget(i, insn));
+    return 1;
+  }
+  out[0] = insn + (IsLdImm64(i) ? 2 : 1);
+  if (!IsCond(i)) return 1;
+  out[1] = static_cast<uint32_t>(JumpTarget(i, insn));
+  return out[1] == out[0] ? 1 : 2;
+}
+
+std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg) {
+  return Builder(program, traits, cfg).Run();
+}
+
+std::optional<Finding> CheckStackDepth(const Program& program, const Cfg& cfg, const std::vector<uint16_t>& depth,
+                                       const std::vector<uint8_t>& is_callback, uint32_t* total) {
+  return StackDepthChecker(program, cfg, depth, is_callback).Run(total);
+}
+
+}  // namespace bpfsieve
