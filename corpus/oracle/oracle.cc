@@ -1,0 +1,269 @@
+#include "corpus/oracle/oracle.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "corpus/oracle/btf.h"
+#include "corpus/oracle/maps.h"
+#include "corpus/oracle/sys.h"
+
+namespace bpfsieve {
+namespace {
+
+// prog_flags.
+constexpr uint32_t kStrictAlignment = 1u << 0, kAnyAlignment = 1u << 1, kTestStateFreq = 1u << 3, kSleepable = 1u << 4,
+                   kXdpHasFrags = 1u << 5;
+// log_level.
+constexpr uint32_t kLogStats = 4;
+// What the kernel answers to features that it lacks; user space has no name for it.
+constexpr int kErrNotSupp = 524;
+
+struct FuncInfo {
+  uint32_t insn = 0;
+  uint32_t type_id = 0;
+};
+
+uint64_t ToU64(const void* p) { return reinterpret_cast<uintptr_t>(p); }
+
+uint32_t RunningKernelVersion() {
+  utsname name;
+  unsigned major = 0, minor = 0, patch = 0;
+  if (uname(&name) != 0 || sscanf(name.release, "%u.%u.%u", &major, &minor, &patch) < 2) return 0;
+  return major << 16 | minor << 8 | std::min(patch, 255u);
+}
+
+std::string ErrnoText(int error) { return error == kErrNotSupp ? "not supported (524)" : strerror(error); }
+
+KernelReport NotDecided(int error, std::string why) {
+  KernelReport report;
+  report.error = error;
+  report.message = std::move(why);
+  return report;
+}
+
+}  // namespace
+
+std::string_view KernelVerdictName(KernelReport::Verdict v) {
+  switch (v) {
+    case KernelReport::Verdict::kAccept: return "accept";
+    case KernelReport::Verdict::kReject: return "reject";
+    case KernelReport::Verdict::kNotDecided: return "not_decided";
+  }
+  return "";
+}
+
+absl::Status OracleAvailable() {
+  const Insn insns[] = {{.code = kClassAlu64 | kMov | kSrcK}, {.code = kCodeExit}};
+  ProgLoadAttr attr;
+  memset(&attr, 0, sizeof(attr));
+  // A type that needs every capability that the oracle needs.
+  attr.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+  attr.insns = ToU64(insns);
+  attr.insn_cnt = std::size(insns);
+  attr.license = ToU64("GPL");
+  const UniqueFd fd(SysProgLoad(&attr));
+  if (fd.ok()) return absl::OkStatus();
+  const int error = -fd.get();
+  const std::string why = absl::StrCat("bpf(2) refuses to load a program: ", ErrnoText(error));
+  return error == EPERM || error == EACCES ? absl::PermissionDeniedError(why) : absl::UnavailableError(why);
+}
+
+struct KernelOracle::Impl {
+  explicit Impl(const Object& o) : object(o) {
+    const std::vector<uint8_t> data = LoadableBtf(object);
+    if (!data.empty()) {
+      std::string log;
+      const int fd = SysBtfLoad(data.data(), data.size(), &log);
+      if (fd >= 0) {
+        btf = UniqueFd(fd);
+      } else {
+        btf_problem = absl::StrCat("the object's BTF is refused: ", ErrnoText(-fd), ": ", LastMessage(log));
+      }
+    }
+    maps.emplace(object, btf.get());
+  }
+
+  const KernelBtf* kernel_btf();
+  // Replaces indices by descriptors and kernel BTF numbers. On failure: the reason.
+  absl::Status Resolve(const Program& program, std::vector<Insn>* insns);
+  absl::Status ResolveTarget(const Program& program, ProgLoadAttr* attr);
+  // One load; the log grows until it fits.
+  int Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log_limit, std::string* log, int64_t* jited);
+
+  const Object& object;
+  UniqueFd btf;
+  std::string btf_problem;
+  std::optional<OracleMaps> maps;
+  std::optional<absl::StatusOr<KernelBtf>> kernel;
+};
+
+const KernelBtf* KernelOracle::Impl::kernel_btf() {
+  if (!kernel.has_value()) kernel = KernelBtf::Load();
+  return kernel->ok() ? &**kernel : nullptr;
+}
+
+absl::Status KernelOracle::Impl::Resolve(const Program& program, std::vector<Insn>* insns) {
+  *insns = program.insns;
+  for (size_t i = 0; i < insns->size(); ++i) {
+    Insn& insn = (*insns)[i];
+    const bool wide = IsLdImm64(insn) && i + 1 < insns->size();
+    if (wide && (insn.src == kPseudoMapFd || insn.src == kPseudoMapValue)) {
+      absl::StatusOr<int> fd = maps->Get(static_cast<uint32_t>(insn.imm));
+      if (!fd.ok()) return fd.status();
+      insn.imm = *fd;
+    } else if ((wide && insn.src == kPseudoBtfId) || IsKfuncCall(insn)) {
+      const auto index = static_cast<uint32_t>(insn.imm);
+      if (index >= program.externs.size()) return absl::InvalidArgumentError(absl::StrCat("no extern ", index));
+      const Extern& ext = program.externs[index];
+      const KernelBtf* types = kernel_btf();
+      uint32_t id = 0;
+      if (types != nullptr) id = ext.kind == Extern::Kind::kFunc ? types->Func(ext.name) : types->Var(ext.name);
+      if (id == 0) return absl::NotFoundError(absl::StrCat("extern '", ext.name, "': not in the kernel's BTF"));
+      insn.imm = static_cast<int32_t>(id);
+    }
+    if (IsLdImm64(insn)) ++i;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, ProgLoadAttr* attr) {
+  const std::string& target = program.attach_target;
+  std::string name;
+  bool is_typedef = false;
+  switch (program.type) {
+    case ProgType::kTracing:
+      if (program.attach == AttachType::kTraceRawTp) {
+        name = absl::StrCat("btf_trace_", target);
+        is_typedef = true;
+      } else if (program.attach == AttachType::kTraceIter) {
+        name = absl::StrCat("bpf_iter_", target);
+      } else {
+        name = target;
+      }
+      break;
+    case ProgType::kLsm: name = absl::StrCat("bpf_lsm_", target); break;
+    case ProgType::kExt: return absl::UnimplementedError("freplace: there is no program to replace");
+    case ProgType::kStructOps: return absl::UnimplementedError("struct_ops: the member is not known");
+    default: return absl::OkStatus();
+  }
+  if (target.empty()) return absl::OkStatus();
+  const KernelBtf* types = kernel_btf();
+  if (types == nullptr) return kernel->status();
+  attr->attach_btf_id = is_typedef ? types->Typedef(name) : types->Func(name);
+  if (attr->attach_btf_id == 0) return absl::NotFoundError(absl::StrCat("'", name, "' is not in the kernel's BTF"));
+  return absl::OkStatus();
+}
+
+int KernelOracle::Impl::Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log_limit, std::string* log,
+                             int64_t* jited) {
+  uint64_t size = log_level == kLogStats ? 64 << 10 : 1 << 20;
+  const uint64_t largest = std::clamp<uint64_t>(log_limit, size, (uint64_t{1} << 30) - 1);
+  for (;;) {
+    std::vector<char> buffer(size);
+    attr.log_level = log_level;
+    attr.log_size = static_cast<uint32_t>(size);
+    attr.log_buf = ToU64(buffer.data());
+    attr.log_true_size = 0;
+    const UniqueFd fd(SysProgLoad(&attr));
+    if (fd.ok() && jited != nullptr) *jited = SysProgSizes(fd.get()).jited;
+    // A log that does not fit turns an accept into ENOSPC, and of a reject keeps the end only.
+    const bool cut = fd.get() == -ENOSPC || attr.log_true_size > size;
+    if (cut && size < largest) {
+      size = std::min(largest, std::max<uint64_t>(size * 8, attr.log_true_size));
+      continue;
+    }
+    log->assign(buffer.data(), strnlen(buffer.data(), buffer.size()));
+    return fd.get();
+  }
+}
+
+KernelOracle::KernelOracle(const Object& object) : impl_(std::make_unique<Impl>(object)) {}
+KernelOracle::~KernelOracle() = default;
+
+KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
+  const Program& program = impl_->object.programs[index];
+  if (!program.broken.empty()) return NotDecided(0, program.broken);
+  if (program.type == ProgType::kUnspec) return NotDecided(EINVAL, "the program's type is not known");
+
+  std::vector<Insn> insns;
+  if (absl::Status s = impl_->Resolve(program, &insns); !s.ok()) return NotDecided(EINVAL, std::string(s.message()));
+
+  ProgLoadAttr attr;
+  memset(&attr, 0, sizeof(attr));
+  attr.prog_type = static_cast<uint32_t>(program.type);
+  attr.expected_attach_type = static_cast<uint32_t>(program.attach);
+  attr.insns = ToU64(insns.data());
+  attr.insn_cnt = static_cast<uint32_t>(insns.size());
+  attr.license = ToU64(impl_->object.license.c_str());
+  attr.kern_version = RunningKernelVersion();
+  const std::string name = KernelObjectName(program.name);
+  memcpy(attr.prog_name, name.data(), std::min(name.size(), sizeof(attr.prog_name) - 1));
+  if (program.strict_alignment || options.strict_alignment) attr.prog_flags |= kStrictAlignment;
+  if (program.any_alignment) attr.prog_flags |= kAnyAlignment;
+  if (program.test_state_freq || options.test_state_freq) attr.prog_flags |= kTestStateFreq;
+  if (program.sleepable) attr.prog_flags |= kSleepable;
+  if (program.has_frags) attr.prog_flags |= kXdpHasFrags;
+  if (absl::Status s = impl_->ResolveTarget(program, &attr); !s.ok()) {
+    return NotDecided(EINVAL, std::string(s.message()));
+  }
+
+  // Function information is all or nothing: the kernel wants as many entries as there are subprograms.
+  std::vector<FuncInfo> funcs;
+  for (const Subprog& sub : program.subprogs) {
+    if (sub.btf_func_id != 0) funcs.push_back({sub.start, sub.btf_func_id});
+  }
+  if (impl_->btf.ok() && !funcs.empty() && funcs.size() == program.subprogs.size()) {
+    attr.prog_btf_fd = impl_->btf.get();
+    attr.func_info = ToU64(funcs.data());
+    attr.func_info_cnt = static_cast<uint32_t>(funcs.size());
+    attr.func_info_rec_size = sizeof(FuncInfo);
+  }
+
+  KernelReport report;
+  std::string log;
+  const int result = impl_->Load(attr, kLogStats, 16 << 20, &log, &report.jited_size);
+  report.stats = ParseLogStats(log);
+  report.error = result < 0 ? -result : 0;
+  report.message = result < 0 ? LastMessage(log) : "";
+  if (result < 0 && report.message.empty() && report.stats.processed >= 0) {
+    impl_->Load(attr, 1, options.log_limit, &log, nullptr);
+    report.message = LastMessage(log);
+  }
+  if (options.log_level > 0) {
+    impl_->Load(attr, static_cast<uint32_t>(options.log_level) | kLogStats, options.log_limit, &report.log, nullptr);
+  }
+
+  if (result >= 0) {
+    report.verdict = KernelReport::Verdict::kAccept;
+    return report;
+  }
+  const bool judged = !report.message.empty() || report.stats.processed >= 0;
+  if (judged || report.error == EINVAL || report.error == E2BIG) {
+    report.verdict = KernelReport::Verdict::kReject;
+    if (!judged) report.message = absl::StrCat("refused before verification: ", ErrnoText(report.error));
+  } else {
+    // EPERM for attach points that this kernel does not judge, ENOMEM, and the like.
+    report.message = absl::StrCat("not verified: ", ErrnoText(report.error));
+  }
+  if (report.verdict == KernelReport::Verdict::kReject && !impl_->btf_problem.empty()) {
+    absl::StrAppend(&report.message, " (", impl_->btf_problem, ")");
+  }
+  return report;
+}
+
+absl::StatusOr<KernelReport> AskKernel(const Object& object, int program, const OracleOptions& options) {
+  if (program < 0 || static_cast<size_t>(program) >= object.programs.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("no program ", program));
+  }
+  return KernelOracle(object).Ask(program, options);
+}
+
+}  // namespace bpfsieve
