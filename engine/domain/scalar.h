@@ -34,9 +34,8 @@ struct Scalar {
 
   static constexpr Scalar Unknown() { return Scalar{}; }
   static constexpr Scalar Const(uint64_t v) {
-    return {Tnum::Const(v),  static_cast<int64_t>(v), static_cast<int64_t>(v),  v,
-            v,               static_cast<int32_t>(v), static_cast<int32_t>(v),  static_cast<uint32_t>(v),
-            static_cast<uint32_t>(v)};
+    return {Tnum::Const(v),          static_cast<int64_t>(v),  static_cast<int64_t>(v), v, v, static_cast<int32_t>(v),
+            static_cast<int32_t>(v), static_cast<uint32_t>(v), static_cast<uint32_t>(v)};
   }
 
   // The kernel's notion of a constant looks at var_off alone.
@@ -50,33 +49,60 @@ struct Scalar {
 };
 
 // Replaces the 64-bit (32-bit) ranges by "anything"; var_off and the other half stay.
-void UnboundRange64(Scalar& r);
-void UnboundRange32(Scalar& r);
+inline void UnboundRange64(Scalar& r) {
+  r.smin = kS64Min;
+  r.smax = kS64Max;
+  r.umin = 0;
+  r.umax = kU64Max;
+}
+inline void UnboundRange32(Scalar& r) {
+  r.s32_min = kS32Min;
+  r.s32_max = kS32Max;
+  r.u32_min = 0;
+  r.u32_max = kU32Max;
+}
 // All ranges "anything", var_off kept.
-void UnboundRanges(Scalar& r);
+inline void UnboundRanges(Scalar& r) {
+  UnboundRange64(r);
+  UnboundRange32(r);
+}
 
+// Tightens the ranges (the 32-bit ones only) to what the known bits allow; the first step of SyncBounds().
+void RangesFromTnum(Scalar& r);
+void RangesFromTnum32(Scalar& r);
 // Lets every part of `r` tighten the others, in the kernel's order and with the kernel's number of passes (a fixpoint is
 // not always reached). reg_bounds_sync().
 void SyncBounds(Scalar& r);
 // False if a range is empty, or a constant disagrees with its ranges (reg_bounds_sanity_check()).
 bool BoundsSane(const Scalar& r);
-// The kernel's answer to a contradictory value is to forget its ranges. Returns whether `r` was sane.
+// The kernel's answer to a contradictory value is to forget its ranges (not var_off). Returns whether `r` was sane. The
+// kernel does this for the destination of every ALU instruction and for both operands of a conditional jump.
 bool RepairBounds(Scalar& r);
 // SyncBounds() then RepairBounds().
-bool SyncAndRepair(Scalar& r);
+inline bool SyncAndRepair(Scalar& r) {
+  SyncBounds(r);
+  return RepairBounds(r);
+}
 
 // Takes the low 32 bits, zero-extended, without a sync (zext_32_to_64()).
 void ZextSubreg(Scalar& r);
 // What a 32-bit register move leaves: ZextSubreg() and SyncBounds().
-void Mov32(Scalar& r);
-// Zero extension of the low `size` (1, 2, 4) bytes to 64 bit; for 8, nothing changes (coerce_reg_to_size()).
+inline void Mov32(Scalar& r) {
+  ZextSubreg(r);
+  SyncBounds(r);
+}
+// Zero extension of the low `size` (1, 2, 4) bytes to 64 bit, synced (coerce_reg_to_size()); for 8, nothing changes.
 void CoerceToSize(Scalar& r, int size);
-// Sign extension of the low `size` (1, 2, 4) bytes to 64 bit (coerce_reg_to_size_sx()): loads and 64-bit MOVSX.
+// Sign extension of the low `size` (1, 2, 4) bytes to 64 bit, not synced (coerce_reg_to_size_sx()): sign-extending loads
+// and 64-bit MOVSX.
 void CoerceToSizeSx(Scalar& r, int size);
-// Sign extension of the low `size` (1, 2) bytes to 32 bit, with the high half still to be zeroed by the caller.
+// Sign extension of the low `size` (1, 2) bytes to 32 bit, with the 64-bit ranges left to a following Mov32().
 void CoerceSubregToSizeSx(Scalar& r, int size);
 // The whole of a 32-bit MOVSX: CoerceSubregToSizeSx(), then Mov32().
-void Movsx32(Scalar& r, int size);
+inline void Movsx32(Scalar& r, int size) {
+  CoerceSubregToSizeSx(r, size);
+  Mov32(r);
+}
 
 // dst = dst OP src for the arithmetic operations of engine/isa (kAdd, kSub, kMul, kDiv, kOr, kAnd, kLsh, kRsh, kNeg,
 // kMod, kXor, kArsh; moves and byte swaps have functions of their own), in 64 or 32 bit (then with zero extension),
@@ -101,10 +127,10 @@ void ByteSwapScalar(Scalar& dst, int bits, bool swap);
 // is always true (1), never true (0) or unknown (-1). That a register is compared with itself is no reason to know more.
 int BranchTaken(uint8_t op, bool is32, const Scalar& a, const Scalar& b);
 
-// Tightens the operands of a conditional jump in the world where it is taken (true_*) and where it is not (false_*);
-// on entry, true_a equals false_a and true_b equals false_b. The false side goes first. true_b and false_b may be one
-// object, as the kernel does it for an immediate; and a register compared with itself passes one object as both a and b
-// of each side. Contradictory results are repaired as RepairBounds() does.
+// Tightens the operands of a conditional jump in the world where it is taken (true_*) and where it is not (false_*), and
+// repairs contradictory results. On entry, true_a equals false_a and true_b equals false_b; an immediate operand is one
+// Scalar::Const() for each world. A register compared with itself is one object as both a and b of a world: the kernel
+// refines it against itself, with results (even contradictory ones) that depend on that.
 void RefineBranch(Scalar& true_a, Scalar& true_b, Scalar& false_a, Scalar& false_b, uint8_t op, bool is32);
 
 // Whether each of the four ranges of `cur` lies within that of `old_`; the pruning test of a scalar asks besides for
@@ -119,6 +145,8 @@ constexpr bool RangeWithin(const Scalar& old_, const Scalar& cur) {
 // "smin=0,smax=umax=255,var_off=(0x0; 0xff)". Every item is preceded by a comma if `*comma` is true; the first item sets
 // it, so that a caller can put items of its own before. Nothing is appended for an unknown value.
 void AppendScalarRanges(std::string& out, const Scalar& r, bool* comma);
+// "(0x0; 0xff)", or the number if it is constant.
+void AppendTnum(std::string& out, Tnum t);
 // One number as the log writes it: decimal when small, hexadecimal otherwise.
 void AppendLogNumber(std::string& out, uint64_t v);
 void AppendLogSigned(std::string& out, int64_t v);

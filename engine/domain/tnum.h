@@ -28,7 +28,7 @@ struct BasicTnum {
   // The smallest one that covers min..max (unsigned): their common leading bits. min <= max, or the result is only
   // what the formula gives.
   static constexpr BasicTnum Range(uint64_t min, uint64_t max) {
-    const int bits = std::bit_width(min ^ max);
+    const auto bits = static_cast<int>(std::bit_width(min ^ max));
     if (bits > W - 1) return Unknown();
     const uint64_t delta = (uint64_t{1} << bits) - 1;
     return {min & ~delta, delta};
@@ -41,7 +41,7 @@ struct BasicTnum {
   constexpr uint64_t Min() const { return value; }
   constexpr uint64_t Max() const { return value | mask; }
 
-  // The low `size` bytes. For size 8 the kernel's shift count is the word's width; no caller may ask for that.
+  // The low `size` bytes, 1 to 8.
   constexpr BasicTnum Cast(int size) const {
     const uint64_t keep = size * 8 >= 64 ? ~uint64_t{0} : (uint64_t{1} << (size * 8)) - 1;
     return {value & keep, mask & keep};
@@ -171,8 +171,6 @@ constexpr bool TnumIn(BasicTnum<W> a, BasicTnum<W> b) {
   return (b.mask & ~a.mask) == 0 && a.value == (b.value & ~a.mask);
 }
 
-constexpr uint64_t SwapBytes64(uint64_t v) { return __builtin_bswap64(v); }
-
 // Byte swaps of the low 16, 32 or 64 bits; the result is zero-extended.
 constexpr Tnum TnumBswap16(Tnum a) {
   return {__builtin_bswap16(static_cast<uint16_t>(a.value)), __builtin_bswap16(static_cast<uint16_t>(a.mask))};
@@ -180,7 +178,7 @@ constexpr Tnum TnumBswap16(Tnum a) {
 constexpr Tnum TnumBswap32(Tnum a) {
   return {__builtin_bswap32(static_cast<uint32_t>(a.value)), __builtin_bswap32(static_cast<uint32_t>(a.mask))};
 }
-constexpr Tnum TnumBswap64(Tnum a) { return {SwapBytes64(a.value), SwapBytes64(a.mask)}; }
+constexpr Tnum TnumBswap64(Tnum a) { return {__builtin_bswap64(a.value), __builtin_bswap64(a.mask)}; }
 
 }  // namespace bpfsieve
 

@@ -1,0 +1,240 @@
+// How the parts of a Scalar inform each other, and the width changes.
+#include <algorithm>
+
+#include "engine/domain/scalar.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr uint64_t kHigh = ~uint64_t{0xffffffffu};
+
+int32_t S32(uint64_t v) { return static_cast<int32_t>(v); }
+uint32_t U32(uint64_t v) { return static_cast<uint32_t>(v); }
+int64_t S64(uint64_t v) { return static_cast<int64_t>(v); }
+uint64_t U64(int64_t v) { return static_cast<uint64_t>(v); }
+
+// Intersects a range with lo..hi.
+template <typename T>
+void Clamp(T& min, T& max, T lo, T hi) {
+  min = std::max(min, lo);
+  max = std::min(max, hi);
+}
+
+// The signed and the unsigned range of one width cover the same words. Where one of them does not cross the other's
+// seam, it bounds the other; and where a signed range crosses zero, an unsigned range that meets only its negative or
+// only its other part chooses that part.
+template <typename S, typename U>
+void DeduceSigns(S& smin, S& smax, U& umin, U& umax) {
+  if (static_cast<S>(umin) <= static_cast<S>(umax)) Clamp(smin, smax, static_cast<S>(umin), static_cast<S>(umax));
+  if (static_cast<U>(smin) <= static_cast<U>(smax)) {
+    Clamp(umin, umax, static_cast<U>(smin), static_cast<U>(smax));
+  } else if (umax < static_cast<U>(smin)) {
+    smin = static_cast<S>(umin);
+    umax = std::min(umax, static_cast<U>(smax));
+  } else if (static_cast<U>(smax) < umin) {
+    smax = static_cast<S>(umax);
+    umin = std::max(umin, static_cast<U>(smin));
+  }
+}
+
+// The low halves of a 64-bit range lo..hi form a range where the high halves are equal, and a signed one besides where
+// they follow each other and the low halves go from negative to not negative.
+void Deduce32From64(Scalar& r) {
+  if ((r.umin >> 32) == (r.umax >> 32)) {
+    Clamp(r.u32_min, r.u32_max, U32(r.umin), U32(r.umax));
+    if (S32(r.umin) <= S32(r.umax)) Clamp(r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
+  }
+  const uint64_t smin = U64(r.smin), smax = U64(r.smax);
+  if ((smin >> 32) == (smax >> 32)) {
+    if (U32(smin) <= U32(smax)) Clamp(r.u32_min, r.u32_max, U32(smin), U32(smax));
+    if (S32(smin) <= S32(smax)) Clamp(r.s32_min, r.s32_max, S32(smin), S32(smax));
+  }
+  if (U32(r.umin >> 32) + 1 == U32(r.umax >> 32) && S32(r.umin) < 0 && S32(r.umax) >= 0) {
+    Clamp(r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
+  }
+  if (U32(smin >> 32) + 1 == U32(smax >> 32) && S32(smin) < 0 && S32(smax) >= 0) {
+    Clamp(r.s32_min, r.s32_max, S32(smin), S32(smax));
+  }
+}
+
+// A 64-bit bound whose low half lies outside lo..hi moves to it, within the same high half.
+void TightenLowHalves(Scalar& r, uint32_t lo, uint32_t hi) {
+  Clamp(r.umin, r.umax, (r.umin & kHigh) | lo, (r.umax & kHigh) | hi);
+  Clamp(r.smin, r.smax, S64((U64(r.smin) & kHigh) | lo), S64((U64(r.smax) & kHigh) | hi));
+}
+
+void Deduce64From32(Scalar& r) {
+  TightenLowHalves(r, r.u32_min, r.u32_max);
+  const auto lo = static_cast<uint32_t>(r.s32_min), hi = static_cast<uint32_t>(r.s32_max);
+  if (lo <= hi) TightenLowHalves(r, lo, hi);
+  // After a sign-extending load, the high half is all ones or all zeros; a non-negative low half excludes the ones.
+  if (r.s32_min >= 0 && r.smin >= kS32Min && r.smax <= kS32Max) {
+    r.smin = r.s32_min;
+    r.smax = r.s32_max;
+    r.umin = U64(r.smin);
+    r.umax = U64(r.smax);
+    r.var_off = TnumIntersect(r.var_off, Tnum::Range(r.umin, r.umax));
+  }
+}
+
+// One pass of __reg_deduce_bounds().
+void Deduce(Scalar& r) {
+  Deduce32From64(r);
+  DeduceSigns(r.s32_min, r.s32_max, r.u32_min, r.u32_max);
+  DeduceSigns(r.smin, r.smax, r.umin, r.umax);
+  Deduce64From32(r);
+}
+
+// The known bits bound the ranges...
+void RangesFromTnum64(Scalar& r) {
+  const Tnum t = r.var_off;
+  Clamp(r.smin, r.smax, S64(t.value | (t.mask & U64(kS64Min))), S64(t.value | (t.mask & U64(kS64Max))));
+  Clamp(r.umin, r.umax, t.Min(), t.Max());
+}
+
+// ...and the ranges' common leading bits are known.
+void TnumFromRanges(Scalar& r) {
+  const Tnum all = TnumIntersect(r.var_off, Tnum::Range(r.umin, r.umax));
+  const Tnum low = TnumIntersect(all.Subreg(), Tnum::Range(r.u32_min, r.u32_max));
+  r.var_off = TnumOr(all.ClearSubreg(), low);
+}
+
+}  // namespace
+
+void RangesFromTnum32(Scalar& r) {
+  const Tnum t = r.var_off;
+  const uint32_t value = U32(t.value), mask = U32(t.mask);
+  Clamp(r.s32_min, r.s32_max, S32(value | (mask & 0x80000000u)), S32(value | (mask & 0x7fffffffu)));
+  Clamp(r.u32_min, r.u32_max, value, value | mask);
+}
+
+void RangesFromTnum(Scalar& r) {
+  RangesFromTnum32(r);
+  RangesFromTnum64(r);
+}
+
+void SyncBounds(Scalar& r) {
+  RangesFromTnum(r);
+  // The kernel makes three passes; once one of them changes nothing, neither do the following.
+  for (int pass = 0; pass < 3; ++pass) {
+    const Scalar before = r;
+    Deduce(r);
+    if (r == before) break;
+  }
+  TnumFromRanges(r);
+  RangesFromTnum(r);
+}
+
+bool BoundsSane(const Scalar& r) {
+  if (r.umin > r.umax || r.smin > r.smax || r.u32_min > r.u32_max || r.s32_min > r.s32_max) return false;
+  const Tnum t = r.var_off;
+  if (t.IsConst() && (r.umin != t.value || r.umax != t.value || r.smin != S64(t.value) || r.smax != S64(t.value))) {
+    return false;
+  }
+  const uint32_t low = U32(t.value);
+  return !t.Subreg().IsConst() ||
+         (r.u32_min == low && r.u32_max == low && r.s32_min == S32(low) && r.s32_max == S32(low));
+}
+
+bool RepairBounds(Scalar& r) {
+  if (BoundsSane(r)) return true;
+  UnboundRanges(r);
+  return false;
+}
+
+void ZextSubreg(Scalar& r) {
+  r.var_off = r.var_off.Subreg();
+  r.umin = r.u32_min;
+  r.umax = r.u32_max;
+  const bool positive = r.s32_min >= 0 && r.s32_max >= 0;
+  r.smin = positive ? r.s32_min : 0;
+  r.smax = positive ? int64_t{r.s32_max} : int64_t{kU32Max};
+}
+
+void CoerceToSize(Scalar& r, int size) {
+  if (size >= 8) return;
+  r.var_off = r.var_off.Cast(size);
+  const uint64_t keep = (uint64_t{1} << (size * 8)) - 1;
+  if ((r.umin & ~keep) == (r.umax & ~keep)) {
+    r.umin &= keep;
+    r.umax &= keep;
+  } else {
+    r.umin = 0;
+    r.umax = keep;
+  }
+  r.smin = S64(r.umin);
+  r.smax = S64(r.umax);
+  if (size < 4) UnboundRange32(r);
+  SyncBounds(r);
+}
+
+namespace {
+
+// The low `size` bytes of v, sign-extended.
+int64_t SignExtend(uint64_t v, int size) {
+  const int shift = 64 - size * 8;
+  return static_cast<int64_t>(v << shift) >> shift;
+}
+
+}  // namespace
+
+void CoerceToSizeSx(Scalar& r, int size) {
+  if (r.IsConst()) {
+    r = Scalar::Const(U64(SignExtend(r.var_off.value, size)));
+    return;
+  }
+  const int bits = size * 8;
+  if ((U64(r.smax) >> bits) == (U64(r.smin) >> bits)) {
+    const int64_t a = SignExtend(U64(r.smax), size), b = SignExtend(U64(r.smin), size);
+    const int64_t lo = std::min(a, b), hi = std::max(a, b);
+    if ((lo >= 0) == (hi >= 0)) {
+      r = {Tnum::Range(U64(lo), U64(hi)),
+           lo,
+           hi,
+           U64(lo),
+           U64(hi),
+           S32(U64(lo)),
+           S32(U64(hi)),
+           U32(U64(lo)),
+           U32(U64(hi))};
+      return;
+    }
+  }
+  const int64_t max = (int64_t{1} << (bits - 1)) - 1, min = -max - 1;
+  r = Scalar::Unknown();
+  r.smin = min;
+  r.smax = max;
+  r.s32_min = S32(U64(min));
+  r.s32_max = S32(U64(max));
+}
+
+void CoerceSubregToSizeSx(Scalar& r, int size) {
+  if (r.IsConst()) {
+    const int64_t v = SignExtend(r.var_off.value, size);
+    r.var_off = Tnum::Const(U64(v));
+    r.s32_min = r.s32_max = S32(U64(v));
+    r.u32_min = r.u32_max = U32(U64(v));
+    return;
+  }
+  const int bits = size * 8;
+  const auto smin = static_cast<uint32_t>(r.s32_min), smax = static_cast<uint32_t>(r.s32_max);
+  if ((smax >> bits) == (smin >> bits)) {
+    const auto a = static_cast<int32_t>(SignExtend(smax, size)), b = static_cast<int32_t>(SignExtend(smin, size));
+    const int32_t lo = std::min(a, b), hi = std::max(a, b);
+    if ((lo >= 0) == (hi >= 0)) {
+      r.s32_min = lo;
+      r.s32_max = hi;
+      r.u32_min = static_cast<uint32_t>(lo);
+      r.u32_max = static_cast<uint32_t>(hi);
+      r.var_off = Tnum::Range(U64(int64_t{lo}), U64(int64_t{hi})).Subreg();
+      return;
+    }
+  }
+  r.s32_max = (1 << (bits - 1)) - 1;
+  r.s32_min = -r.s32_max - 1;
+  r.u32_min = 0;
+  r.u32_max = kU32Max;
+  r.var_off = Tnum::Unknown().Subreg();
+}
+
+}  // namespace bpfsieve
