@@ -86,6 +86,7 @@ class Builder {
     *cfg_ = Cfg();
     if (auto finding = FindSubprogs()) return finding;
     if (auto finding = CheckSubprogs()) return finding;
+    if (auto finding = CheckAbnormalReturn()) return finding;
     if (auto finding = CheckReachable()) return finding;
     MarkPoints();
     CollectEffects();
@@ -137,6 +138,24 @@ class Builder {
       if (i + 1 == sub.end && insn.code != kCodeExit && insn.code != (kClassJmp | kJa) &&
           insn.code != (kClassJmp32 | kJa)) {
         return MakeFinding(Rule::kFallOff, i, "last insn is not an exit or jmp");
+      }
+    }
+    return std::nullopt;
+  }
+
+  // Packet loads and tail calls may leave a subprogram without a value in R0. The kernel lets them do so only where
+  // function information tells what is returned.
+  std::optional<Finding> CheckAbnormalReturn() {
+    for (const Subprog& sub : program_.subprogs) {
+      if (sub.btf_func_id != 0) return std::nullopt;
+    }
+    for (size_t s = 1; s < cfg_->subs.size(); ++s) {
+      const Cfg::Sub& sub = cfg_->subs[s];
+      if (sub.has_ld_abs) {
+        return MakeFinding(Rule::kBtfInfo, sub.start, "LD_ABS is not allowed in subprogs without BTF");
+      }
+      if (sub.has_tail_call) {
+        return MakeFinding(Rule::kTailCall, sub.start, "tail_call is not allowed in subprogs without BTF");
       }
     }
     return std::nullopt;
@@ -316,7 +335,8 @@ class Builder {
         if (descended) continue;
         path.pop_back();
         if (low[w] < pre[w]) continue;
-        bool loop = component.back() != w || CallsCallback(program_, insns_[w]);
+        // A call that runs callbacks is a loop too, but 6.18 does not count it as one.
+        bool loop = component.back() != w;
         for (int k = 0; k < count; ++k) loop |= next[k] == w;
         uint32_t member;
         do {
