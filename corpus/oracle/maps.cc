@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "corpus/oracle/synth_btf.h"
 
 namespace bpfsieve {
 namespace {
@@ -46,6 +47,12 @@ bool IsStorage(MapType type) {
     case MapType::kStructOps: return true;
     default: return false;
   }
+}
+
+// Maps that the kernel creates only if it is told the types of key and value.
+bool WantsBtf(const MapDef& map) {
+  return !map.fields.empty() || map.type == MapType::kSkStorage || map.type == MapType::kInodeStorage ||
+         map.type == MapType::kTaskStorage || map.type == MapType::kCgrpStorage;
 }
 
 // What loaders set before they create the map, none of which a program's verification depends on: a number of
@@ -105,8 +112,21 @@ absl::StatusOr<int> OracleMaps::Create(size_t index, int depth) {
     attr.btf_key_type_id = map.btf_key_type_id;
     attr.btf_value_type_id = map.btf_value_type_id;
   }
+  UniqueFd synth_btf;
+  if (attr.btf_fd == 0 && WantsBtf(map)) {
+    absl::StatusOr<SynthBtf> synth = SynthesizeMapBtf(map);
+    if (!synth.ok()) return synth.status();
+    std::string log;
+    synth_btf = UniqueFd(SysBtfLoad(synth->data.data(), synth->data.size(), &log));
+    if (!synth_btf.ok()) {
+      return absl::InternalError(absl::StrCat("map '", map.name, "': made-up BTF is refused: ", log));
+    }
+    attr.btf_fd = synth_btf.get();
+    attr.btf_key_type_id = synth->key_type_id;
+    attr.btf_value_type_id = synth->value_type_id;
+  }
   int fd = SysMapCreate(attr);
-  if (fd < 0 && attr.btf_fd != 0) {
+  if (fd < 0 && attr.btf_fd != 0 && !synth_btf.ok()) {
     attr.btf_fd = attr.btf_key_type_id = attr.btf_value_type_id = 0;
     fd = SysMapCreate(attr);
   }

@@ -24,6 +24,7 @@ struct MapField {
   SpecialField kind;
   uint32_t offset = 0;  // bytes from the start of the value
   uint32_t size = 0;
+  std::string target{};  // kptr and uptr: name of the structure that it points to; empty: unknown
 };
 
 struct MapDef {

@@ -1,0 +1,222 @@
+#include "corpus/oracle/synth_btf.h"
+
+#include <bpf/btf.h>
+#include <linux/btf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace bpfsieve {
+namespace {
+
+// How a field is declared. The kernel knows it by the structure's name, its size and alignment, or by the tag of what
+// a pointer points to (kernel/bpf/btf.c, Linux 6.18).
+struct FieldType {
+  const char* struct_name = nullptr;
+  uint32_t size = 0;
+  uint32_t align = 1;
+  const char* tag = nullptr;  // of a pointer
+};
+
+FieldType TypeOf(SpecialField kind) {
+  switch (kind) {
+    case SpecialField::kSpinLock: return {"bpf_spin_lock", 4, 4, nullptr};
+    case SpecialField::kResSpinLock: return {"bpf_res_spin_lock", 4, 4, nullptr};
+    case SpecialField::kTimer: return {"bpf_timer", 16, 8, nullptr};
+    case SpecialField::kWorkqueue: return {"bpf_wq", 16, 8, nullptr};
+    case SpecialField::kTaskWork: return {"bpf_task_work", 8, 8, nullptr};
+    case SpecialField::kRefcount: return {"bpf_refcount", 4, 4, nullptr};
+    case SpecialField::kKptrUntrusted: return {nullptr, 8, 8, "kptr_untrusted"};
+    case SpecialField::kKptrTrusted: return {nullptr, 8, 8, "kptr"};
+    case SpecialField::kKptrPercpu: return {nullptr, 8, 8, "percpu_kptr"};
+    case SpecialField::kUptr: return {nullptr, 8, 8, "uptr"};
+    case SpecialField::kListHead:
+    case SpecialField::kListNode:
+    case SpecialField::kRbRoot:
+    case SpecialField::kRbNode: break;
+  }
+  return {};
+}
+
+// Adds types one after another; the first failure sticks.
+class Builder {
+ public:
+  Builder() : btf_(btf__new_empty()) { Check(btf_ == nullptr ? -errno : 0); }
+
+  // Each returns the new type's number.
+  uint32_t Int(const char* name, uint32_t size, int encoding) {
+    return Check(btf_ ? btf__add_int(btf_.get(), name, size, encoding) : 0);
+  }
+  uint32_t Struct(const char* name, uint32_t size) {
+    return Check(btf_ ? btf__add_struct(btf_.get(), name, size) : 0);
+  }
+  void Field(const char* name, uint32_t type, uint32_t byte_offset) {
+    Check(btf_ ? btf__add_field(btf_.get(), name, static_cast<int>(type), byte_offset * 8, 0) : 0);
+  }
+  uint32_t Array(uint32_t index, uint32_t element, uint32_t count) {
+    return Check(btf_ ? btf__add_array(btf_.get(), static_cast<int>(index), static_cast<int>(element), count) : 0);
+  }
+  uint32_t TypeTag(const char* tag, uint32_t type) {
+    return Check(btf_ ? btf__add_type_tag(btf_.get(), tag, static_cast<int>(type)) : 0);
+  }
+  uint32_t Pointer(uint32_t type) { return Check(btf_ ? btf__add_ptr(btf_.get(), static_cast<int>(type)) : 0); }
+  uint32_t Proto(uint32_t returns) {
+    return Check(btf_ ? btf__add_func_proto(btf_.get(), static_cast<int>(returns)) : 0);
+  }
+  void Param(const char* name, uint32_t type) {
+    Check(btf_ ? btf__add_func_param(btf_.get(), name, static_cast<int>(type)) : 0);
+  }
+  uint32_t Func(const char* name, bool global, uint32_t proto) {
+    const btf_func_linkage linkage = global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC;
+    return Check(btf_ ? btf__add_func(btf_.get(), name, linkage, static_cast<int>(proto)) : 0);
+  }
+
+  absl::StatusOr<std::vector<uint8_t>> Finish() const {
+    uint32_t size = 0;
+    const void* raw = error_ == 0 ? btf__raw_data(btf_.get(), &size) : nullptr;
+    if (raw == nullptr) return absl::InternalError(absl::StrCat("BTF cannot be built: ", strerror(-error_)));
+    const auto* bytes = static_cast<const uint8_t*>(raw);
+    return std::vector<uint8_t>(bytes, bytes + size);
+  }
+
+ private:
+  uint32_t Check(int result) {
+    if (result < 0 && error_ == 0) error_ = result;
+    return result < 0 ? 0 : static_cast<uint32_t>(result);
+  }
+
+  BtfPtr btf_;
+  int error_ = 0;
+};
+
+// An integer where the size allows one, bytes otherwise.
+uint32_t AddKey(Builder* b, uint32_t size) {
+  if (size == 1 || size == 2 || size == 4 || size == 8 || size == 16) return b->Int("key", size, 0);
+  const uint32_t byte = b->Int("byte", 1, 0);
+  return b->Array(b->Int("index", 4, 0), byte, size);
+}
+
+uint32_t AddField(Builder* b, const MapField& field, const FieldType& type) {
+  if (type.tag != nullptr) {
+    return b->Pointer(b->TypeTag(type.tag, b->Struct(field.target.c_str(), 0)));
+  }
+  const uint32_t element = b->Int(type.align == 8 ? "u64" : "u32", type.align, 0);
+  const uint32_t index = b->Int("index", 4, 0);
+  const uint32_t content = b->Array(index, element, type.size / type.align);
+  const uint32_t id = b->Struct(type.struct_name, type.size);
+  b->Field("opaque", content, 0);
+  return id;
+}
+
+// Argument registers that the subprogram reads before it writes them, in program order: the highest one's number.
+int ArgumentCount(const Program& program, uint32_t start, uint32_t end) {
+  uint32_t written = 0;
+  int highest = 0;
+  auto read = [&](int reg) {
+    if (reg >= 1 && reg <= 5 && !(written & 1u << reg)) highest = std::max(highest, reg);
+  };
+  for (uint32_t i = start; i < end; ++i) {
+    const Insn& insn = program.insns[i];
+    switch (Class(insn)) {
+      case kClassLd:
+        if (IsLdImm64(insn)) {
+          written |= 1u << insn.dst;
+          ++i;
+        }
+        break;
+      case kClassLdx:
+        read(insn.src);
+        written |= 1u << insn.dst;
+        break;
+      case kClassStx: read(insn.src); [[fallthrough]];
+      case kClassSt: read(insn.dst); break;
+      case kClassAlu:
+      case kClassAlu64:
+        if (UsesX(insn) && AluOp(insn) != kEnd) read(insn.src);
+        if (AluOp(insn) != kMov) read(insn.dst);
+        written |= 1u << insn.dst;
+        break;
+      default:
+        if (JmpOp(insn) == kCall) {
+          // What a call takes is not looked up here; afterwards the argument registers are gone.
+          written |= 0x3e;
+        } else if (JmpOp(insn) != kJa && JmpOp(insn) != kExit && JmpOp(insn) != kJcond) {
+          read(insn.dst);
+          if (UsesX(insn)) read(insn.src);
+        }
+    }
+  }
+  return highest;
+}
+
+}  // namespace
+
+absl::StatusOr<SynthBtf> SynthesizeMapBtf(const MapDef& map) {
+  Builder b;
+  SynthBtf out;
+  out.key_type_id = AddKey(&b, map.key_size);
+
+  std::vector<MapField> fields = map.fields;
+  std::sort(fields.begin(), fields.end(), [](const MapField& x, const MapField& y) { return x.offset < y.offset; });
+  std::vector<uint32_t> types;
+  uint64_t end = 0;
+  for (const MapField& field : fields) {
+    const FieldType type = TypeOf(field.kind);
+    if (type.size == 0) {
+      return absl::UnimplementedError(absl::StrCat("map '", map.name, "': no BTF is made up for lists and trees"));
+    }
+    if (type.tag != nullptr && field.target.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("map '", map.name, "': the pointer at ", field.offset, " names no structure"));
+    }
+    if (field.offset < end || uint64_t{field.offset} + type.size > map.value_size) {
+      return absl::InvalidArgumentError(absl::StrCat("map '", map.name, "': the field at ", field.offset,
+                                                     " overlaps another or lies outside of the value"));
+    }
+    end = uint64_t{field.offset} + type.size;
+    types.push_back(AddField(&b, field, type));
+  }
+  out.value_type_id = b.Struct("value", map.value_size);
+  for (size_t i = 0; i < fields.size(); ++i) {
+    b.Field(absl::StrCat("field", i).c_str(), types[i], fields[i].offset);
+  }
+  absl::StatusOr<std::vector<uint8_t>> data = b.Finish();
+  if (!data.ok()) return data.status();
+  out.data = *std::move(data);
+  return out;
+}
+
+bool NamesSubprograms(const Program& program) {
+  for (const Subprog& sub : program.subprogs) {
+    if (sub.start != 0 && (!sub.name.empty() || sub.global)) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<SynthBtf> SynthesizeProgramBtf(const Program& program) {
+  Builder b;
+  SynthBtf out;
+  const uint32_t result = b.Int("int", 4, BTF_INT_SIGNED);
+  const uint32_t number = b.Int("u64", 8, 0);
+  for (size_t i = 0; i < program.subprogs.size(); ++i) {
+    const Subprog& sub = program.subprogs[i];
+    const uint32_t end = i + 1 < program.subprogs.size() ? program.subprogs[i + 1].start
+                                                         : static_cast<uint32_t>(program.insns.size());
+    const uint32_t proto = b.Proto(result);
+    const int arguments = ArgumentCount(program, sub.start, end);
+    for (int k = 1; k <= arguments; ++k) b.Param(absl::StrCat("arg", k).c_str(), number);
+    const std::string name = sub.name.empty() ? absl::StrCat("subprog_", i) : sub.name;
+    out.funcs.push_back({sub.start, b.Func(name.c_str(), sub.global, proto)});
+  }
+  absl::StatusOr<std::vector<uint8_t>> data = b.Finish();
+  if (!data.ok()) return data.status();
+  out.data = *std::move(data);
+  return out;
+}
+
+}  // namespace bpfsieve
