@@ -15,7 +15,6 @@ struct Ranges {
   using U = std::make_unsigned_t<S>;
   static constexpr S kSMin = std::numeric_limits<S>::min(), kSMax = std::numeric_limits<S>::max();
   static constexpr U kUMax = std::numeric_limits<U>::max();
-  static constexpr U kHalfMax = kUMax >> (std::numeric_limits<U>::digits / 2);
 
   S& smin;
   S& smax;
@@ -69,20 +68,18 @@ void Sub(R d, R s) {
   if (min_wraps && !max_wraps) d.ForgetUnsigned();
 }
 
-// Only for factors of at most half the width, and not negative.
+// The extremes of a product are among the products of the extremes, as long as none of those wraps.
 template <typename S>
 void Mul(Ranges<S> d, Ranges<S> s) {
-  if (s.smin < 0 || d.smin < 0 || s.umax > d.kHalfMax || d.umax > d.kHalfMax) {
-    d.Forget();
-    return;
-  }
-  d.umin *= s.umin;
-  d.umax *= s.umax;
-  if (d.umax > static_cast<typename Ranges<S>::U>(d.kSMax)) {
+  const bool max_wraps = __builtin_mul_overflow(d.umax, s.umax, &d.umax);
+  if (max_wraps || __builtin_mul_overflow(d.umin, s.umin, &d.umin)) d.ForgetUnsigned();
+  S p[4];
+  if (__builtin_mul_overflow(d.smin, s.smin, &p[0]) || __builtin_mul_overflow(d.smin, s.smax, &p[1]) ||
+      __builtin_mul_overflow(d.smax, s.smin, &p[2]) || __builtin_mul_overflow(d.smax, s.smax, &p[3])) {
     d.ForgetSigned();
   } else {
-    d.smin = static_cast<S>(d.umin);
-    d.smax = static_cast<S>(d.umax);
+    d.smin = std::min({p[0], p[1], p[2], p[3]});
+    d.smax = std::max({p[0], p[1], p[2], p[3]});
   }
 }
 

@@ -90,6 +90,13 @@ void RangesFromTnum64(Scalar& r) {
   const Tnum t = r.var_off;
   Clamp(r.smin, r.smax, S64(t.value | (t.mask & U64(kS64Min))), S64(t.value | (t.mask & U64(kS64Max))));
   Clamp(r.umin, r.umax, t.Min(), t.Max());
+  // A single word both within umin..umax and a member of the tristate number is the value.
+  const uint64_t next = TnumNext(t, r.umin);
+  if (t.Contains(r.umin)) {
+    if (next > r.umax) r = Scalar::Const(r.umin);
+  } else if (next == t.Max() || (next <= r.umax && TnumNext(t, next) > r.umax)) {
+    r = Scalar::Const(next);
+  }
 }
 
 // ...and the ranges' common leading bits are known.

@@ -171,6 +171,19 @@ constexpr bool TnumIn(BasicTnum<W> a, BasicTnum<W> b) {
   return (b.mask & ~a.mask) == 0 && a.value == (b.value & ~a.mask);
 }
 
+// The least member above z; at or above the greatest member, the greatest.
+constexpr uint64_t TnumNext(Tnum t, uint64_t z) {
+  if (z >= t.Max()) return t.Max();
+  if (z < t.Min()) return t.Min();
+  // Members are value + s for the submasks s of mask, and s has to exceed d. To count up within the mask, the bits
+  // outside it are set, so that a carry passes; and so are those below the highest bit of d that no submask has, because
+  // s must exceed d above that bit.
+  const uint64_t d = z - t.value;
+  const auto lost_bits = static_cast<int>(std::bit_width(d & ~t.mask));
+  const uint64_t below = lost_bits == 64 ? ~uint64_t{0} : (uint64_t{1} << lost_bits) - 1;
+  return t.value | (((d | below | ~t.mask) + 1) & t.mask);
+}
+
 // Byte swaps of the low 16, 32 or 64 bits; the result is zero-extended.
 constexpr Tnum TnumBswap16(Tnum a) {
   return {__builtin_bswap16(static_cast<uint16_t>(a.value)), __builtin_bswap16(static_cast<uint16_t>(a.mask))};
