@@ -320,7 +320,8 @@ static int WriteProgram(enum bpf_prog_type type, const struct bpf_insn* insns, s
   const char* type_name = libbpf_bpf_prog_type_str(type);
   const char* attach_name = libbpf_bpf_attach_type_str(opts->expected_attach_type);
   if (!type_name || !attach_name) Fail("a program or attach type that this libbpf does not know");
-  const bool rejected = current.test->result == REJECT;
+  // As the driver has it: what is not accepted, a test without a result too, must be refused.
+  const bool accepted = current.test->result == ACCEPT || current.test->result == VERBOSE_ACCEPT;
 
   fprintf(f, ".origin linux verifier/%s test %zu (#%zu): ", current.file->name, current.in_file, current.number);
   PrintLine(f, current.test->descr);
@@ -365,7 +366,7 @@ static int WriteProgram(enum bpf_prog_type type, const struct bpf_insn* insns, s
   fprintf(index_file, "%s.bpfasm,main,", name);
   PrintCsv(index_file, current.test->descr);
   fprintf(index_file, ",%s,%s,%s,", type_name, opts->expected_attach_type ? attach_name : "",
-          rejected ? "reject" : "accept");
+          accepted ? "accept" : "reject");
   PrintCsv(index_file, current.test->errstr ? current.test->errstr : "");
   fputc(',', index_file);
   PrintFlags(index_file, opts->prog_flags, " ");

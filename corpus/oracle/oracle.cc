@@ -117,9 +117,11 @@ absl::Status KernelOracle::Impl::Resolve(const Program& program, std::vector<Ins
     Insn& insn = (*insns)[i];
     const bool wide = IsLdImm64(insn) && i + 1 < insns->size();
     if (wide && (insn.src == kPseudoMapFd || insn.src == kPseudoMapValue)) {
-      absl::StatusOr<int> fd = maps->Get(static_cast<uint32_t>(insn.imm));
-      if (!fd.ok()) return fd.status();
-      insn.imm = *fd;
+      if (insn.imm != -1) {  // no map, on purpose: as a descriptor it is one that no process has
+        absl::StatusOr<int> fd = maps->Get(static_cast<uint32_t>(insn.imm));
+        if (!fd.ok()) return fd.status();
+        insn.imm = *fd;
+      }
     } else if ((wide && insn.src == kPseudoBtfId) || IsKfuncCall(insn)) {
       const auto index = static_cast<uint32_t>(insn.imm);
       if (index >= program.externs.size()) return absl::InvalidArgumentError(absl::StrCat("no extern ", index));
@@ -127,7 +129,9 @@ absl::Status KernelOracle::Impl::Resolve(const Program& program, std::vector<Ins
       const KernelBtf* types = kernel_btf();
       uint32_t id = 0;
       if (types != nullptr) id = ext.kind == Extern::Kind::kFunc ? types->Func(ext.name) : types->Var(ext.name);
-      if (id == 0) return absl::NotFoundError(absl::StrCat("extern '", ext.name, "': not in the kernel's BTF"));
+      // A weak one becomes a null address, or a call of no function, which must turn out unreachable.
+      if (id == 0 && ext.weak && ext.kind == Extern::Kind::kVar) insn.src = 0;
+      if (id == 0 && !ext.weak) return absl::NotFoundError(absl::StrCat("extern '", ext.name, "': not in the kernel's BTF"));
       insn.imm = static_cast<int32_t>(id);
     }
     if (IsLdImm64(insn)) ++i;

@@ -112,6 +112,27 @@ TEST_F(OracleTest, AMapThatCannotBeCreatedIsNamed) {
   EXPECT_THAT(report.message, HasSubstr("wrong"));
 }
 
+TEST_F(OracleTest, IndexMinusOneIsADescriptorOfNoMap) {
+  const Object object = OneProgram({{.code = kCodeLdImm64, .dst = 1, .src = kPseudoMapFd, .imm = -1}, {}, kMovR0Zero,
+                                    kExitInsn});
+  const KernelReport report = *AskKernel(object, 0, {});
+  EXPECT_EQ(report.verdict, Verdict::kReject);
+  EXPECT_THAT(report.message, HasSubstr("fd -1 is not pointing to valid bpf_map"));
+}
+
+TEST_F(OracleTest, AWeakFunctionThatTheKernelLacksMayNotBeReached) {
+  Object object = OneProgram({kMovR0Zero,
+                              {.code = kClassJmp | kJeq | kSrcK, .dst = 0, .off = 1},  // always taken
+                              {.code = kCodeCall, .src = kPseudoKfuncCall},
+                              kExitInsn});
+  object.programs[0].externs.push_back({.name = "no_such_function", .weak = true});
+  EXPECT_EQ(AskKernel(object, 0, {})->verdict, Verdict::kAccept);
+  object.programs[0].insns[1].code = kClassJmp | kJne | kSrcK;
+  EXPECT_EQ(AskKernel(object, 0, {})->verdict, Verdict::kReject);
+  object.programs[0].externs[0].weak = false;
+  EXPECT_EQ(AskKernel(object, 0, {})->verdict, Verdict::kNotDecided);
+}
+
 TEST_F(OracleTest, EveryMapTypeThatNeedsMendedSizesIsCreated) {
   Object object;
   object.maps.push_back({.name = "ring", .type = MapType::kRingbuf, .value_size = 16, .max_entries = 5000});
