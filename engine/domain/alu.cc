@@ -59,6 +59,12 @@ void Add(R d, R s) {
   if (!min_wraps && max_wraps) d.ForgetUnsigned();
 }
 
+void AddUnsynced(Scalar& dst, Scalar& src) {
+  Add(LowOf(dst), LowOf(src));
+  Add(WideOf(dst), WideOf(src));
+  dst.var_off = TnumAdd(dst.var_off, src.var_off);
+}
+
 template <typename R>
 void Sub(R d, R s) {
   const bool low = __builtin_sub_overflow(d.smin, s.smax, &d.smin);
@@ -231,11 +237,7 @@ bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& sr
   }
   const auto n = static_cast<int>(is64 ? src.umin : src.u32_min & 31);
   switch (op) {
-    case kAdd:
-      Add(LowOf(dst), LowOf(src));
-      Add(WideOf(dst), WideOf(src));
-      dst.var_off = TnumAdd(dst.var_off, src.var_off);
-      break;
+    case kAdd: AddUnsynced(dst, src); break;
     case kNeg:
       src = dst;
       dst = Scalar::Const(0);
@@ -270,6 +272,13 @@ bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& sr
   if (!is64) ZextSubreg(dst);
   SyncAndRepair(dst);
   return true;
+}
+
+void AddDelta(Scalar& r, int64_t delta, bool is32) {
+  Scalar d = Scalar::Const(static_cast<uint64_t>(delta));
+  AddUnsynced(r, d);
+  if (is32) ZextSubreg(r);
+  SyncBounds(r);
 }
 
 void ByteSwapScalar(Scalar& dst, int bits, bool swap) {

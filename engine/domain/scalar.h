@@ -112,6 +112,10 @@ inline void Movsx32(Scalar& r, int size) {
 // too). A caller that tracks ids and precision clears them then, and after kNeg, as the kernel does.
 bool AluScalar(uint8_t op, bool is64, int off, Scalar& dst, const Scalar& src);
 
+// r += delta, in 32 bit with zero extension if `is32`, synced but not repaired: how knowledge of one register moves to
+// another one at a known distance. 6.18 links registers so by 32- and 64-bit additions and subtractions of a constant.
+void AddDelta(Scalar& r, int64_t delta, bool is32);
+
 // The kernel follows both outcomes of a sign-bit mask, which compilers make by an arithmetic shift: where AND or OR
 // (either width) with a constant meets a `dst` known to be -1 or 0, it queues a path that repeats the instruction with
 // 0 and goes on with -1 in this one. To be called before AluScalar(). Returns whether to fork, and if so sets *zero to
