@@ -65,8 +65,9 @@ const HelperProto* FindHelper(uint32_t id, ProgType type);
 // Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
-// Whether the map may be passed to the helper (the kernel's check_map_func_compatibility, both ways).
-bool MapHelperCompatible(MapType map, uint32_t helper);
+// Whether the map may be passed to the helper (the kernel's check_map_func_compatibility, both ways). The program
+// matters to updates and deletions in socket maps, which without a type are refused.
+bool MapHelperCompatible(MapType map, uint32_t helper, ProgType type = ProgType::kUnspec, AttachType attach = {});
 
 // ---- Context ---------------------------------------------------------------------------------------------------
 
@@ -81,11 +82,19 @@ struct CtxAccess {
   // Size of the whole field that a narrower load is converted to, in bytes; 0: no conversion.
   uint8_t field_size = 0;
 };
-// A fixed-offset access of `size` bytes at `off`. `attach` matters to some cgroup types.
+// A fixed-offset access of `size` bytes at `off`, as probed from the running kernel. `attach` matters to some types.
+// A sign-extending load is allowed exactly where the plain load of the same size is and yields a scalar.
 CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bool write);
 // Bytes of the context structure as the program sees it (for the kernel's "invalid bpf_context access").
 // `unsupported`: not null when the type's context is not modelled by table (tracing, lsm, struct_ops, ext).
 const char* CtxUnsupported(ProgType type);
+
+// The structures behind socket pointers (bpf_sock as far as sock_common goes, bpf_sock, bpf_tcp_sock, bpf_xdp_sock).
+enum class SockKind : uint8_t { kCommon, kSocket, kTcp, kXdp };
+// Whether a program may load `size` bytes at `off`, sign-extending or not; the value is a scalar. Nothing may be stored.
+bool CheckSockLoad(SockKind kind, int off, int size);
+// Bytes of struct bpf_flow_keys: all of it may be loaded and stored.
+inline constexpr int kFlowKeysSize = 56;
 
 // ---- Program types -----------------------------------------------------------------------------------------------
 
