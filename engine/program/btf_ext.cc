@@ -90,11 +90,11 @@ absl::StatusOr<BtfExt> ParseBtfExt(std::string_view bytes, const struct btf* btf
   });
   if (!status.ok()) return status;
   status = ForEachRecord(*relos, 16, btf, section_index, [&](int section, size_t at) {
-    ext.sections[section].relos.push_back({.insn = insn_at(*relos, at),
-                                           .type_id = ReadAt<uint32_t>(*relos, at + 4),
-                                           .access_off = ReadAt<uint32_t>(*relos, at + 8),
-                                           .kind = ReadAt<uint32_t>(*relos, at + 12)});
-    ++ext.relo_count;
+    ext.relos.push_back({.section = section,
+                         .insn = insn_at(*relos, at),
+                         .type_id = ReadAt<uint32_t>(*relos, at + 4),
+                         .access_off = ReadAt<uint32_t>(*relos, at + 8),
+                         .kind = ReadAt<uint32_t>(*relos, at + 12)});
   });
   if (!status.ok()) return status;
   auto by_insn = [](const auto& a, const auto& b) { return a.insn < b.insn; };

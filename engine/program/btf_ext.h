@@ -28,6 +28,7 @@ struct LineRecord {
   uint32_t column = 0;
 };
 struct CoreRecord {
+  int section = 0;
   uint32_t insn = 0;
   uint32_t type_id = 0;
   uint32_t access_off = 0;
@@ -38,10 +39,9 @@ struct BtfExt {
   struct Section {
     std::vector<FuncRecord> funcs;  // by insn
     std::vector<LineRecord> lines;  // by insn
-    std::vector<CoreRecord> relos;  // as in the file
   };
   absl::flat_hash_map<int, Section> sections;  // by index of the ELF section
-  size_t relo_count = 0;
+  std::vector<CoreRecord> relos;               // in the file's order
 };
 
 // `btf` gives the strings. Damaged: InvalidArgument.

@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
-#include "engine/program/core_relo.h"
+#include "engine/program/core_match.h"
 #include "engine/program/elf_loader.h"
 
 namespace bpfsieve {
@@ -71,7 +71,11 @@ void ResolveKernelSymbol(ElfLoader* loader, ExternSymbol* symbol) {
     return;
   }
   const uint32_t kernel_type = btf__type_by_id(kernel->get(), id)->type;
-  if (!CoreTypesCompatible(loader->object->btf.get(), symbol->type_id, kernel->get(), kernel_type)) {
+  int64_t steps = 100'000;
+  const TypePair pair{.local = loader->object->btf.get(), .target = kernel->get(), .steps = &steps};
+  uint32_t kernel_resolved = 0;
+  SkipModifiers(kernel->get(), kernel_type, &kernel_resolved);
+  if (TypesCompatible(pair, symbol->type_id, kernel_resolved) != Match::kYes) {
     if (!is_function || !symbol->pub.weak) {
       symbol->error = absl::StrCat("extern (", what, ") '", symbol->pub.name, "': incompatible with the kernel's");
     }

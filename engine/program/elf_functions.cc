@@ -192,7 +192,9 @@ absl::Status CollectRelocs(ElfLoader* loader) {
     if (section.type != SHT_REL || !elf.ValidSection(section.info) || !elf.sections[section.info].Executable()) {
       continue;
     }
-    if (section.entsize != sizeof(Elf64_Rel)) return absl::InvalidArgumentError("relocation entries of an unknown size");
+    if (section.entsize != sizeof(Elf64_Rel)) {
+      return absl::InvalidArgumentError("relocation entries of an unknown size");
+    }
     const ElfSection& target = elf.sections[section.info];
     for (const ElfRel& rel : ReadRels(section)) {
       if (rel.symbol >= elf.symbols.size()) {

@@ -309,7 +309,9 @@ absl::Status LinkPrograms(ElfLoader* loader) {
     if (auto it = callbacks.find(function.name); it != callbacks.end() && program.broken.empty()) {
       auto callback = text_functions.find(it->second);
       if (callback == text_functions.end()) {
-        if (!it->second.empty()) program.broken = absl::StrCat("cannot find exception callback '", CopyName(it->second), "'");
+        if (!it->second.empty()) {
+          program.broken = absl::StrCat("cannot find exception callback '", CopyName(it->second), "'");
+        }
       } else if (!linker.Has(callback->second)) {
         program.broken = linker.Append(callback->second);
       }

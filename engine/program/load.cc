@@ -28,7 +28,9 @@ absl::StatusOr<std::shared_ptr<Object>> LoadRawObject(std::string_view bytes, co
   program.type_known = false;
   if (!options.default_type.empty()) {
     std::optional<ProgType> type = ProgTypeFromName(options.default_type);
-    if (!type.has_value()) return absl::InvalidArgumentError(absl::StrCat("no such program type: ", options.default_type));
+    if (!type.has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat("no such program type: ", options.default_type));
+    }
     program.type = *type;
     program.attach = DefaultAttachType(*type);
     program.type_known = true;
