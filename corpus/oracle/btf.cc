@@ -142,20 +142,20 @@ std::vector<uint8_t> LoadableBtf(const Object& object) {
   return out;
 }
 
-absl::StatusOr<KernelBtf> KernelBtf::Load() {
+absl::StatusOr<RunningBtf> RunningBtf::Load() {
   BtfPtr btf(btf__load_vmlinux_btf());
   if (btf == nullptr) {
     return absl::NotFoundError(absl::StrCat("the kernel's BTF cannot be read: ", strerror(errno)));
   }
-  return KernelBtf(std::move(btf));
+  return RunningBtf(std::move(btf));
 }
 
-uint32_t KernelBtf::Find(const std::string& name, uint32_t kind) const {
+uint32_t RunningBtf::Find(const std::string& name, uint32_t kind) const {
   const int id = btf__find_by_name_kind(btf_.get(), name.c_str(), kind);
   return id > 0 ? id : 0;
 }
-uint32_t KernelBtf::Func(const std::string& name) const { return Find(name, BTF_KIND_FUNC); }
-uint32_t KernelBtf::Var(const std::string& name) const { return Find(name, BTF_KIND_VAR); }
-uint32_t KernelBtf::Typedef(const std::string& name) const { return Find(name, BTF_KIND_TYPEDEF); }
+uint32_t RunningBtf::Func(const std::string& name) const { return Find(name, BTF_KIND_FUNC); }
+uint32_t RunningBtf::Var(const std::string& name) const { return Find(name, BTF_KIND_VAR); }
+uint32_t RunningBtf::Typedef(const std::string& name) const { return Find(name, BTF_KIND_TYPEDEF); }
 
 }  // namespace bpfsieve

@@ -17,16 +17,16 @@ namespace bpfsieve {
 std::vector<uint8_t> LoadableBtf(const Object& object);
 
 // The running kernel's BTF. Not thread safe while it is being loaded; read-only after.
-class KernelBtf {
+class RunningBtf {
  public:
-  static absl::StatusOr<KernelBtf> Load();
+  static absl::StatusOr<RunningBtf> Load();
   // The number of the function, variable, typedef or struct of that name; 0: none.
   uint32_t Func(const std::string& name) const;
   uint32_t Var(const std::string& name) const;
   uint32_t Typedef(const std::string& name) const;
 
  private:
-  explicit KernelBtf(BtfPtr btf) : btf_(std::move(btf)) {}
+  explicit RunningBtf(BtfPtr btf) : btf_(std::move(btf)) {}
   uint32_t Find(const std::string& name, uint32_t kind) const;
   BtfPtr btf_;
 };

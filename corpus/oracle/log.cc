@@ -41,7 +41,7 @@ LogStats ParseLogStats(std::string_view log) {
       out.total_states = NumberAfter(line, "total_states ");
       out.peak_states = NumberAfter(line, "peak_states ");
       out.mark_read = NumberAfter(line, "mark_read ");
-    } else if (absl::StartsWith(line, "verification time ")) {
+    } else if (absl::StrContains(line, "verification time ")) {
       out.verification_usec = NumberAfter(line, "verification time ");
     } else if (absl::StartsWith(line, "stack depth ")) {
       out.stack_depth = 0;
@@ -59,7 +59,12 @@ std::string LastMessage(std::string_view log) {
   while (end > 0) {
     const size_t newline = log.rfind('\n', end - 1);
     const size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
-    const absl::string_view line = absl::StripAsciiWhitespace(View(log.substr(begin, end - begin)));
+    absl::string_view line = View(log.substr(begin, end - begin));
+    // A few messages of the kernel lack their line end.
+    if (const size_t glued = line.find("verification time "); glued != absl::string_view::npos && glued > 0) {
+      line = line.substr(0, glued);
+    }
+    line = absl::StripAsciiWhitespace(line);
     if (!line.empty() && !IsStatistic(line)) return std::string(line);
     if (newline == std::string_view::npos) break;
     end = newline;

@@ -32,6 +32,12 @@ TEST(LogTest, ALogWithoutStatisticsHasNone) {
 
 TEST(LogTest, TheMessageIsTheLastLineThatIsNoStatistic) { EXPECT_EQ(LastMessage(kRejected), "R0 !read_ok"); }
 
+TEST(LogTest, AMessageWithoutItsLineEndIsCutOffTheStatistics) {
+  EXPECT_EQ(LastMessage("expected prog array map for tail callverification time 11 usec\nprocessed 3 insns\n"),
+            "expected prog array map for tail call");
+  EXPECT_EQ(ParseLogStats("no line endverification time 11 usec\n").verification_usec, 11);
+}
+
 TEST(LogTest, AnEmptyLogHasNoMessage) {
   EXPECT_EQ(LastMessage(""), "");
   EXPECT_EQ(LastMessage("processed 2 insns\n\n"), "");

@@ -92,7 +92,7 @@ struct KernelOracle::Impl {
     maps.emplace(object, btf.get());
   }
 
-  const KernelBtf* kernel_btf();
+  const RunningBtf* kernel_btf();
   // Replaces indices by descriptors and kernel BTF numbers. On failure: the reason.
   absl::Status Resolve(const Program& program, std::vector<Insn>* insns);
   absl::Status ResolveTarget(const Program& program, ProgLoadAttr* attr);
@@ -103,11 +103,11 @@ struct KernelOracle::Impl {
   UniqueFd btf;
   std::string btf_problem;
   std::optional<OracleMaps> maps;
-  std::optional<absl::StatusOr<KernelBtf>> kernel;
+  std::optional<absl::StatusOr<RunningBtf>> kernel;
 };
 
-const KernelBtf* KernelOracle::Impl::kernel_btf() {
-  if (!kernel.has_value()) kernel = KernelBtf::Load();
+const RunningBtf* KernelOracle::Impl::kernel_btf() {
+  if (!kernel.has_value()) kernel = RunningBtf::Load();
   return kernel->ok() ? &**kernel : nullptr;
 }
 
@@ -126,7 +126,7 @@ absl::Status KernelOracle::Impl::Resolve(const Program& program, std::vector<Ins
       const auto index = static_cast<uint32_t>(insn.imm);
       if (index >= program.externs.size()) return absl::InvalidArgumentError(absl::StrCat("no extern ", index));
       const Extern& ext = program.externs[index];
-      const KernelBtf* types = kernel_btf();
+      const RunningBtf* types = kernel_btf();
       uint32_t id = 0;
       if (types != nullptr) id = ext.kind == Extern::Kind::kFunc ? types->Func(ext.name) : types->Var(ext.name);
       // A weak one becomes a null address, or a call of no function, which must turn out unreachable.
@@ -160,7 +160,7 @@ absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, ProgLoadA
     default: return absl::OkStatus();
   }
   if (target.empty()) return absl::OkStatus();
-  const KernelBtf* types = kernel_btf();
+  const RunningBtf* types = kernel_btf();
   if (types == nullptr) return kernel->status();
   attr->attach_btf_id = is_typedef ? types->Typedef(name) : types->Func(name);
   if (attr->attach_btf_id == 0) return absl::NotFoundError(absl::StrCat("'", name, "' is not in the kernel's BTF"));

@@ -1,0 +1,44 @@
+// bpfsieve rules, version: about the tool itself.
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "batch/commands.h"
+#include "engine/report/finding.h"
+
+namespace bpfsieve {
+namespace {
+
+int PrintRules(bool markdown) {
+  if (markdown) absl::PrintF("| code | meaning | what usually mends it |\n|---|---|---|\n");
+  for (int i = 0; i < RuleCount(); ++i) {
+    const RuleInfo& rule = GetRuleInfo(static_cast<Rule>(i));
+    const auto cell = [](std::string_view text) { return absl::StrReplaceAll(std::string(text), {{"|", "\\|"}}); };
+    if (markdown) {
+      absl::PrintF("| `%s` | %s | %s |\n", std::string(rule.code), cell(rule.summary), cell(rule.advice));
+    } else {
+      absl::PrintF("%-20s %s\n", std::string(rule.code), std::string(rule.summary));
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command AddRules(CLI::App* root) {
+  CLI::App* app = root->add_subcommand("rules", "List the rule codes that findings carry");
+  auto markdown = std::make_shared<bool>(false);
+  app->add_flag("--markdown", *markdown, "As a table in Markdown");
+  return {app, [markdown] { return PrintRules(*markdown); }};
+}
+
+Command AddVersion(CLI::App* root) {
+  CLI::App* app = root->add_subcommand("version", "Print the version and the kernel whose verdicts are given");
+  return {app, [] {
+            absl::PrintF("bpfsieve %s, profile Linux 6.18\n", BPFSIEVE_VERSION);
+            return 0;
+          }};
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,149 @@
+// bpfsieve disasm, list: what is in an object.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "batch/commands.h"
+#include "batch/filter.h"
+#include "batch/options.h"
+#include "batch/read_file.h"
+#include "engine/isa/disasm.h"
+#include "engine/program/program.h"
+#include "engine/program/type_names.h"
+
+namespace bpfsieve {
+namespace {
+
+struct InspectOptions {
+  std::string path, type, kernel_btf, prog = "*";
+};
+
+std::shared_ptr<InspectOptions> AddInspectOptions(CLI::App* app) {
+  auto options = std::make_shared<InspectOptions>();
+  app->add_option("PATH", options->path, "The object")->required();
+  app->add_option("PROGRAM", options->prog, "Glob of the programs; default all");
+  app->add_option("--type", options->type, "Type of the programs whose section name does not tell it");
+  app->add_option("--kernel-btf", options->kernel_btf, "BTF to resolve against: a file, or none");
+  return options;
+}
+
+// Prints the reason and sets the exit code where the object cannot be read.
+std::unique_ptr<ObjectFile> Open(const InspectOptions& options, int* exit_code) {
+  absl::StatusOr<std::string> bytes = ReadFile(options.path);
+  if (!bytes.ok()) {
+    absl::FPrintF(stderr, "bpfsieve: %s\n", std::string(bytes.status().message()));
+    *exit_code = kExitUsage;
+    return nullptr;
+  }
+  absl::StatusOr<ObjectFile> file =
+      ObjectFile::Parse(*bytes, options.path, {.kernel_btf = options.kernel_btf, .default_type = options.type});
+  if (!file.ok()) {
+    absl::FPrintF(stderr, "bpfsieve: %s: %s\n", options.path, std::string(file.status().message()));
+    *exit_code = kExitSomeNot;
+    return nullptr;
+  }
+  return std::make_unique<ObjectFile>(*std::move(file));
+}
+
+DisasmNames NamesOf(const Object& object, const Program& program) {
+  DisasmNames names;
+  names.imm64 = [&object, &program](const Insn* insn) -> std::string {
+    const auto index = static_cast<uint32_t>(insn->imm);
+    switch (insn->src) {
+      case kPseudoMapFd: return index < object.maps.size() ? absl::StrCat("map[", object.maps[index].name, "]") : "";
+      case kPseudoMapValue:
+        return index < object.maps.size() ? absl::StrCat("map[", object.maps[index].name, "]+", insn[1].imm) : "";
+      case kPseudoBtfId:
+        return index < program.externs.size() ? absl::StrCat("extern[", program.externs[index].name, "]") : "";
+      default: return "";
+    }
+  };
+  names.kfunc = [&program](const Insn& insn) -> std::string {
+    const auto index = static_cast<uint32_t>(insn.imm);
+    return index < program.externs.size() ? program.externs[index].name : "";
+  };
+  return names;
+}
+
+void PrintProgram(const Object& object, const Program& program) {
+  absl::PrintF("%s: section %s, type %s, %d instructions\n", program.name, program.section,
+               std::string(ProgTypeName(program.type)), program.insns.size());
+  if (!program.broken.empty()) absl::PrintF("; incomplete: %s\n", program.broken);
+  const DisasmNames names = NamesOf(object, program);
+  size_t line = 0, sub = 0;
+  for (size_t i = 0; i < program.insns.size(); ++i) {
+    for (; sub < program.subprogs.size() && program.subprogs[sub].start <= i; ++sub) {
+      absl::PrintF("%s%s:\n", sub == 0 ? "" : "\n", program.subprogs[sub].name);
+    }
+    for (; line < program.lines.size() && program.lines[line].insn <= i; ++line) {
+      const LineInfo& info = program.lines[line];
+      absl::PrintF("; %s @ %s:%d\n", info.text, info.file, info.line);
+    }
+    const Insn& insn = program.insns[i];
+    const bool wide = IsLdImm64(insn);
+    if (wide && i + 1 == program.insns.size()) {
+      absl::PrintF("%5d: a 64-bit immediate without its second half\n", i);
+      break;
+    }
+    absl::PrintF("%5d: %s\n", i, DisassembleLogText(&insn, names));
+    if (wide) ++i;
+  }
+  absl::PrintF("\n");
+}
+
+int Disasm(const InspectOptions& options) {
+  int exit_code = kExitAllAccepted;
+  const std::unique_ptr<ObjectFile> file = Open(options, &exit_code);
+  if (file == nullptr) return exit_code;
+  for (const Program& program : file->object().programs) {
+    if (GlobMatches(program.name, options.prog)) PrintProgram(file->object(), program);
+  }
+  return exit_code;
+}
+
+int List(const InspectOptions& options) {
+  int exit_code = kExitAllAccepted;
+  const std::unique_ptr<ObjectFile> file = Open(options, &exit_code);
+  if (file == nullptr) return exit_code;
+  const Object& object = file->object();
+  std::vector<Row> rows;
+  for (int i = 0; i < file->program_count(); ++i) {
+    if (!GlobMatches(file->program_name(i), options.prog)) continue;
+    Row row;
+    row.prog_name = std::string(file->program_name(i));
+    row.section = std::string(file->section(i));
+    row.prog_type = std::string(file->program_type(i));
+    row.attach_type = std::string(file->attach_type(i));
+    row.prog_size = static_cast<int64_t>(object.programs[i].insns.size());
+    row.message = object.programs[i].broken;
+    rows.push_back(std::move(row));
+  }
+  const std::vector<const Field*> fields =
+      *ParseFields("prog_name,section,prog_type,attach_type,prog_size,message");
+  absl::PrintF("%s", Table(rows, fields, false));
+  if (!object.maps.empty()) absl::PrintF("\n%-32s %-24s %10s %10s %10s\n", "Map", "Type", "Key", "Value", "Entries");
+  for (const MapDef& map : object.maps) {
+    absl::PrintF("%-32s %-24s %10d %10d %10d\n", map.name, std::string(MapTypeName(map.type)), map.key_size,
+                 map.value_size, map.max_entries);
+  }
+  return exit_code;
+}
+
+}  // namespace
+
+Command AddDisasm(CLI::App* root) {
+  CLI::App* app = root->add_subcommand("disasm", "Print the instructions of an object's programs");
+  const std::shared_ptr<InspectOptions> options = AddInspectOptions(app);
+  return {app, [options] { return Disasm(*options); }};
+}
+
+Command AddList(CLI::App* root) {
+  CLI::App* app = root->add_subcommand("list", "List an object's programs and maps");
+  const std::shared_ptr<InspectOptions> options = AddInspectOptions(app);
+  return {app, [options] { return List(*options); }};
+}
+
+}  // namespace bpfsieve

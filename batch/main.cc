@@ -1,0 +1,53 @@
+// bpfsieve: the command line. Exit codes: 0 all accepted, 1 some not, 2 usage or I/O, 3 our own fault, 130 Ctrl-C.
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "absl/strings/str_format.h"
+#include "batch/commands.h"
+#include "batch/options.h"
+
+namespace {
+
+// A failed assertion is our own fault and has an exit code of its own.
+void OnAbort(int) {
+  constexpr char kMessage[] = "bpfsieve: internal error (abort)\n";
+  [[maybe_unused]] const ssize_t n = write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
+  _exit(bpfsieve::kExitInternal);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"The Linux kernel's verdict on BPF programs, without a kernel.", "bpfsieve"};
+  app.require_subcommand(1);
+  app.set_version_flag("-V,--version", std::string("bpfsieve ") + BPFSIEVE_VERSION);
+  const bpfsieve::Command commands[] = {bpfsieve::AddVerify(&app), bpfsieve::AddOracle(&app),
+                                        bpfsieve::AddDisasm(&app), bpfsieve::AddList(&app),
+                                        bpfsieve::AddRules(&app),  bpfsieve::AddVersion(&app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? bpfsieve::kExitAllAccepted : bpfsieve::kExitUsage;
+  }
+  for (const bpfsieve::Command& command : commands) {
+    if (command.app->parsed()) return command.run();
+  }
+  return bpfsieve::kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  signal(SIGABRT, OnAbort);
+  try {
+    return Main(argc, argv);
+  } catch (const std::exception& error) {
+    absl::FPrintF(stderr, "bpfsieve: internal error: %s\n", error.what());
+  } catch (...) {
+    absl::FPrintF(stderr, "bpfsieve: internal error\n");
+  }
+  return bpfsieve::kExitInternal;
+}

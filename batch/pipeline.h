@@ -1,0 +1,42 @@
+// Runs a judge over many objects: read, judge, hand over in order.
+//
+// A oneTBB pipeline. Reading and judging of different objects, and the programs of one object, go on in parallel; the
+// rows of an object are handed over in the order of the input files, whatever the schedule. At most twice as many
+// objects as threads are in memory at once.
+#ifndef BPFSIEVE_BATCH_PIPELINE_H_
+#define BPFSIEVE_BATCH_PIPELINE_H_
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "batch/inputs.h"
+#include "batch/options.h"
+#include "batch/rows.h"
+#include "batch/typed_object.h"
+
+namespace bpfsieve {
+
+// Fills what is known without judging: names, types, size.
+Row ProgramRow(const std::string& path, const ObjectFile& file, int index);
+
+// Judges programs `wanted` (indices in object.progs, ascending) and returns a row for each, in order. Called from
+// several threads at once, for different objects.
+using Judge =
+    std::function<std::vector<Row>(const std::string& path, const TypedObject& object, const std::vector<size_t>& wanted)>;
+
+struct ObjectResult {
+  std::vector<Row> rows;
+  std::string error;     // the file cannot be read
+  bool skipped = false;  // found in a folder, and no BPF object; or excluded by a filter
+};
+
+// `deliver` is called for one object after the other, in the order of `files`, from changing threads. `stop` is asked
+// before an object is begun; once it says true no further object is.
+void RunPipeline(const std::vector<InputFile>& files, const BatchOptions& options, const Judge& judge,
+                 const std::function<bool()>& stop, const std::function<void(ObjectResult)>& deliver);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_BATCH_PIPELINE_H_
