@@ -1,0 +1,425 @@
+#include "engine/explore/explore.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/isa/disasm.h"
+
+namespace bpfsieve {
+
+uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask) {
+  uint64_t types = 0, m = 0;
+  for (int r = 0; r < kRegFp; ++r) {
+    const Reg& reg = frame.regs[r];
+    const uint64_t code = static_cast<uint64_t>(reg.type) ^ (reg.MayBeNull() ? 0x20 : 0);
+    types |= code << (6 * r);
+    if ((live >> r & 1) != 0 && reg.type != RegType::kNotInit) m |= uint64_t{0x3f} << (6 * r);
+  }
+  if (mask != nullptr) *mask = m;
+  return types;
+}
+
+Explorer::Explorer(const Context& context, const SearchLimits& limits)
+    : ctx_(context),
+      prog_(*context.program),
+      cfg_(*context.cfg),
+      limits_(limits),
+      transfer_(context, pool_, result_.depths) {
+  result_.depths.assign(cfg_.subs.size(), 0);
+  table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
+  pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
+  called_.assign(cfg_.subs.size(), 0);
+  if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
+}
+
+Explorer::~Explorer() {
+  for (Pending& p : stack_) pool_.Free(p.state);
+  stack_.clear();
+  ClearTable();
+}
+
+SearchResult Explorer::Run() {
+  bool ok = ExploreFunction(0);
+  // Global functions that were called are verified on their own, by prototype; they may call more of them.
+  std::vector<uint8_t> verified(cfg_.subs.size(), 0);
+  for (bool again = ok; again && ok;) {
+    again = false;
+    for (size_t s = 1; s < cfg_.subs.size() && ok; ++s) {
+      if (!ctx_.global_sub[s] || !called_[s] || verified[s]) continue;
+      ok = ExploreFunction(static_cast<int>(s));
+      verified[s] = 1;
+      again = true;
+    }
+  }
+  result_.stats.peak_bytes = pool_.peak_bytes();
+  return std::move(result_);
+}
+
+bool Explorer::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message) {
+  result_.verdict = verdict;
+  result_.finding.rule = rule;
+  result_.finding.insn = insn;
+  result_.finding.message = message;
+  if (Logging()) Log(message + "\n");
+  return false;
+}
+
+bool Explorer::OutOfTime() { return limits_.time_ms != 0 && std::chrono::steady_clock::now() >= deadline_; }
+
+bool Explorer::SetUpEntry(int sub, State& state) {
+  auto& regs = state.regs();
+  if (sub == 0) {
+    regs[1].MakePointer(RegType::kCtx);
+    return true;
+  }
+  const FuncArgs& args = ctx_.func_args[sub];
+  if (!args.unsupported.empty()) {
+    result_.feature = args.unsupported;
+    return Stop(Verdict::kUnsupported, Rule::kUnsupportedFeature, cfg_.subs[sub].start, args.unsupported);
+  }
+  if (args.error) {
+    result_.verdict = Verdict::kReject;
+    result_.finding = *args.error;
+    return false;
+  }
+  for (size_t i = 0; i < args.args.size(); ++i) {
+    Reg& r = regs[i + 1];
+    const FuncArg& arg = args.args[i];
+    switch (arg.kind) {
+      case FuncArg::Kind::kScalar: r.MakeUnknown(); break;
+      case FuncArg::Kind::kCtx: r.MakePointer(RegType::kCtx); break;
+      case FuncArg::Kind::kMem:
+        r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
+        r.mem_size = arg.mem_size;
+        r.id = ++state.id_gen;
+        break;
+    }
+  }
+  return true;
+}
+
+bool Explorer::ExploreFunction(int sub) {
+  State* state = pool_.NewState();
+  state->cur = 0;
+  state->frames[0] = pool_.NewFrame();
+  state->frames[0]->Init(-1, 0, sub, ctx_.liveness->Root(sub));
+  state->refs.clear();
+  state->active_locks = 0;
+  state->lock_id = 0;
+  state->lock_map = -1;
+  state->id_gen = 0;
+  state->parent = nullptr;
+  state->first_insn = static_cast<int32_t>(cfg_.subs[sub].start);
+  state->last_insn = -1;
+  state->history.clear();
+  if (!SetUpEntry(sub, *state)) {
+    pool_.Free(state);
+    return false;
+  }
+  stack_.push_back({state, cfg_.subs[sub].start, ~0u, result_.log.size()});
+  const bool ok = Paths();
+  for (Pending& p : stack_) pool_.Free(p.state);
+  stack_.clear();
+  ClearTable();
+  return ok;
+}
+
+// Runs the pending paths, last one first, until none is left.
+bool Explorer::Paths() {
+  SearchStats& stats = result_.stats;
+  while (!stack_.empty()) {
+    Pending top = stack_.back();
+    stack_.pop_back();
+    State& state = *top.state;
+    // The state's owner from here on; every way out of the path frees it.
+    struct Owner {
+      StatePool& pool;
+      State* state;
+      ~Owner() { pool.Free(state); }
+    } owner{pool_, top.state};
+
+    uint32_t insn = top.insn;
+    int64_t prev = top.prev == ~0u ? -1 : int64_t{top.prev};
+    if (limits_.log_level == 1) result_.log.resize(std::min(result_.log.size(), top.log_size));
+    bool print_state = true;
+    for (;;) {
+      if (++stats.processed > limits_.max_processed) {
+        return Stop(Verdict::kLimit, Rule::kTooComplex, insn,
+                    absl::StrCat("BPF program is too large. Processed ", stats.processed, " insn"));
+      }
+      if ((stats.processed & 0xff) == 0) {
+        if (pool_.bytes() > limits_.memory) {
+          return Stop(Verdict::kLimit, Rule::kMemoryLimit, insn,
+                      absl::StrCat("more than ", limits_.memory, " bytes of states"));
+        }
+        if (OutOfTime()) {
+          return Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.time_ms, " ms"));
+        }
+      }
+      state.last_insn = static_cast<int32_t>(prev);
+      if (cfg_.prune_point[insn]) {
+        const Visit visit = IsVisited(state, insn);
+        if (visit == Visit::kPruned) {
+          if (Logging()) {
+            Log(print_state ? absl::StrCat("\nfrom ", prev, " to ", insn, ": safe\n") : absl::StrCat(insn, ": safe\n"));
+          }
+          break;
+        }
+        if (visit == Visit::kLoop) {
+          result_.finding.path = CollectPath(state, insn, -1);
+          return Stop(Verdict::kReject, Rule::kInfiniteLoop, insn,
+                      absl::StrCat("infinite loop detected at insn ", insn));
+        }
+      }
+      size_t hist_open = 0;  // 1 + index of this instruction's history entry
+      if (cfg_.jmp_point[insn]) {
+        state.history.push_back({insn, static_cast<uint32_t>(prev), 0, 0});
+        hist_open = state.history.size();
+      }
+      Frame before;
+      int before_frame = 0;
+      if (Logging()) {
+        if (print_state) LogFrom(state, static_cast<uint32_t>(prev), insn);
+        LogInsn(insn);
+        before = state.frame();
+        before_frame = state.cur;
+      }
+      print_state = false;
+
+      const Insn& i = prog_.insns[insn];
+      if (IsJmpClass(i)) ++jumps_;
+      const int frame = state.cur;
+      StepResult step;
+      transfer_.Step(state, insn, step);
+
+      if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
+        if (step.branch != nullptr) pool_.Free(step.branch);
+        if (step.kind == StepResult::Kind::kUnsupported) result_.feature = step.message;
+        FillFinding(state, insn, step);
+        if (step.fault_reg >= 0 && state.cur == frame) {
+          AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
+        }
+        if (Logging()) Log("\n");
+        return Stop(step.kind == StepResult::Kind::kFinding ? Verdict::kReject : Verdict::kUnsupported, step.rule, insn,
+                    step.message);
+      }
+      if (step.precise_regs != 0 || step.precise_slot >= 0) {
+        Backtrack bt;
+        bt.frame = frame;
+        bt.regs[frame] = step.precise_regs;
+        if (step.precise_slot >= 0) bt.slots[step.precise_slot_frame] |= uint64_t{1} << step.precise_slot;
+        MarkPrecise(state, insn, bt);
+      }
+      if (step.used_pointer != RegType::kNotInit) {
+        RegType& used = pointer_of_[insn];
+        if (used == RegType::kNotInit) {
+          used = step.used_pointer;
+        } else if (used != step.used_pointer) {
+          if (step.branch != nullptr) pool_.Free(step.branch);
+          result_.finding.path = CollectPath(state, insn, -1);
+          return Stop(Verdict::kReject, Rule::kInvalidMem, insn, "same insn cannot be used with different pointers");
+        }
+      }
+      if (step.called_global >= 0) called_[step.called_global] = 1;
+      if (step.hist_flags != 0 || step.hist_linked != 0) {
+        auto note = [&](State& s) {
+          if (hist_open != 0) {
+            s.history[hist_open - 1].flags |= step.hist_flags;
+            s.history[hist_open - 1].linked = step.hist_linked;
+          } else {
+            s.history.push_back({insn, static_cast<uint32_t>(prev), step.hist_flags, step.hist_linked});
+          }
+        };
+        note(state);
+        if (step.branch != nullptr && step.branch_records_step) note(*step.branch);
+      }
+      if (step.branch != nullptr) {
+        stack_.push_back({step.branch, step.branch_insn, insn, result_.log.size()});
+        if (step.branch->parent != nullptr) ++step.branch->parent->branches;
+        if (stack_.size() > limits_.max_pending) {
+          return Stop(Verdict::kLimit, Rule::kTooManyBranches, insn,
+                      absl::StrCat("The sequence of ", stack_.size(), " jumps is too complex."));
+        }
+      }
+      if (Logging()) {
+        std::string after;
+        if (state.cur == before_frame) AppendFrame(after, state, state.cur, ctx_.object->maps, &before);
+        Log(after.empty() ? "\n" : absl::StrCat("          ;", after, "\n"));
+        print_state = state.cur != before_frame;
+      }
+      prev = insn;
+      if (step.kind == StepResult::Kind::kPathEnd) break;
+      insn = step.next;
+    }
+    FinishPath(state);
+  }
+  return true;
+}
+
+Checkpoint** Explorer::Head(const State& state, uint32_t insn) {
+  const uint32_t callsite = static_cast<uint32_t>(state.frame().callsite);
+  return &table_[(insn ^ callsite) % table_.size()];
+}
+
+LiveMasks Explorer::LiveAt(const State& state, uint32_t insn) const {
+  LiveMasks live;
+  for (int f = 0; f <= state.cur; ++f) {
+    const bool top = f == state.cur;
+    const uint32_t at = top ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
+    live.regs[f] = cfg_.live_regs[at];
+    const int instance = state.frames[f]->instance;
+    uint64_t slots = ctx_.liveness->LiveOwn(instance, top ? insn : at + 1);
+    for (int g = f + 1; g <= state.cur; ++g) {
+      const bool g_top = g == state.cur;
+      const uint32_t g_at = g_top ? insn : static_cast<uint32_t>(state.frames[g + 1]->callsite) + 1;
+      slots |= ctx_.liveness->LiveOuter(state.frames[g]->instance, g_at, g - f);
+    }
+    live.slots[f] = slots;
+  }
+  return live;
+}
+
+Explorer::Visit Explorer::IsVisited(State& state, uint32_t insn) {
+  const SearchStats& stats = result_.stats;
+  const bool force = limits_.test_state_freq || cfg_.force_checkpoint[insn] || state.history.size() > 40;
+  const uint64_t jumps = jumps_ - last_record_jumps_;
+  const uint64_t steps = stats.processed - last_record_processed_;
+  bool add = force || (jumps >= 2 && steps >= 8);
+  const uint64_t types = Fingerprint(state.frame(), 0, nullptr);
+  const uint32_t id_base = state.id_gen + 1;
+
+  uint64_t seen = 0;
+  for (Checkpoint** link = Head(state, insn); *link != nullptr;) {
+    Checkpoint* c = *link;
+    ++seen;
+    if (c->insn != insn) {
+      link = &c->next;
+      continue;
+    }
+    if (c->branches > 0) {
+      if (MaybeLooping(*c->state, state)) {
+        LiveMasks all;
+        std::fill(std::begin(all.regs), std::end(all.regs), uint16_t{0x7ff});
+        std::fill(std::begin(all.slots), std::end(all.slots), ~uint64_t{0});
+        if (Subsumes(*c->state, c->precise, all, state, Exactness::kExact, id_base, ids_)) return Visit::kLoop;
+      }
+      // In a loop, states differ from one iteration to the next; record only some.
+      if (!force && jumps < 20 && steps < 100) add = false;
+    } else if (((types ^ c->types) & c->types_mask) == 0 &&
+               Subsumes(*c->state, c->precise, c->live, state, Exactness::kNotExact, id_base, ids_)) {
+      ++c->hits;
+      if (cfg_.jmp_point[insn]) {
+        state.history.push_back({insn, static_cast<uint32_t>(state.last_insn), 0, 0});
+      }
+      PropagatePrecision(state, insn, *c);
+      return Visit::kPruned;
+    }
+    if (add) ++c->misses;
+    const uint32_t patience = cfg_.force_checkpoint[insn] && c->branches > 0 ? 64 : 3;
+    if (c->misses > c->hits * patience + patience) {
+      Evict(link);
+      continue;
+    }
+    link = &c->next;
+  }
+  result_.stats.max_states_per_insn = std::max(stats.max_states_per_insn, seen);
+  if (add) Record(state, insn);
+  return Visit::kNew;
+}
+
+void Explorer::Record(State& state, uint32_t insn) {
+  auto* c = new Checkpoint();
+  c->state = pool_.Clone(state);
+  c->insn = insn;
+  c->live = LiveAt(state, insn);
+  c->types = Fingerprint(state.frame(), c->live.regs[state.cur], &c->types_mask);
+  Checkpoint** head = Head(state, insn);
+  c->next = *head;
+  *head = c;
+
+  state.parent = c;
+  state.first_insn = static_cast<int32_t>(insn);
+  state.history.clear();
+
+  ++result_.stats.total_states;
+  ++live_checkpoints_;
+  result_.stats.peak_states = std::max(result_.stats.peak_states, live_checkpoints_ + evicted_.size());
+  last_record_jumps_ = jumps_;
+  last_record_processed_ = result_.stats.processed;
+}
+
+void Explorer::Evict(Checkpoint** link) {
+  Checkpoint* c = *link;
+  *link = c->next;
+  --live_checkpoints_;
+  if (c->branches == 0) {
+    Release(c);
+    return;
+  }
+  c->evicted_at = static_cast<int64_t>(evicted_.size());
+  evicted_.push_back(c);  // paths from it still refer to it
+}
+
+void Explorer::Release(Checkpoint* c) {
+  pool_.Free(c->state);
+  delete c;
+}
+
+// One path from each ancestor is done; the ancestors with none left are finished.
+void Explorer::FinishPath(State& state) {
+  for (Checkpoint* c = state.parent; c != nullptr;) {
+    if (--c->branches > 0) break;
+    Checkpoint* parent = c->state->parent;
+    if (c->evicted_at >= 0) {
+      evicted_.back()->evicted_at = c->evicted_at;
+      evicted_[c->evicted_at] = evicted_.back();
+      evicted_.pop_back();
+      Release(c);
+    }
+    c = parent;
+  }
+}
+
+void Explorer::ClearTable() {
+  for (Checkpoint*& head : table_) {
+    for (Checkpoint* c = head; c != nullptr;) {
+      Checkpoint* next = c->next;
+      Release(c);
+      c = next;
+    }
+    head = nullptr;
+  }
+  for (Checkpoint* c : evicted_) Release(c);
+  evicted_.clear();
+  live_checkpoints_ = 0;
+}
+
+void Explorer::Log(const std::string& text) {
+  if (result_.log.size() + text.size() > limits_.log_limit) return;
+  result_.log += text;
+}
+
+void Explorer::LogFrom(const State& state, uint32_t prev, uint32_t insn) {
+  std::string line = prev == ~0u ? absl::StrCat(insn, ":") : absl::StrCat("\nfrom ", prev, " to ", insn, ":");
+  AppendFrame(line, state, state.cur, ctx_.object->maps);
+  Log(line + "\n");
+}
+
+void Explorer::LogInsn(uint32_t insn) {
+  // The line of source that the instruction belongs to, when it changes.
+  const auto& lines = prog_.lines;
+  auto it = std::upper_bound(lines.begin(), lines.end(), insn, [](uint32_t a, const LineInfo& l) { return a < l.insn; });
+  if (it != lines.begin()) {
+    const uint32_t at = static_cast<uint32_t>(--it - lines.begin());
+    if (at != last_line_) {
+      last_line_ = at;
+      const size_t slash = it->file.rfind('/');
+      Log(absl::StrCat("; ", it->text, " @ ", slash == std::string::npos ? it->file : it->file.substr(slash + 1), ":",
+                       it->line, "\n"));
+    }
+  }
+  Log(absl::StrCat(insn, ": ", DisassembleLogText(&prog_.insns[insn])));
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,271 @@
+// The abstract machine state: registers, stack frames, references.
+//
+// Forking is what the search does most, so a state is built to be copied: plain registers without padding, compared
+// with memcmp where the kernel does so; frames and states come from a pool that keeps their buffers. A state that has
+// been published (see explore/) is never written again; the one being executed belongs to one thread.
+//
+// Turned down so far: copy-on-write frames with reference counts (a copy of a frame costs about as much as the checks
+// that sharing would put in front of every write), and intervals without the tristate number.
+#ifndef BPFSIEVE_ENGINE_STATE_STATE_H_
+#define BPFSIEVE_ENGINE_STATE_STATE_H_
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/domain/scalar.h"
+#include "engine/isa/insn.h"
+#include "engine/program/program.h"
+
+namespace bpfsieve {
+
+inline constexpr int kMaxFrames = 8;       // MAX_CALL_FRAMES
+inline constexpr int kMaxStack = 512;      // MAX_BPF_STACK, bytes per frame
+inline constexpr int kSlotBytes = 8;
+inline constexpr int kMaxSlots = kMaxStack / kSlotBytes;
+inline constexpr int64_t kMaxVarOff = 1 << 29;  // BPF_MAX_VAR_OFF
+inline constexpr int64_t kMaxVarSize = 1 << 29; // BPF_MAX_VAR_SIZ
+
+// What a register holds: the kernel's bpf_reg_type.
+enum class RegType : uint8_t {
+  kNotInit, kScalar, kCtx, kConstMapPtr, kMapValue, kMapKey, kStack, kPacketMeta, kPacket, kPacketEnd, kFlowKeys,
+  kSocket, kSockCommon, kTcpSock, kXdpSock, kTpBuffer, kBtfId, kMem, kBuf, kFunc,
+};
+enum RegFlag : uint8_t { kMaybeNull = 1, kRdonly = 2, kRingbuf = 4 };
+
+// Reg::range of a packet pointer that is known to lie at or beyond the packet's end.
+inline constexpr int32_t kAtPktEnd = -1, kBeyondPktEnd = -2;
+// Bits of Reg::id: the scalar equals the one with the plain id plus Reg::off, added in 64 or 32 bits.
+inline constexpr uint32_t kAddConst64 = 1u << 31, kAddConst32 = 1u << 30, kAddConst = kAddConst64 | kAddConst32;
+
+struct Reg {
+  RegType type = RegType::kNotInit;
+  uint8_t flags = 0;
+  uint16_t frameno = 0;  // kStack: the frame pointed into
+  int32_t off = 0;       // pointers: fixed offset in bytes; linked scalars: the constant added
+  union {
+    int32_t range = 0;   // kPacket, kPacketMeta: bytes known accessible from the pointer without off, or k*PktEnd
+    int32_t map;         // kConstMapPtr, kMapValue, kMapKey: index in Object::maps
+    uint32_t mem_size;   // kMem: bytes
+    uint32_t subprog;    // kFunc
+    uint32_t btf_id;     // kBtfId
+  };
+  uint32_t map_uid = 0;     // identity of an inner map that was looked up
+  uint32_t id = 0;          // registers with the same id hold the same thing; 0: none
+  uint32_t ref_obj_id = 0;  // the reference that keeps the object alive; 0: none
+  Scalar s = Scalar::Const(0);  // the value, or the variable part of a pointer's offset
+
+  bool IsScalar() const { return type == RegType::kScalar; }
+  bool IsNull() const { return IsScalar() && s.var_off == Tnum::Const(0); }
+  bool MayBeNull() const { return (flags & kMaybeNull) != 0; }
+  bool SameType(const Reg& o) const { return type == o.type && flags == o.flags; }
+  bool IsPacket() const { return type == RegType::kPacket || type == RegType::kPacketMeta; }
+  bool IsPacketAny() const { return IsPacket() || type == RegType::kPacketEnd; }
+  bool IsSockPointer() const {
+    return flags == 0 && (type == RegType::kSocket || type == RegType::kSockCommon || type == RegType::kTcpSock ||
+                          type == RegType::kXdpSock);
+  }
+
+  void Clear() { *this = Reg{}; }
+  void MakeScalar(const Scalar& v) {
+    *this = Reg{};
+    type = RegType::kScalar;
+    s = v;
+  }
+  void MakeUnknown() { MakeScalar(Scalar::Unknown()); }
+  void MakePointer(RegType t, uint8_t f = 0) {
+    *this = Reg{};
+    type = t;
+    flags = f;
+  }
+  void ClearScalarId() {
+    id = 0;
+    off = 0;
+  }
+};
+static_assert(sizeof(Reg) == 24 + sizeof(Scalar) && sizeof(Scalar) == 64, "no padding: registers are compared bytewise");
+
+// The kernel's name of a type with its modifiers: "map_value_or_null", "pkt", "scalar".
+std::string RegTypeName(RegType type, uint8_t flags);
+inline std::string RegTypeName(const Reg& r) { return RegTypeName(r.type, r.flags); }
+
+enum class SlotByte : uint8_t { kInvalid, kSpill, kMisc, kZero };
+
+// Eight bytes of stack. bytes[i] describes the byte at slot address + 7 - i ... as in the kernel, index (-off - 1) % 8,
+// so bytes[7] is the lowest address and a spill of n bytes fills bytes[7], bytes[6], ...
+struct StackSlot {
+  SlotByte bytes[kSlotBytes] = {};
+  Reg spilled;
+
+  bool IsSpill() const { return bytes[kSlotBytes - 1] == SlotByte::kSpill; }
+  bool IsScalarSpill() const { return IsSpill() && spilled.IsScalar(); }
+  bool IsScalarSpill64() const { return bytes[0] == SlotByte::kSpill && spilled.IsScalar(); }
+};
+
+struct Frame {
+  std::array<Reg, kMaxReg> regs;
+  int32_t callsite = -1;  // the call in the caller; -1: the outermost frame
+  uint16_t frameno = 0;
+  uint16_t subprog = 0;
+  int32_t instance = 0;   // calling context for stack liveness
+  std::vector<StackSlot> stack;  // slot i is fp - 8*(i+1); grows as it is used
+
+  void Init(int32_t callsite_, int frameno_, int subprog_, int instance_);
+};
+
+// Something that must be given back before the program ends.
+struct Ref {
+  enum class Kind : uint8_t { kPointer, kLock };
+  Kind kind = Kind::kPointer;
+  uint32_t id = 0;
+  uint32_t insn = 0;  // where it was acquired
+  int32_t map = -1;   // kLock: the map that the lock lies in
+};
+
+// A step of the path since the last checkpoint, for going back along it: only steps that straight-line order does not
+// tell, or that carry more than the instruction says.
+struct HistoryEntry {
+  uint32_t insn = 0;
+  uint32_t prev = 0;
+  uint32_t flags = 0;    // kHist*
+  uint64_t linked = 0;   // scalars linked by id at a conditional jump, packed (PackLinked)
+};
+inline constexpr uint32_t kHistStackAccess = 1u << 31;  // with frame << 8 | slot in the low bits
+inline constexpr uint32_t kHistSrcStack = 1u << 30, kHistDstStack = 1u << 29;
+constexpr uint32_t HistStackAccess(uint32_t frame, uint32_t slot) { return kHistStackAccess | frame << 8 | slot; }
+
+// Up to 6 registers or spilled slots, 10 bits each above a 4-bit count.
+struct LinkedRegs {
+  struct Entry {
+    uint8_t frame, index;
+    bool is_reg;
+  };
+  int count = 0;
+  Entry entries[6];
+  bool Push(int frame, int index, bool is_reg) {
+    if (count == 6) return false;
+    entries[count++] = {static_cast<uint8_t>(frame), static_cast<uint8_t>(index), is_reg};
+    return true;
+  }
+};
+uint64_t PackLinked(const LinkedRegs& regs);
+LinkedRegs UnpackLinked(uint64_t packed);
+
+class StatePool;
+struct Checkpoint;  // explore/: a published state with what the search knows of it
+
+struct State {
+  int cur = 0;  // index of the innermost frame
+  Frame* frames[kMaxFrames] = {};
+  std::vector<Ref> refs;
+  uint32_t active_locks = 0;
+  uint32_t lock_id = 0;   // identity of the lock held; 0: none
+  int32_t lock_map = -1;
+  uint32_t id_gen = 0;    // the last id given out on this path
+
+  // Search bookkeeping, carried along with the state.
+  Checkpoint* parent = nullptr;
+  int32_t first_insn = 0;  // where the path since `parent` began
+  int32_t last_insn = -1;  // the instruction before the current one
+  std::vector<HistoryEntry> history;
+
+  Frame& frame() { return *frames[cur]; }
+  const Frame& frame() const { return *frames[cur]; }
+  std::array<Reg, kMaxReg>& regs() { return frames[cur]->regs; }
+  const std::array<Reg, kMaxReg>& regs() const { return frames[cur]->regs; }
+
+  // Calls f(Reg&) for every register and every spilled register of every frame.
+  template <typename F>
+  void ForEachReg(F f) {
+    for (int i = 0; i <= cur; ++i) {
+      for (Reg& r : frames[i]->regs) f(r);
+      for (StackSlot& slot : frames[i]->stack) {
+        if (slot.IsSpill()) f(slot.spilled);
+      }
+    }
+  }
+};
+
+// Allocates states and frames and keeps them for reuse. Not thread-safe: one per search.
+class StatePool {
+ public:
+  StatePool() = default;
+  ~StatePool();
+  StatePool(const StatePool&) = delete;
+  StatePool& operator=(const StatePool&) = delete;
+
+  State* NewState();
+  State* Clone(const State& from);
+  void Free(State* state);
+  Frame* NewFrame();
+  void FreeFrame(Frame* frame);
+  // Bytes in states and frames that are in use.
+  uint64_t bytes() const { return bytes_; }
+  uint64_t peak_bytes() const { return peak_; }
+
+ private:
+  void Charge(int64_t n) {
+    bytes_ += n;
+    if (bytes_ > peak_) peak_ = bytes_;
+  }
+  std::vector<std::unique_ptr<State>> free_states_;
+  std::vector<std::unique_ptr<Frame>> free_frames_;
+  uint64_t bytes_ = 0, peak_ = 0;
+};
+
+// ---- Subsumption -------------------------------------------------------------------------------------------------
+
+// How exactly states are compared.
+enum class Exactness {
+  kNotExact,     // the kernel's NOT_EXACT: imprecise scalars match anything
+  kExact,        // EXACT: equal, up to the names of ids
+};
+
+// Which scalars of a published state some later check relied on. Set after the fact, never cleared.
+struct PreciseMarks {
+  uint16_t regs[kMaxFrames] = {};
+  uint64_t slots[kMaxFrames] = {};
+};
+// What a finished state's continuation may still read; everything, for EXACT.
+struct LiveMasks {
+  uint16_t regs[kMaxFrames] = {};
+  uint64_t slots[kMaxFrames] = {};
+};
+
+// The pairs (old id, current id) met so far in one comparison.
+class IdMap {
+ public:
+  void Reset(uint32_t temporary_base) {
+    n_ = 0;
+    next_temporary_ = temporary_base;
+  }
+  bool Check(uint32_t old_id, uint32_t cur_id);
+  bool CheckScalar(uint32_t old_id, uint32_t cur_id);
+
+ private:
+  static constexpr int kMax = (kMaxReg + kMaxSlots) * kMaxFrames;
+  uint32_t old_[kMax], cur_[kMax];
+  int n_ = 0;
+  uint32_t next_temporary_ = 0;
+};
+
+// Whether everything that is safe from `old_` on is safe from `cur` on (the kernel's states_equal). `id_base` is any
+// number above every id in `cur`.
+bool Subsumes(const State& old_, const PreciseMarks& precise, const LiveMasks& live, const State& cur,
+              Exactness exactness, uint32_t id_base, IdMap& ids);
+// The kernel's states_maybe_looping: the innermost frames' registers are the same bytes.
+bool MaybeLooping(const State& old_, const State& cur);
+
+// ---- Log text ----------------------------------------------------------------------------------------------------
+
+// "R1=ctx() R10=fp0", as the kernel's log level 2 prints a frame. With `before`, only what differs from it.
+void AppendFrame(std::string& out, const State& state, int frame, const std::vector<MapDef>& maps,
+                 const Frame* before = nullptr);
+void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<MapDef>& maps);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_STATE_STATE_H_

@@ -1,0 +1,343 @@
+// Calls and returns: subprograms, helpers, exit (check_func_call, check_helper_call, prepare_func_exit,
+// check_return_code, check_resource_leak).
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/isa/helper_names.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+// Helper numbers that have rules of their own.
+enum : uint32_t {
+  kMapLookupElem = 1, kMapUpdateElem = 2, kMapDeleteElem = 3, kGetSmpProcessorId = 8, kTailCall = 12,
+  kGetLocalStorage = 81, kProbeReadStr = 45, kRedirectMap = 51, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
+  kMapPeekElem = 89, kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
+  kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
+  kGetTaskStack = 141, kSnprintf = 165, kSkcToUnixSock = 178, kMapLookupPercpuElem = 195, kSkcToMptcpSock = 196,
+};
+
+// Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
+// uses its own number, which is smaller.
+constexpr uint32_t kMaxCpus = 8192;
+constexpr int64_t kMaxErrno = 4095;
+
+bool IsPtrCast(uint32_t id) {
+  return id == kTcpSockFn || id == kSkFullsock || (id >= kSkcToTcp6Sock && id <= kSkcToUdp6Sock) ||
+         id == kSkcToUnixSock || id == kSkcToMptcpSock;
+}
+
+bool IsMapWrite(uint32_t id) {
+  return id == kMapDeleteElem || id == kMapUpdateElem || id == kMapPushElem || id == kMapPopElem;
+}
+
+bool UsesMapAsFunction(uint32_t id) {
+  return id == kTailCall || id == kMapLookupElem || IsMapWrite(id) || id == kMapPeekElem || id == kRedirectMap ||
+         id == kMapLookupPercpuElem;
+}
+
+std::string FuncText(uint32_t id) { return absl::StrCat(std::string(HelperName(id)), "#", id); }
+
+}  // namespace
+
+bool Transfer::Call() {
+  const Insn& i = insn();
+  if (st_->active_locks > 0 &&
+      ((i.src == kCallHelper && i.imm != static_cast<int>(kSpinUnlockFn)) || i.src == kPseudoKfuncCall)) {
+    return Fail(Rule::kLock, -1, "function calls are not allowed while holding a lock");
+  }
+  if (i.src == kPseudoCall) return CallSubprog();
+  if (i.src == kPseudoKfuncCall) {
+    const size_t n = static_cast<size_t>(i.imm);
+    return Unsupported(absl::StrCat("kfunc: ", n < prog_.externs.size() ? prog_.externs[n].name : "?"));
+  }
+  return CallHelper();
+}
+
+void Transfer::ClearCallerSaved() {
+  for (int r = 0; r <= 5; ++r) reg(r).Clear();
+}
+
+bool Transfer::CallSubprog() {
+  const Insn& i = insn();
+  const uint32_t target = static_cast<uint32_t>(int64_t{pc_} + i.imm + 1);
+  const int sub = ctx_.cfg->SubAt(target);
+  if (ctx_.global_sub[sub]) return CallGlobal(sub);
+  if (st_->cur + 1 >= kMaxFrames) {
+    return Fail(Rule::kCallDepth, -1, absl::StrCat("the call stack of ", st_->cur + 2, " frames is too deep"));
+  }
+  Frame& caller = st_->frame();
+  Frame* callee = pool_.NewFrame();
+  callee->Init(static_cast<int32_t>(pc_), st_->cur + 1, sub, ctx_.liveness->Callee(caller.instance, pc_));
+  for (int r = 1; r <= 5; ++r) callee->regs[r] = caller.regs[r];
+  ClearCallerSaved();
+  st_->frames[++st_->cur] = callee;
+  out_->next = target;
+  return true;
+}
+
+bool Transfer::CallGlobal(int sub) {
+  if (st_->active_locks > 0) {
+    return Fail(Rule::kLock, -1,
+                "global function calls are not allowed while holding a lock, use static function instead");
+  }
+  const FuncArgs& args = ctx_.func_args[sub];
+  if (!args.unsupported.empty()) return Unsupported(args.unsupported);
+  auto bad = [&](int r) {
+    return Fail(Rule::kGlobalFunc, r,
+                absl::StrCat("Caller passes invalid args into func#", sub, " ('", ctx_.sub_names[sub], "')"));
+  };
+  if (args.error) return bad(-1);
+  for (size_t n = 0; n < args.args.size(); ++n) {
+    const int r = static_cast<int>(n) + 1;
+    const FuncArg& arg = args.args[n];
+    const Reg p = reg(r);
+    switch (arg.kind) {
+      case FuncArg::Kind::kScalar:
+        if (!p.IsScalar()) return bad(r);
+        break;
+      case FuncArg::Kind::kCtx:
+        if (p.type != RegType::kCtx || !ArgOffset(p, r, false)) return bad(r);
+        break;
+      case FuncArg::Kind::kMem: {
+        if (!ArgOffset(p, r, false)) return bad(r);
+        if (!p.IsNull()) {
+          if (p.MayBeNull()) NotNull(reg(r));
+          const bool ok = HelperMem(r, arg.mem_size, false, true, nullptr) &&
+                          HelperMem(r, arg.mem_size, true, true, nullptr);
+          reg(r) = p;
+          if (!ok) return bad(r);
+        }
+        if (!arg.nullable && p.MayBeNull()) return bad(r);
+        break;
+      }
+    }
+  }
+  if (ctx_.cfg->subs[sub].might_sleep && !prog_.sleepable) {
+    return Fail(Rule::kSleepable, -1,
+                absl::StrCat("sleepable global function ", ctx_.sub_names[sub], "() called in non-sleepable prog"));
+  }
+  if (ctx_.cfg->subs[sub].changes_packet) ClearPacketPointers(*st_);
+  out_->called_global = sub;
+  ClearCallerSaved();
+  reg(0).MakeUnknown();
+  return true;
+}
+
+void Transfer::ClearPacketPointers(State& s) {
+  s.ForEachReg([this](Reg& r) {
+    if (r.IsPacketAny()) Invalidate(r);
+  });
+}
+
+bool Transfer::ReleaseRef(uint32_t ref_obj_id) {
+  const size_t before = st_->refs.size();
+  std::erase_if(st_->refs, [=](const Ref& r) { return r.kind == Ref::Kind::kPointer && r.id == ref_obj_id; });
+  if (st_->refs.size() == before) return false;
+  st_->ForEachReg([&](Reg& r) {
+    if (r.ref_obj_id == ref_obj_id) Invalidate(r);
+  });
+  return true;
+}
+
+bool Transfer::NoResources(bool check_lock, const char* what) {
+  if (check_lock && st_->active_locks > 0) {
+    return Fail(Rule::kLock, -1, absl::StrCat(what, " cannot be used inside bpf_spin_lock-ed region"));
+  }
+  if (st_->cur > 0) return true;
+  for (const Ref& r : st_->refs) {
+    if (r.kind == Ref::Kind::kPointer) {
+      return Fail(Rule::kRefLeak, -1, absl::StrCat(what, " would lead to reference leak"));
+    }
+  }
+  return true;
+}
+
+bool Transfer::CallHelper() {
+  const uint32_t id = static_cast<uint32_t>(insn().imm);
+  if (insn().imm < 0 || id >= kHelperCount) {
+    return Fail(Rule::kHelperUnknown, -1, absl::StrCat("invalid func unknown#", insn().imm));
+  }
+  const HelperProto* proto = FindHelper(id, prog_.type);
+  if (proto == nullptr || !HelperAvailable(id, prog_.type, prog_.attach, prog_.sleepable)) {
+    return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("program of this type cannot use helper ", FuncText(id)));
+  }
+  if (proto->gpl_only && !ctx_.gpl) {
+    return Fail(Rule::kLicense, -1, "cannot call GPL-restricted function from non-GPL compatible program");
+  }
+  if (proto->might_sleep && !prog_.sleepable) {
+    return Fail(Rule::kSleepable, -1, "helper call might sleep in a non-sleepable prog");
+  }
+  if (proto->unsupported != nullptr) return Unsupported(proto->unsupported);
+
+  CallMeta meta;
+  meta.id = id;
+  meta.proto = proto;
+  for (int a = 0; a < 5; ++a) {
+    if (!HelperArg(a, meta)) return false;
+  }
+  if (meta.map >= 0 && UsesMapAsFunction(id) && IsMapWrite(id) && (ctx_.map(meta.map).flags & kMapRdonlyProg) != 0) {
+    return Fail(Rule::kMapAccess, -1, "write into map forbidden");
+  }
+  if (id == kTailCall) {
+    const Reg& index = reg(3);
+    if (index.IsScalar() && index.s.IsConst() && index.s.ConstValue() < ctx_.map(meta.map).max_entries) Precise(3);
+  }
+  // The helper fills a buffer that may have been uninitialised: its bytes are unknown data now.
+  for (int b = 0; b < meta.raw_size; ++b) {
+    if (!MemAccess(meta.raw_reg, b, 1, true, -1, false, false)) return false;
+  }
+  if (meta.release_reg != 0) {
+    const bool released = meta.ref_obj_id != 0 ? ReleaseRef(meta.ref_obj_id) : reg(meta.release_reg).IsNull();
+    if (!released) {
+      return Fail(Rule::kRefRelease, meta.release_reg,
+                  absl::StrCat("func ", FuncText(id), " reference has not been acquired before"));
+    }
+  }
+  switch (id) {
+    case kTailCall:
+      if (!NoResources(true, "tail_call")) return false;
+      break;
+    case kGetLocalStorage:
+      if (!reg(2).IsNull()) {
+        return Fail(Rule::kHelperArg, 2, "get_local_storage() doesn't support non-zero flags");
+      }
+      Precise(2);
+      break;
+    case kSnprintf:
+      return Unsupported("format string: bpf_snprintf");
+    default:
+      break;
+  }
+  return HelperResult(meta);
+}
+
+bool Transfer::HelperResult(CallMeta& meta) {
+  const HelperProto& proto = *meta.proto;
+  const bool is_sockmap = meta.map >= 0 && (ctx_.map(meta.map).type == MapType::kSockmap ||
+                                            ctx_.map(meta.map).type == MapType::kSockhash);
+  ClearCallerSaved();
+  Reg& r0 = reg(0);
+  const uint8_t null_flag = proto.ret_nullable ? kMaybeNull : 0;
+  switch (proto.ret) {
+    case Ret::kInteger:
+      r0.MakeUnknown();
+      break;
+    case Ret::kVoid:
+      break;
+    case Ret::kMapValue: {
+      const MapDef& map = ctx_.map(meta.map);
+      uint8_t flags = null_flag;
+      const bool array = map.type == MapType::kArray || map.type == MapType::kPercpuArray;
+      if (meta.id == kMapLookupElem && array && meta.const_key_known && meta.const_key >= 0 &&
+          meta.const_key < int64_t{map.max_entries}) {
+        flags = 0;
+      }
+      r0.MakePointer(RegType::kMapValue, flags);
+      r0.map = meta.map;
+      r0.map_uid = meta.map_uid;
+      if (flags == 0) {
+        for (const MapField& f : map.fields) {
+          if (f.kind == SpecialField::kSpinLock || f.kind == SpecialField::kResSpinLock) r0.id = NewId();
+        }
+      }
+      break;
+    }
+    case Ret::kSocket: r0.MakePointer(RegType::kSocket, null_flag); break;
+    case Ret::kSockCommon: r0.MakePointer(RegType::kSockCommon, null_flag); break;
+    case Ret::kTcpSock: r0.MakePointer(RegType::kTcpSock, null_flag); break;
+    case Ret::kRingbufMem:
+      r0.MakePointer(RegType::kMem, static_cast<uint8_t>(null_flag | kRingbuf));
+      r0.mem_size = static_cast<uint32_t>(meta.mem_size);
+      break;
+    case Ret::kMem:
+      r0.MakePointer(RegType::kMem, null_flag);
+      r0.mem_size = static_cast<uint32_t>(meta.mem_size);
+      break;
+    default:
+      return Unsupported(absl::StrCat("BTF-typed pointer: ", std::string(HelperName(meta.id))));
+  }
+  if (r0.MayBeNull()) r0.id = NewId();
+  if (IsPtrCast(meta.id)) {
+    r0.ref_obj_id = meta.ref_obj_id;
+  } else if (proto.acquires || (meta.id == kMapLookupElem && is_sockmap)) {
+    const uint32_t ref = NewId();
+    st_->refs.push_back({Ref::Kind::kPointer, ref, pc_, -1});
+    r0.id = ref;
+    r0.ref_obj_id = ref;
+  }
+  switch (meta.id) {
+    case kGetStack:
+    case kGetTaskStack:
+    case kProbeReadStr:
+    case kProbeReadKernelStr:
+    case kProbeReadUserStr:
+      r0.s.smax = static_cast<int64_t>(meta.size_max);
+      r0.s.s32_max = static_cast<int32_t>(meta.size_max);
+      r0.s.smin = -kMaxErrno;
+      r0.s.s32_min = static_cast<int32_t>(-kMaxErrno);
+      SyncAndRepair(r0.s);
+      break;
+    case kGetSmpProcessorId:
+      r0.s.umax = r0.s.u32_max = kMaxCpus - 1;
+      r0.s.smax = r0.s.s32_max = kMaxCpus - 1;
+      r0.s.smin = r0.s.s32_min = 0;
+      SyncAndRepair(r0.s);
+      break;
+    default:
+      break;
+  }
+  if (meta.map >= 0 && !MapHelperCompatible(ctx_.map(meta.map).type, meta.id, prog_.type, prog_.attach)) {
+    return Fail(Rule::kHelperMap, -1, absl::StrCat("cannot pass map_type ", static_cast<int>(ctx_.map(meta.map).type),
+                                                   " into func ", FuncText(meta.id)));
+  }
+  if (proto.changes_packet) ClearPacketPointers(*st_);
+  return true;
+}
+
+bool Transfer::Exit() {
+  if (!NoResources(st_->cur == 0, "BPF_EXIT instruction in main prog")) return false;
+  if (st_->cur > 0) return ReturnFromSubprog();
+  out_->kind = StepResult::Kind::kPathEnd;
+  return ReturnCode();
+}
+
+bool Transfer::ReturnFromSubprog() {
+  Frame& callee = st_->frame();
+  if (callee.regs[0].type == RegType::kStack) {
+    return Fail(Rule::kReturnPtr, 0, "cannot return stack pointer to the caller");
+  }
+  st_->frames[st_->cur - 1]->regs[0] = callee.regs[0];
+  out_->next = static_cast<uint32_t>(callee.callsite + 1);
+  pool_.FreeFrame(&callee);
+  st_->frames[st_->cur--] = nullptr;
+  return true;
+}
+
+bool Transfer::ReturnCode() {
+  if (!ReadReg(0)) return false;
+  const Reg& r0 = reg(0);
+  if (st_->frames[0]->subprog != 0) {
+    if (r0.IsScalar()) return true;
+    return Fail(Rule::kReturnValue, 0, absl::StrCat("At subprogram exit the register R0 is not a scalar value (",
+                                                    RegTypeName(r0), ")"));
+  }
+  const RetRule rule = ReturnRule(prog_.type, prog_.attach);
+  if (!rule.checked) return true;
+  if (!r0.IsScalar()) {
+    return Fail(Rule::kReturnValue, 0, absl::StrCat("At program exit the register R0 is not a known value (",
+                                                    RegTypeName(r0), ")"));
+  }
+  Precise(0);
+  if (rule.range.min <= r0.s.smin && r0.s.smax <= rule.range.max) return true;
+  std::string has = "At program exit the register R0 has";
+  if (r0.s.smin != kS64Min) absl::StrAppend(&has, " smin=", r0.s.smin);
+  if (r0.s.smax != kS64Max) absl::StrAppend(&has, " smax=", r0.s.smax);
+  if (r0.s.smin == kS64Min && r0.s.smax == kS64Max) absl::StrAppend(&has, " unknown scalar value");
+  return Fail(Rule::kReturnValue, 0,
+              absl::StrCat(has, " should have been in [", rule.range.min, ", ", rule.range.max, "]"));
+}
+
+}  // namespace bpfsieve

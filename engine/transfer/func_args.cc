@@ -1,0 +1,184 @@
+// Prototypes of global functions, from BTF (btf_prepare_func_args).
+#include <bpf/btf.h>
+
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+const btf_type* SkipModifiers(const struct btf* btf, uint32_t id, uint32_t* out_id = nullptr) {
+  const btf_type* t = btf__type_by_id(btf, id);
+  for (int hops = 0; t != nullptr && hops < 32; ++hops) {
+    const int kind = btf_kind(t);
+    const bool modifier = kind == BTF_KIND_TYPEDEF || kind == BTF_KIND_CONST || kind == BTF_KIND_VOLATILE ||
+                          kind == BTF_KIND_RESTRICT || kind == BTF_KIND_TYPE_TAG;
+    if (!modifier) {
+      if (out_id != nullptr) *out_id = id;
+      return t;
+    }
+    id = t->type;
+    t = btf__type_by_id(btf, id);
+  }
+  return nullptr;
+}
+
+// The name by which a program of this type declares its context.
+bool IsContextName(ProgType type, std::string_view name) {
+  switch (type) {
+    case ProgType::kSocketFilter:
+    case ProgType::kSchedCls:
+    case ProgType::kSchedAct:
+    case ProgType::kCgroupSkb:
+    case ProgType::kLwtIn:
+    case ProgType::kLwtOut:
+    case ProgType::kLwtXmit:
+    case ProgType::kLwtSeg6local:
+    case ProgType::kSkSkb:
+    case ProgType::kFlowDissector: return name == "__sk_buff";
+    case ProgType::kXdp: return name == "xdp_md";
+    case ProgType::kCgroupSock: return name == "bpf_sock";
+    case ProgType::kCgroupSockAddr: return name == "bpf_sock_addr";
+    case ProgType::kSockOps: return name == "bpf_sock_ops";
+    case ProgType::kSkMsg: return name == "sk_msg_md";
+    case ProgType::kKprobe: return name == "pt_regs" || name == "user_pt_regs" || name == "bpf_user_pt_regs_t";
+    case ProgType::kPerfEvent: return name == "bpf_perf_event_data";
+    case ProgType::kRawTracepoint:
+    case ProgType::kRawTracepointWritable: return name == "bpf_raw_tracepoint_args";
+    case ProgType::kCgroupDevice: return name == "bpf_cgroup_dev_ctx";
+    case ProgType::kCgroupSysctl: return name == "bpf_sysctl";
+    case ProgType::kCgroupSockopt: return name == "bpf_sockopt";
+    case ProgType::kSkReuseport: return name == "sk_reuseport_md";
+    case ProgType::kSkLookup: return name == "bpf_sk_lookup";
+    case ProgType::kNetfilter: return name == "bpf_nf_ctx";
+    default: return false;
+  }
+}
+
+Finding Bad(uint32_t insn, std::string message) {
+  Finding f;
+  f.rule = Rule::kGlobalFunc;
+  f.insn = insn;
+  f.message = std::move(message);
+  return f;
+}
+
+bool IsScalarType(const btf_type* t) { return btf_is_int(t) || btf_is_any_enum(t); }
+
+}  // namespace
+
+FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& info) {
+  FuncArgs out;
+  const struct btf* btf = object.btf.get();
+  auto bad = [&](std::string message) { out.error = Bad(info.start, std::move(message)); };
+  if (btf == nullptr || info.btf_func_id == 0) {
+    // A program written as text declares a global function without a prototype: scalars all.
+    if (btf == nullptr) {
+      out.args.resize(5);
+      return out;
+    }
+    bad("Global functions need valid BTF");
+    return out;
+  }
+  const btf_type* func = btf__type_by_id(btf, info.btf_func_id);
+  const btf_type* proto = func != nullptr && btf_is_func(func) ? btf__type_by_id(btf, func->type) : nullptr;
+  if (proto == nullptr || !btf_is_func_proto(proto)) {
+    bad(absl::StrCat("Invalid type of function ", info.name, "()"));
+    return out;
+  }
+  const uint32_t count = btf_vlen(proto);
+  if (count > 5) {
+    bad(absl::StrCat("Global function ", info.name, "() with ", count, " > 5 args. Buggy compiler."));
+    return out;
+  }
+  const btf_type* ret = SkipModifiers(btf, proto->type);
+  if (proto->type == 0 || ret == nullptr || !IsScalarType(ret)) {
+    bad(absl::StrCat("Global function ", info.name, "() doesn't return scalar. Only those are supported."));
+    return out;
+  }
+  // Declaration tags on parameters ("arg:ctx", ...).
+  std::vector<std::vector<std::string_view>> tags(count);
+  const uint32_t types = btf__type_cnt(btf);
+  for (uint32_t id = 1; id < types; ++id) {
+    const btf_type* t = btf__type_by_id(btf, id);
+    if (!btf_is_decl_tag(t) || t->type != info.btf_func_id) continue;
+    const int index = btf_decl_tag(t)->component_idx;
+    const char* name = btf__name_by_offset(btf, t->name_off);
+    if (index < 0 || index >= static_cast<int>(count) || name == nullptr) continue;
+    if (std::strncmp(name, "arg:", 4) == 0) tags[index].push_back(name + 4);
+  }
+  const btf_param* params = btf_params(proto);
+  for (uint32_t i = 0; i < count; ++i) {
+    FuncArg arg;
+    bool ctx_tag = false, nonnull = false;
+    for (std::string_view tag : tags[i]) {
+      if (tag == "ctx") {
+        ctx_tag = true;
+      } else if (tag == "nonnull") {
+        nonnull = true;
+      } else {
+        out.unsupported = absl::StrCat("global function argument tag: ", std::string(tag));
+        return out;
+      }
+    }
+    const btf_type* t = SkipModifiers(btf, params[i].type);
+    if (t == nullptr) {
+      bad(absl::StrCat("Invalid type of function ", info.name, "()"));
+      return out;
+    }
+    if (!btf_is_ptr(t)) {
+      if (!IsScalarType(t) || ctx_tag || nonnull) {
+        bad(absl::StrCat("Arg#", i, " type in ", info.name, "() is not supported yet."));
+        return out;
+      }
+      out.args.push_back(arg);
+      continue;
+    }
+    // bpf_user_pt_regs_t is a typedef that names the context by itself.
+    bool is_ctx = ctx_tag;
+    uint32_t id = t->type;
+    for (int hops = 0; hops < 32; ++hops) {
+      const btf_type* p = btf__type_by_id(btf, id);
+      if (p == nullptr) break;
+      const int kind = btf_kind(p);
+      const char* name = btf__name_by_offset(btf, p->name_off);
+      if ((kind == BTF_KIND_STRUCT || kind == BTF_KIND_TYPEDEF) && name != nullptr && IsContextName(program.type, name)) {
+        is_ctx = true;
+      }
+      if (kind != BTF_KIND_TYPEDEF && kind != BTF_KIND_CONST && kind != BTF_KIND_VOLATILE &&
+          kind != BTF_KIND_RESTRICT && kind != BTF_KIND_TYPE_TAG) {
+        break;
+      }
+      id = p->type;
+    }
+    if (is_ctx) {
+      arg.kind = FuncArg::Kind::kCtx;
+      out.args.push_back(arg);
+      continue;
+    }
+    const btf_type* target = SkipModifiers(btf, t->type, &id);
+    const char* target_name = target != nullptr ? btf__name_by_offset(btf, target->name_off) : nullptr;
+    if (target != nullptr && btf_is_struct(target) && target_name != nullptr &&
+        std::strcmp(target_name, "bpf_dynptr") == 0) {
+      out.unsupported = "dynptr";
+      return out;
+    }
+    const int64_t size = t->type == 0 || target == nullptr ? -1 : btf__resolve_size(btf, id);
+    if (size < 0 || size > INT32_MAX) {
+      bad(absl::StrCat("arg#", i, " reference type('UNKNOWN ", target_name != nullptr ? target_name : "",
+                       "') size cannot be determined: -22"));
+      return out;
+    }
+    arg.kind = FuncArg::Kind::kMem;
+    arg.nullable = !nonnull;
+    arg.mem_size = static_cast<uint32_t>(size);
+    out.args.push_back(arg);
+  }
+  return out;
+}
+
+}  // namespace bpfsieve

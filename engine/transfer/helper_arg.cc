@@ -1,0 +1,323 @@
+// Arguments of helpers, by prototype (check_func_arg and what it calls).
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/isa/helper_names.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+enum : uint32_t { kMapLookupElem = 1, kMapPeekElem = 89, kSpinLockFn = 93, kSpinUnlockFn = 94 };
+
+struct TypeAndFlags {
+  RegType type;
+  uint8_t flags;
+};
+// The register types that an argument type takes (compatible_reg_types), and how the kernel lists them.
+struct Accepted {
+  std::initializer_list<TypeAndFlags> types;
+  const char* text;
+};
+
+const Accepted* AcceptedFor(Arg base) {
+  using T = RegType;
+  static const Accepted kMemTypes = {{{T::kStack, 0}, {T::kPacket, 0}, {T::kPacketMeta, 0}, {T::kMapKey, 0},
+                                      {T::kMapValue, 0}, {T::kMem, 0}, {T::kMem, kRingbuf}, {T::kBuf, 0}},
+                                     "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"};
+  static const Accepted kSock = {{{T::kSockCommon, 0}, {T::kSocket, 0}, {T::kTcpSock, 0}, {T::kXdpSock, 0}},
+                                 "sock_common, sock, tcp_sock, xdp_sock"};
+  static const Accepted kBtfSock = {{{T::kSockCommon, 0}, {T::kSocket, 0}, {T::kTcpSock, 0}, {T::kXdpSock, 0},
+                                     {T::kBtfId, 0}},
+                                    "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_"};
+  static const Accepted kFull = {{{T::kSocket, 0}}, "sock"};
+  static const Accepted kScalar = {{{T::kScalar, 0}}, "scalar"};
+  static const Accepted kContext = {{{T::kCtx, 0}}, "ctx"};
+  static const Accepted kRing = {{{T::kMem, kRingbuf}}, "ringbuf_mem"};
+  static const Accepted kMapPtr = {{{T::kConstMapPtr, 0}}, "map_ptr"};
+  static const Accepted kBtf = {{{T::kBtfId, 0}}, "ptr_, trusted_ptr_, rcu_ptr_"};
+  static const Accepted kLock = {{{T::kMapValue, 0}}, "map_value, alloc_ptr_"};
+  static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
+  static const Accepted kValueOnly = {{{T::kMapValue, 0}}, "map_value"};
+  switch (base) {
+    case Arg::kMapKey:
+    case Arg::kMapValue:
+    case Arg::kMem: return &kMemTypes;
+    case Arg::kConstSize:
+    case Arg::kConstSizeOrZero:
+    case Arg::kConstAllocSizeOrZero: return &kScalar;
+    case Arg::kConstMapPtr: return &kMapPtr;
+    case Arg::kCtx: return &kContext;
+    case Arg::kSockCommon: return &kSock;
+    case Arg::kBtfIdSockCommon: return &kBtfSock;
+    case Arg::kSocket: return &kFull;
+    case Arg::kBtfId: return &kBtf;
+    case Arg::kSpinLock: return &kLock;
+    case Arg::kRingbufMem: return &kRing;
+    case Arg::kStack: return &kStackOnly;
+    case Arg::kConstStr:
+    case Arg::kTimer: return &kValueOnly;
+    default: return nullptr;
+  }
+}
+
+}  // namespace
+
+bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta&) {
+  const Accepted* accepted = AcceptedFor(base);
+  if (accepted == nullptr) return Unsupported("helper argument of an unmodelled kind");
+  const Reg& p = reg(r);
+  uint8_t flags = p.flags;
+  if ((spec.flags & kArgRdonly) != 0) flags &= static_cast<uint8_t>(~kRdonly);
+  if ((spec.flags & kArgNullable) != 0) flags &= static_cast<uint8_t>(~kMaybeNull);
+  for (const TypeAndFlags& t : accepted->types) {
+    if (t.type != p.type || t.flags != flags) continue;
+    if (p.type == RegType::kBtfId) return Unsupported("BTF-typed pointer argument");
+    return true;
+  }
+  return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " type=", RegTypeName(p), " expected=", accepted->text));
+}
+
+bool Transfer::ArgOffset(const Reg& p, int r, bool release) {
+  if (release) {
+    if (p.off != 0) {
+      return Fail(Rule::kRefRelease, r,
+                  absl::StrCat("R", r, " must have zero offset when passed to release func or trusted arg to kfunc"));
+    }
+    return PointerOffset(p, r, false);
+  }
+  if (p.flags == 0 || p.flags == kRdonly || p.flags == kRingbuf) {
+    switch (p.type) {
+      case RegType::kStack:
+      case RegType::kPacket:
+      case RegType::kPacketMeta:
+      case RegType::kMapKey:
+      case RegType::kMapValue:
+      case RegType::kMem:
+      case RegType::kBuf:
+      case RegType::kScalar:
+        return true;
+      default:
+        break;
+    }
+  }
+  return PointerOffset(p, r, p.type == RegType::kBtfId);
+}
+
+bool Transfer::HelperArg(int arg, CallMeta& meta) {
+  const ArgSpec& spec = meta.proto->args[arg];
+  const int r = arg + 1;
+  if (spec.type == Arg::kDontcare) return true;
+  if (!ReadReg(r)) return false;
+  if (spec.type == Arg::kAnything) return true;
+  if ((spec.flags & kArgTypeRdonlyMem) != 0) return Unsupported("helper argument with an unmodelled modifier");
+  Reg& p = reg(r);
+  if (p.IsPacketAny() && !(MayAccessPacket(prog_.type, false) && meta.proto->pkt_access)) {
+    return Fail(Rule::kPacketAccess, r, "helper access to the packet is not allowed");
+  }
+  Arg base = spec.type;
+  if (base == Arg::kMapValue && meta.map >= 0) {
+    const MapType type = ctx_.map(meta.map).type;
+    if (type == MapType::kSockmap || type == MapType::kSockhash) {
+      if ((spec.flags & ~kArgRdonly) != 0) {
+        return Fail(Rule::kHelperMap, r, "invalid arg_type for sockmap/sockhash");
+      }
+      base = Arg::kBtfIdSockCommon;
+    }
+  }
+  const bool release = (spec.flags & kArgRelease) != 0;
+  const bool is_null = p.IsNull() && (spec.flags & kArgNullable) != 0;
+  if (is_null) {
+    Precise(r);
+  } else {
+    if (!ArgType(r, spec, base, meta)) return false;
+    if (!ArgOffset(p, r, release)) return false;
+  }
+  if (release) {
+    if (p.ref_obj_id == 0 && !p.IsNull()) {
+      return Fail(Rule::kRefRelease, r, absl::StrCat("R", r, " must be referenced when passed to release function"));
+    }
+    meta.release_reg = r;
+  }
+  if (p.ref_obj_id != 0) {
+    if (meta.ref_obj_id != 0) {
+      return Fail(Rule::kHelperArg, r, absl::StrCat("more than one arg with ref_obj_id R", r, " ", p.ref_obj_id, " ",
+                                                    meta.ref_obj_id));
+    }
+    meta.ref_obj_id = p.ref_obj_id;
+  }
+  const bool writes = (spec.flags & kArgWrite) != 0;
+  switch (base) {
+    case Arg::kConstMapPtr:
+      if (meta.map >= 0 && (meta.map != p.map || meta.map_uid != p.map_uid)) {
+        return Fail(Rule::kHelperArg, r, "timer pointer in R1 doesn't match map pointer in R2");
+      }
+      meta.map = p.map;
+      meta.map_uid = p.map_uid;
+      return true;
+    case Arg::kMapKey: {
+      if (meta.map < 0) return Fail(Rule::kHelperArg, r, "invalid map_ptr to access map->key");
+      const MapDef& map = ctx_.map(meta.map);
+      if (!HelperMem(r, map.key_size, false, false, nullptr)) return false;
+      const bool array = map.type == MapType::kArray || map.type == MapType::kPercpuArray;
+      return !array || ConstKey(p, map.key_size, meta);
+    }
+    case Arg::kMapValue:
+      if (is_null) return true;
+      if (meta.map < 0) return Fail(Rule::kHelperArg, r, "invalid map_ptr to access map->value");
+      meta.raw_mode = (spec.flags & kArgUninit) != 0;
+      return HelperMem(r, ctx_.map(meta.map).value_size, writes, false, &meta);
+    case Arg::kSpinLock:
+      return SpinLock(r, meta.id == kSpinLockFn);
+    case Arg::kMem:
+      meta.raw_mode = (spec.flags & kArgUninit) != 0;
+      if ((spec.flags & kArgFixedSize) == 0) return true;  // checked with the size argument that follows
+      if (!HelperMem(r, spec.size, writes, false, &meta)) return false;
+      return (spec.flags & kArgAligned) == 0 || Alignment(p, 0, static_cast<int>(spec.size), true);
+    case Arg::kConstSize:
+    case Arg::kConstSizeOrZero:
+      return MemSizeArg(r, (meta.proto->args[arg - 1].flags & kArgWrite) != 0, base == Arg::kConstSizeOrZero, meta);
+    case Arg::kConstAllocSizeOrZero:
+      if (!p.s.IsConst()) return Fail(Rule::kHelperSize, r, absl::StrCat("R", r, " is not a known constant'"));
+      meta.mem_size = p.s.ConstValue();
+      Precise(r);
+      return true;
+    case Arg::kConstStr:
+      return ConstStr(r);
+    default:
+      return true;
+  }
+}
+
+bool Transfer::HelperMem(int r, int64_t size, bool write, bool zero_ok, CallMeta* meta) {
+  const Reg p = reg(r);
+  auto read_only = [&] {
+    return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", RegTypeName(p)));
+  };
+  if (!p.MayBeNull()) {
+    switch (p.type) {
+      case RegType::kPacket:
+      case RegType::kPacketMeta:
+        return PacketAccess(r, p.off, size, zero_ok);
+      case RegType::kMapKey:
+        if (write) return read_only();
+        return RegionAccess(r, p.off, size, ctx_.map(p.map).key_size, false);
+      case RegType::kMapValue:
+        return MapDirection(r, p.off, static_cast<int>(size), write) && MapAccess(r, p.off, size, zero_ok, true);
+      case RegType::kMem:
+        if (write && (p.flags & kRdonly) != 0) return read_only();
+        return RegionAccess(r, p.off, size, p.mem_size, zero_ok);
+      case RegType::kStack:
+        return StackRangeInit(r, p.off, size, zero_ok, write, meta);
+      case RegType::kBtfId:
+        return Unsupported("BTF-typed pointer argument");
+      case RegType::kBuf:
+        return Unsupported("buffer pointer argument");
+      case RegType::kCtx:
+        if (prog_.type == ProgType::kSyscall) return Unsupported("syscall context as helper memory");
+        break;
+      default:
+        break;
+    }
+  }
+  if (zero_ok && size == 0 && p.IsNull()) return true;
+  return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " type=", RegTypeName(p), " expected=fp"));
+}
+
+bool Transfer::MemSizeArg(int r, bool write, bool zero_ok, CallMeta& meta) {
+  const Scalar& s = reg(r).s;
+  meta.size_max = s.umax;
+  CallMeta* use = s.IsConst() ? &meta : nullptr;
+  if (s.smin < 0) {
+    return Fail(Rule::kHelperSize, r,
+                absl::StrCat("R", r, " min value is negative, either use unsigned or 'var &= const'"));
+  }
+  if (s.umin == 0 && !zero_ok) {
+    return Fail(Rule::kHelperSize, r, absl::StrCat("R", r, " invalid zero-sized read: u64=[", int64_t(s.umin), ",",
+                                                   static_cast<int64_t>(s.umax), "]"));
+  }
+  if (s.umax >= static_cast<uint64_t>(kMaxVarSize)) {
+    return Fail(Rule::kHelperSize, r,
+                absl::StrCat("R", r, " unbounded memory access, use 'var &= const' or 'if (var < const)'"));
+  }
+  if (!HelperMem(r - 1, static_cast<int64_t>(s.umax), write, zero_ok, use)) return false;
+  Precise(r);
+  return true;
+}
+
+// An array index that is known makes the look-up's result known not to be null.
+bool Transfer::ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta) {
+  if (key.type != RegType::kStack || !key.s.IsConst()) return true;
+  const int off = key.off + static_cast<int>(key.s.ConstValue());
+  const int spi = (-off - 1) / kSlotBytes, first = (-off - 1) % kSlotBytes;
+  const StackSlot& slot = FrameOf(key).stack[spi];
+  uint32_t zeros = 0, spills = 0;
+  for (int b = first; b >= 0 && slot.bytes[b] == SlotByte::kZero; --b) ++zeros;
+  if (zeros >= key_size) {
+    meta.const_key = 0;
+    meta.const_key_known = true;
+    return true;
+  }
+  if (!slot.IsScalarSpill()) return true;
+  for (int b = first; b >= 0 && slot.bytes[b] == SlotByte::kSpill; --b) ++spills;
+  if (spills != key_size || !slot.spilled.s.IsConst()) return true;
+  out_->precise_slot = static_cast<int16_t>(spi);
+  out_->precise_slot_frame = key.frameno;
+  meta.const_key = static_cast<int64_t>(slot.spilled.s.ConstValue());
+  meta.const_key_known = true;
+  return true;
+}
+
+bool Transfer::ConstStr(int r) {
+  const Reg& p = reg(r);
+  const MapDef& map = ctx_.map(p.map);
+  if (!map.frozen || map.data.empty()) {
+    return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " does not point to a readonly map'"));
+  }
+  if (!p.s.IsConst()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a constant address'"));
+  if (!MapAccess(r, p.off, int64_t{map.value_size} - p.off, false, true)) return false;
+  const size_t off = static_cast<size_t>(p.off) + p.s.ConstValue();
+  if (off < map.data.size() && std::memchr(map.data.data() + off, 0, map.data.size() - off) != nullptr) return true;
+  return Fail(Rule::kHelperArg, r, "string is not zero-terminated");
+}
+
+bool Transfer::SpinLock(int r, bool lock) {
+  const Reg p = reg(r);
+  if (!p.s.IsConst()) {
+    return Fail(Rule::kLock, r, absl::StrCat("R", r, " doesn't have constant offset. bpf_spin_lock has to be at the "
+                                             "constant offset"));
+  }
+  const MapDef& map = ctx_.map(p.map);
+  const MapField* field = nullptr;
+  for (const MapField& f : map.fields) {
+    if (f.kind == SpecialField::kSpinLock) field = &f;
+  }
+  if (field == nullptr) {
+    return Fail(Rule::kLock, r, absl::StrCat("map '", map.name, "' has no valid bpf_spin_lock"));
+  }
+  const int64_t at = static_cast<int64_t>(p.s.ConstValue()) + p.off;
+  if (field->offset != at) {
+    return Fail(Rule::kLock, r, absl::StrCat("off ", at, " doesn't point to 'struct bpf_spin_lock' that is at ",
+                                             field->offset));
+  }
+  if (lock) {
+    if (st_->active_locks > 0) return Fail(Rule::kLock, r, "Locking two bpf_spin_locks are not allowed");
+    st_->active_locks = 1;
+    st_->lock_id = p.id;
+    st_->lock_map = p.map;
+    st_->refs.push_back({Ref::Kind::kLock, p.id, pc_, p.map});
+    return true;
+  }
+  if (st_->active_locks == 0) return Fail(Rule::kLock, r, "bpf_spin_unlock without taking a lock");
+  if (st_->lock_map != p.map || st_->lock_id != p.id) {
+    return Fail(Rule::kLock, r, "bpf_spin_unlock of different lock");
+  }
+  st_->active_locks = 0;
+  st_->lock_id = 0;
+  st_->lock_map = -1;
+  std::erase_if(st_->refs, [](const Ref& ref) { return ref.kind == Ref::Kind::kLock; });
+  return true;
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,471 @@
+// Loads, stores and atomics through pointers of every kind (check_mem_access and what it calls).
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+std::string TnumText(const Tnum& t) { return absl::StrFormat("(0x%x; 0x%x)", t.value, t.mask); }
+
+// What a load of `size` bytes at `off` of frozen map contents gives.
+uint64_t ReadConst(const std::vector<uint8_t>& data, uint64_t off, int size, bool sign_extend) {
+  uint64_t v = 0;
+  std::memcpy(&v, data.data() + off, static_cast<size_t>(size));
+  if (!sign_extend || size == 8) return v;
+  const int shift = 64 - size * 8;
+  return static_cast<uint64_t>(static_cast<int64_t>(v << shift) >> shift);
+}
+
+// Pointer types that one instruction may not mix with others: their accesses are rewritten at load time.
+bool MustNotMix(RegType t) {
+  return t == RegType::kCtx || t == RegType::kSocket || t == RegType::kSockCommon || t == RegType::kTcpSock ||
+         t == RegType::kXdpSock || t == RegType::kBtfId;
+}
+
+}  // namespace
+
+bool Transfer::UsePointer(RegType type) {
+  out_->used_pointer = MustNotMix(type) ? type : RegType::kScalar;
+  return true;
+}
+
+bool Transfer::LoadMem() {
+  const Insn& i = insn();
+  if (!ReadReg(i.src)) return false;
+  const RegType type = reg(i.src).type;
+  if (!MemAccess(i.src, i.off, AccessBytes(i), false, i.dst, false, Mode(i) == kModeMemsx)) return false;
+  RepairBounds(reg(i.dst).s);
+  return UsePointer(type);
+}
+
+bool Transfer::StoreMem() {
+  const Insn& i = insn();
+  const bool from_reg = Class(i) == kClassStx;
+  if (from_reg && !ReadReg(i.src)) return false;
+  if (!ReadReg(i.dst)) return false;
+  const RegType type = reg(i.dst).type;
+  if (!MemAccess(i.dst, i.off, AccessBytes(i), true, from_reg ? i.src : -1, false, false)) return false;
+  return UsePointer(type);
+}
+
+bool Transfer::Atomic() {
+  const Insn& i = insn();
+  const int size = AccessBytes(i);
+  auto pointer_ok = [this](int r) {
+    const Reg& p = reg(r);
+    return p.type != RegType::kCtx && !p.IsPacket() && p.type != RegType::kFlowKeys && !p.IsSockPointer();
+  };
+  if (i.imm == kLoadAcq || i.imm == kStoreRel) {
+    const bool load = i.imm == kLoadAcq;
+    const int ptr = load ? i.src : i.dst;
+    if (load) {
+      if (!ReadReg(i.src)) return false;
+    } else if (!ReadReg(i.src) || !ReadReg(i.dst)) {
+      return false;
+    }
+    if (!pointer_ok(ptr)) {
+      return Fail(Rule::kAtomic, ptr,
+                  absl::StrCat("BPF_ATOMIC ", load ? "loads from" : "stores into", " R", ptr, " ",
+                               RegTypeName(reg(ptr)), " is not allowed"));
+    }
+    const RegType type = reg(ptr).type;
+    if (!MemAccess(ptr, i.off, size, !load, load ? i.dst : i.src, true, false)) return false;
+    if (load) RepairBounds(reg(i.dst).s);
+    return UsePointer(type);
+  }
+  if (size < 4) return Fail(Rule::kAtomic, -1, "invalid atomic operand size");
+  if (!ReadReg(i.src) || !ReadReg(i.dst)) return false;
+  if (i.imm == kCmpxchg && !ReadReg(kRegR0)) return false;
+  if (!pointer_ok(i.dst)) {
+    return Fail(Rule::kAtomic, i.dst, absl::StrCat("BPF_ATOMIC stores into R", int{i.dst}, " ",
+                                                   RegTypeName(reg(i.dst)), " is not allowed"));
+  }
+  const int load = (i.imm & kFetch) == 0 ? -1 : i.imm == kCmpxchg ? kRegR0 : int{i.src};
+  if (load >= 0) reg(load).MakeUnknown();
+  const RegType type = reg(i.dst).type;
+  if (!MemAccess(i.dst, i.off, size, false, -1, true, false)) return false;
+  if (load >= 0 && !MemAccess(i.dst, i.off, size, false, load, true, false)) return false;
+  // A fetch into the pointer's own register leaves no pointer for the write.
+  UsePointer(load == i.dst ? reg(i.dst).type : type);
+  return MemAccess(i.dst, i.off, size, true, -1, true, false);
+}
+
+bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool strict_once, bool sign_extend) {
+  const Reg p = reg(r);
+  if (!Alignment(p, off, size, strict_once)) return false;
+  off += p.off;
+  auto load_unknown = [&] {
+    if (!write && value >= 0) reg(value).MakeUnknown();
+  };
+  const std::string type_text = p.flags != 0 ? RegTypeName(p) : std::string();
+  switch (p.type) {
+    case RegType::kMapKey:
+      if (write) {
+        return Fail(Rule::kMemRdonly, r, absl::StrCat("write to change key R", r, " not allowed"));
+      }
+      if (!RegionAccess(r, off, size, ctx_.map(p.map).key_size, false)) return false;
+      load_unknown();
+      break;
+    case RegType::kMapValue: {
+      if (p.MayBeNull()) {
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+      }
+      if (!MapDirection(r, off, size, write) || !MapAccess(r, off, size, false, false)) return false;
+      const MapDef& map = ctx_.map(p.map);
+      if (p.s.IsConst()) {
+        for (const MapField& f : map.fields) {
+          if (f.offset == static_cast<uint64_t>(off) + p.s.ConstValue() &&
+              (f.kind == SpecialField::kKptrUntrusted || f.kind == SpecialField::kKptrTrusted ||
+               f.kind == SpecialField::kKptrPercpu || f.kind == SpecialField::kUptr)) {
+            return Unsupported("kptr");
+          }
+        }
+      }
+      if (!write && value >= 0) {
+        const uint64_t at = static_cast<uint64_t>(off) + p.s.ConstValue();
+        if (p.s.IsConst() && map.frozen && at + static_cast<uint64_t>(size) <= map.data.size()) {
+          reg(value).MakeScalar(Scalar::Const(ReadConst(map.data, at, size, sign_extend)));
+        } else {
+          reg(value).MakeUnknown();
+        }
+      }
+      break;
+    }
+    case RegType::kMem:
+      if (p.MayBeNull()) {
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+      }
+      if (write && (p.flags & kRdonly) != 0) {
+        return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
+      }
+      if (!RegionAccess(r, off, size, p.mem_size, false)) return false;
+      load_unknown();
+      break;
+    case RegType::kCtx:
+      if (!CtxAccessAt(r, off, size, write, value)) return false;
+      break;
+    case RegType::kStack:
+      if (!StackBounds(r, off, size, write)) return false;
+      if (!(write ? StackWrite(r, off, size, value) : StackRead(r, off, size, value))) return false;
+      break;
+    case RegType::kPacket:
+    case RegType::kPacketMeta:
+      if (write && !MayAccessPacket(prog_.type, true)) {
+        return Fail(Rule::kPacketAccess, r, "cannot write into packet");
+      }
+      if (!PacketAccess(r, off, size, false)) return false;
+      load_unknown();
+      break;
+    case RegType::kFlowKeys:
+      if (off < 0 || off + size > kFlowKeysSize) {
+        return Fail(Rule::kMemBounds, r, absl::StrCat("invalid access to flow keys off=", off, " size=", size));
+      }
+      load_unknown();
+      break;
+    case RegType::kSocket:
+    case RegType::kSockCommon:
+    case RegType::kTcpSock:
+    case RegType::kXdpSock:
+      if (p.flags != 0) {
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+      }
+      if (write) return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", RegTypeName(p)));
+      if (!SockFieldAccess(r, off, size)) return false;
+      load_unknown();
+      break;
+    case RegType::kTpBuffer:
+      if (off < 0) {
+        return Fail(Rule::kMemBounds, r,
+                    absl::StrCat("R", r, " invalid tracepoint buffer access: off=", off, ", size=", size));
+      }
+      if (!p.s.IsConst() || p.s.ConstValue() != 0) {
+        return Fail(Rule::kMemBounds, r,
+                    absl::StrCat("R", r, " invalid variable buffer offset: off=", off, ", var_off=",
+                                 TnumText(p.s.var_off)));
+      }
+      load_unknown();
+      break;
+    case RegType::kBtfId:
+      return Unsupported("BTF-typed pointer access");
+    case RegType::kConstMapPtr:
+      return Unsupported("map pointer access");
+    default:
+      return Fail(Rule::kInvalidMem, r, absl::StrCat("R", r, " invalid mem access '", RegTypeName(p), "'"));
+  }
+  if (size < 8 && value >= 0 && !write && reg(value).IsScalar()) {
+    if (sign_extend) {
+      CoerceToSizeSx(reg(value).s, size);
+    } else {
+      CoerceToSize(reg(value).s, size);
+    }
+  }
+  return true;
+}
+
+bool Transfer::Alignment(const Reg& p, int off, int size, bool strict_once) {
+  const bool strict = ctx_.strict_alignment || strict_once || p.type == RegType::kStack;
+  if (!strict || size == 1) return true;
+  if (p.IsPacket()) {
+    const int kIpAlign = 2;
+    const Tnum at = TnumAdd(p.s.var_off, Tnum::Const(static_cast<uint64_t>(int64_t{kIpAlign} + p.off + off)));
+    if (at.IsAligned(static_cast<uint64_t>(size))) return true;
+    return Fail(Rule::kAlignment, -1,
+                absl::StrCat("misaligned packet access off ", kIpAlign, "+", TnumText(p.s.var_off), "+", p.off, "+",
+                             off, " size ", size));
+  }
+  const char* what = "";
+  switch (p.type) {
+    case RegType::kFlowKeys: what = "flow keys "; break;
+    case RegType::kMapKey: what = "key "; break;
+    case RegType::kMapValue: what = "value "; break;
+    case RegType::kCtx: what = "context "; break;
+    case RegType::kStack: what = "stack "; break;
+    case RegType::kSocket: what = "sock "; break;
+    case RegType::kSockCommon: what = "sock_common "; break;
+    case RegType::kTcpSock: what = "tcp_sock "; break;
+    case RegType::kXdpSock: what = "xdp_sock "; break;
+    default: break;
+  }
+  const Tnum at = TnumAdd(p.s.var_off, Tnum::Const(static_cast<uint64_t>(int64_t{p.off} + off)));
+  if (at.IsAligned(static_cast<uint64_t>(size))) return true;
+  return Fail(Rule::kAlignment, -1, absl::StrCat("misaligned ", what, "access off ", TnumText(p.s.var_off), "+",
+                                                 p.off, "+", off, " size ", size));
+}
+
+bool Transfer::RegionBounds(int r, int64_t off, int64_t size, uint64_t region, bool zero_ok) {
+  if (off >= 0 && (size > 0 || (size == 0 && zero_ok)) &&
+      static_cast<uint64_t>(off) + static_cast<uint64_t>(size) <= region) {
+    return true;
+  }
+  const Reg& p = reg(r);
+  switch (p.type) {
+    case RegType::kMapValue:
+      return Fail(Rule::kMapBounds, r,
+                  absl::StrCat("invalid access to map value, value_size=", region, " off=", off, " size=", size));
+    case RegType::kMapKey:
+      return Fail(Rule::kMapBounds, r,
+                  absl::StrCat("invalid access to map key, key_size=", region, " off=", off, " size=", size));
+    case RegType::kPacket:
+    case RegType::kPacketMeta:
+      return Fail(Rule::kPacketBounds, r,
+                  absl::StrCat("invalid access to packet, off=", off, " size=", size, ", R", r, "(id=", p.id, ",off=",
+                               off, ",r=", region, ")"));
+    default:
+      return Fail(Rule::kMemBounds, r,
+                  absl::StrCat("invalid access to memory, mem_size=", region, " off=", off, " size=", size));
+  }
+}
+
+bool Transfer::RegionAccess(int r, int64_t off, int64_t size, uint64_t region, bool zero_ok) {
+  const Scalar& s = reg(r).s;
+  const Rule rule = reg(r).type == RegType::kMapValue || reg(r).type == RegType::kMapKey ? Rule::kMapBounds
+                                                                                          : Rule::kMemBounds;
+  const int64_t low = static_cast<int64_t>(static_cast<uint64_t>(s.smin) + static_cast<uint64_t>(off));
+  if (s.smin < 0 && (s.smin == kS64Min || low != static_cast<int32_t>(low) || low < 0)) {
+    return Fail(rule, r,
+                absl::StrCat("R", r, " min value is negative, either use unsigned index or do a if (index >=0) check."));
+  }
+  if (!RegionBounds(r, static_cast<int32_t>(low), size, region, zero_ok)) {
+    return Fail(rule, r, absl::StrCat("R", r, " min value is outside of the allowed memory range"));
+  }
+  if (s.umax >= static_cast<uint64_t>(kMaxVarOff)) {
+    return Fail(rule, r,
+                absl::StrCat("R", r, " unbounded memory access, make sure to bounds check any such access"));
+  }
+  if (!RegionBounds(r, static_cast<int32_t>(s.umax + static_cast<uint64_t>(off)), size, region, zero_ok)) {
+    return Fail(rule, r, absl::StrCat("R", r, " max value is outside of the allowed memory range"));
+  }
+  return true;
+}
+
+bool Transfer::MapDirection(int r, int off, int size, bool write) {
+  const MapDef& map = ctx_.map(reg(r).map);
+  if (write && (map.flags & kMapRdonlyProg) != 0) {
+    return Fail(Rule::kMapAccess, r, absl::StrCat("write into map forbidden, value_size=", map.value_size, " off=",
+                                                  off, " size=", size));
+  }
+  if (!write && (map.flags & kMapWronlyProg) != 0) {
+    return Fail(Rule::kMapAccess, r, absl::StrCat("read from map forbidden, value_size=", map.value_size, " off=",
+                                                  off, " size=", size));
+  }
+  return true;
+}
+
+namespace {
+const char* FieldName(SpecialField kind) {
+  switch (kind) {
+    case SpecialField::kSpinLock: return "bpf_spin_lock";
+    case SpecialField::kResSpinLock: return "bpf_res_spin_lock";
+    case SpecialField::kTimer: return "bpf_timer";
+    case SpecialField::kWorkqueue: return "bpf_wq";
+    case SpecialField::kTaskWork: return "bpf_task_work";
+    case SpecialField::kListHead: return "bpf_list_head";
+    case SpecialField::kListNode: return "bpf_list_node";
+    case SpecialField::kRbRoot: return "bpf_rb_root";
+    case SpecialField::kRbNode: return "bpf_rb_node";
+    case SpecialField::kRefcount: return "bpf_refcount";
+    default: return "kptr";
+  }
+}
+bool IsKptr(SpecialField kind) {
+  return kind == SpecialField::kKptrUntrusted || kind == SpecialField::kKptrTrusted ||
+         kind == SpecialField::kKptrPercpu || kind == SpecialField::kUptr;
+}
+}  // namespace
+
+bool Transfer::MapAccess(int r, int off, int64_t size, bool zero_ok, bool by_helper) {
+  const Reg& p = reg(r);
+  const MapDef& map = ctx_.map(p.map);
+  if (!RegionAccess(r, off, size, map.value_size, zero_ok)) return false;
+  for (const MapField& f : map.fields) {
+    const int64_t begin = p.s.smin + off;
+    const uint64_t end = p.s.umax + static_cast<uint64_t>(off) + static_cast<uint64_t>(size);
+    if (begin >= int64_t{f.offset} + f.size || f.offset >= end) continue;
+    if (!IsKptr(f.kind)) {
+      return Fail(Rule::kMapAccess, r,
+                  absl::StrCat(FieldName(f.kind), " cannot be accessed directly by load/store"));
+    }
+    if (by_helper) return Fail(Rule::kMapAccess, r, "kptr cannot be accessed indirectly by helper");
+    if (!p.s.IsConst()) return Fail(Rule::kMapAccess, r, "kptr access cannot have variable offset");
+    if (f.offset != static_cast<uint64_t>(off) + p.s.ConstValue()) {
+      return Fail(Rule::kMapAccess, r,
+                  absl::StrCat("kptr access misaligned expected=", f.offset, " off=",
+                               static_cast<uint64_t>(off) + p.s.ConstValue()));
+    }
+    if (size != 8) return Fail(Rule::kMapAccess, r, "kptr access size must be BPF_DW");
+  }
+  return true;
+}
+
+bool Transfer::PacketAccess(int r, int64_t off, int64_t size, bool zero_ok) {
+  const Reg& p = reg(r);
+  if (p.s.smin < 0) {
+    return Fail(Rule::kPacketBounds, r,
+                absl::StrCat("R", r, " min value is negative, either use unsigned index or do a if (index >=0) check."));
+  }
+  if (p.range < 0 || !RegionBounds(r, off, size, static_cast<uint64_t>(p.range), zero_ok)) {
+    return Fail(Rule::kPacketBounds, r, absl::StrCat("R", r, " offset is outside of the packet"));
+  }
+  return true;
+}
+
+bool Transfer::PointerOffset(const Reg& p, int r, bool fixed_ok) {
+  if (p.off < 0) {
+    return Fail(Rule::kPointerOffset, r, absl::StrCat("negative offset ", RegTypeName(p), " ptr R", r, " off=", p.off,
+                                                      " disallowed"));
+  }
+  if (!fixed_ok && p.off != 0) {
+    return Fail(Rule::kPointerOffset, r, absl::StrCat("dereference of modified ", RegTypeName(p), " ptr R", r,
+                                                      " off=", p.off, " disallowed"));
+  }
+  if (!p.s.IsConst() || p.s.ConstValue() != 0) {
+    return Fail(Rule::kPointerOffset, r, absl::StrCat("variable ", RegTypeName(p), " access var_off=",
+                                                      TnumText(p.s.var_off), " disallowed"));
+  }
+  return true;
+}
+
+bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value) {
+  const Reg p = reg(r);
+  if (!PointerOffset(p, r, prog_.type == ProgType::kSyscall)) return false;
+  if (const char* feature = CtxUnsupported(prog_.type)) return Unsupported(absl::StrCat("context: ", feature));
+  const CtxAccess access = CheckCtxAccess(prog_.type, prog_.attach, off, size, write);
+  if (!access.ok) {
+    return Fail(Rule::kCtxAccess, r, absl::StrCat("invalid bpf_context access off=", off, " size=", size));
+  }
+  if (write || value < 0) return true;
+  Reg& dst = reg(value);
+  switch (access.yield) {
+    case CtxYield::kScalar: dst.MakeUnknown(); return true;
+    case CtxYield::kPacket: dst.MakePointer(RegType::kPacket); return true;
+    case CtxYield::kPacketMeta: dst.MakePointer(RegType::kPacketMeta); return true;
+    case CtxYield::kPacketEnd: dst.MakePointer(RegType::kPacketEnd); return true;
+    case CtxYield::kSockCommonOrNull:
+      dst.MakePointer(RegType::kSockCommon, kMaybeNull);
+      dst.id = NewId();
+      return true;
+    case CtxYield::kSocketOrNull:
+      dst.MakePointer(RegType::kSocket, kMaybeNull);
+      dst.id = NewId();
+      return true;
+    case CtxYield::kSocket: dst.MakePointer(RegType::kSocket); return true;
+    case CtxYield::kTcpSock: dst.MakePointer(RegType::kTcpSock); return true;
+    case CtxYield::kFlowKeys: dst.MakePointer(RegType::kFlowKeys); return true;
+    case CtxYield::kXdpSock: dst.MakePointer(RegType::kXdpSock); return true;
+    case CtxYield::kBtfIdUnsupported: return Unsupported("BTF-typed context field");
+  }
+  return true;
+}
+
+bool Transfer::SockFieldAccess(int r, int off, int size) {
+  const Reg& p = reg(r);
+  if (p.s.smin < 0) {
+    return Fail(Rule::kSockAccess, r,
+                absl::StrCat("R", r, " min value is negative, either use unsigned index or do a if (index >=0) check."));
+  }
+  const SockKind kind = p.type == RegType::kSocket       ? SockKind::kSocket
+                        : p.type == RegType::kSockCommon ? SockKind::kCommon
+                        : p.type == RegType::kTcpSock    ? SockKind::kTcp
+                                                         : SockKind::kXdp;
+  if (CheckSockLoad(kind, off, size)) return true;
+  return Fail(Rule::kSockAccess, r, absl::StrCat("R", r, " invalid ", RegTypeName(p), " access off=", off,
+                                                 " size=", size));
+}
+
+bool Transfer::LoadImm64() {
+  const Insn& i = insn();
+  Reg& dst = reg(i.dst);
+  const Insn& high = prog_.insns[pc_ + 1];
+  switch (i.src) {
+    case 0:
+      dst.MakeScalar(Scalar::Const(static_cast<uint64_t>(static_cast<uint32_t>(high.imm)) << 32 |
+                                   static_cast<uint32_t>(i.imm)));
+      return true;
+    case kPseudoMapFd:
+      dst.MakePointer(RegType::kConstMapPtr);
+      dst.map = i.imm;
+      return true;
+    case kPseudoMapValue:
+      if (ctx_.map(i.imm).type == MapType::kArena) return Unsupported("arena");
+      dst.MakePointer(RegType::kMapValue);
+      dst.map = i.imm;
+      dst.off = high.imm;
+      return true;
+    case kPseudoBtfId:
+      return Unsupported("ksym variable");
+    case kPseudoFunc:
+      dst.MakePointer(RegType::kFunc);
+      dst.subprog = static_cast<uint32_t>(ctx_.cfg->SubAt(static_cast<uint32_t>(int64_t{pc_} + i.imm + 1)));
+      return true;
+  }
+  return Fail(Rule::kBadImm64, -1, "unrecognized bpf_ld_imm64 insn");
+}
+
+bool Transfer::LoadAbs() {
+  const Insn& i = insn();
+  if (!MayUseLdAbs(prog_.type)) {
+    return Fail(Rule::kCtxAccess, -1, "BPF_LD_[ABS|IND] instructions not allowed for this program type");
+  }
+  if (!ReadReg(6)) return false;
+  if (!NoResources(true, "BPF_LD_[ABS|IND]")) return false;
+  if (reg(6).type != RegType::kCtx) {
+    return Fail(Rule::kCtxAccess, 6, "at the time of BPF_LD_ABS|IND R6 != pointer to skb");
+  }
+  if (Mode(i) == kModeInd && !ReadReg(i.src)) return false;
+  if (!PointerOffset(reg(6), 6, false)) return false;
+  ClearCallerSaved();
+  reg(0).MakeUnknown();
+  if (st_->cur > 0) {
+    // A failed load leaves the subprogram at once, with R0 = 0; a good one goes on.
+    Fork(pc_ + 1);
+    reg(0).MakeScalar(Scalar::Const(0));
+    return ReturnFromSubprog();
+  }
+  return true;
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,262 @@
+// The stack: spills and fills, initialised bytes, constant and variable offsets (check_stack_* of the kernel).
+//
+// All capabilities are assumed: bytes that were never written may be read (they are unknown data), and pointers may be
+// overwritten in part.
+#include <algorithm>
+#include <bit>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+std::string TnumText(const Tnum& t) { return absl::StrFormat("(0x%x; 0x%x)", t.value, t.mask); }
+
+int SlotOf(int off) { return (-off - 1) / kSlotBytes; }
+int ByteOf(int off) { return (-off - 1) % kSlotBytes; }
+
+// Data that was a spilled register or anything else known becomes unknown data.
+void Scrub(StackSlot& slot) {
+  const bool spill = slot.IsSpill();
+  slot.spilled.Clear();
+  if (!spill) return;
+  for (SlotByte& b : slot.bytes) {
+    if (b != SlotByte::kInvalid) b = SlotByte::kMisc;
+  }
+}
+
+void SaveReg(StackSlot& slot, const Reg& r, int size) {
+  slot.spilled = r;
+  int i = kSlotBytes;
+  for (; i > kSlotBytes - size; --i) slot.bytes[i - 1] = SlotByte::kSpill;
+  for (; i > 0; --i) {
+    SlotByte& b = slot.bytes[i - 1];
+    if (b != SlotByte::kZero && b != SlotByte::kInvalid) b = SlotByte::kMisc;
+  }
+}
+
+bool Spillable(const Reg& r) { return r.type != RegType::kNotInit && r.type != RegType::kScalar && r.type != RegType::kTpBuffer; }
+
+}  // namespace
+
+void Transfer::GrowStack(Frame& f, int64_t bytes) {
+  const size_t slots = static_cast<size_t>((bytes + kSlotBytes - 1) / kSlotBytes);
+  if (slots <= f.stack.size()) return;
+  f.stack.resize(slots);
+  uint16_t& depth = depths_[f.subprog];
+  depth = std::max(depth, static_cast<uint16_t>(slots * kSlotBytes));
+}
+
+bool Transfer::StackBounds(int r, int64_t off, int64_t size, bool write) {
+  const Reg& p = reg(r);
+  const char* what = write ? " write to" : " read from";
+  int64_t low, high;
+  if (p.s.IsConst()) {
+    low = static_cast<int64_t>(p.s.ConstValue()) + off;
+    high = low + size;
+  } else {
+    if (p.s.smax >= kMaxVarOff || p.s.smin <= -kMaxVarOff) {
+      return Fail(Rule::kStackVarOff, r, absl::StrCat("invalid unbounded variable-offset", what, " stack R", r));
+    }
+    low = p.s.smin + off;
+    high = p.s.smax + off + size;
+  }
+  if (low >= -kMaxStack && low <= -1 && high <= 0 && size >= 0) {
+    GrowStack(FrameOf(p), -low);
+    return true;
+  }
+  if (p.s.IsConst()) {
+    return Fail(Rule::kStackBounds, r,
+                absl::StrCat("invalid", what, " stack R", r, " off=", low, " size=", size));
+  }
+  return Fail(Rule::kStackBounds, r, absl::StrCat("invalid variable-offset", what, " stack R", r, " var_off=",
+                                                  TnumText(p.s.var_off), " off=", off, " size=", size));
+}
+
+bool Transfer::StackRead(int r, int off, int size, int value) {
+  const Reg p = reg(r);
+  Frame& f = FrameOf(p);
+  if (p.s.IsConst()) return StackReadFixed(f, off + static_cast<int>(p.s.ConstValue()), size, value);
+  if (value < 0) {
+    return Fail(Rule::kStackVarOff, r,
+                absl::StrCat("variable offset stack pointer cannot be passed into helper function; var_off=",
+                             TnumText(p.s.var_off), " off=", off, " size=", size));
+  }
+  if (!StackRangeInit(r, off, size, false, false, nullptr)) return false;
+  ReadStackBytes(f, static_cast<int>(p.s.smin) + off, static_cast<int>(p.s.smax) + off + size, value);
+  return true;
+}
+
+void Transfer::ReadStackBytes(const Frame& f, int min_off, int max_off, int value) {
+  bool zeros = true;
+  for (int i = min_off; i < max_off && zeros; ++i) {
+    zeros = f.stack[SlotOf(i)].bytes[ByteOf(i)] == SlotByte::kZero;
+  }
+  if (zeros) {
+    reg(value).MakeScalar(Scalar::Const(0));
+  } else {
+    reg(value).MakeUnknown();
+  }
+}
+
+bool Transfer::StackReadFixed(Frame& f, int off, int size, int value) {
+  const int spi = SlotOf(off);
+  StackSlot& slot = f.stack[spi];
+  uint32_t hist = HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
+  if (!slot.IsSpill()) {
+    if (value >= 0) ReadStackBytes(f, off, off + size, value);
+    return true;
+  }
+  int spill_size = 1;
+  for (int i = kSlotBytes - 1; i > 0 && slot.bytes[i - 1] == SlotByte::kSpill; --i) ++spill_size;
+  const Reg spilled = slot.spilled;
+  if (size == kSlotBytes && spill_size == kSlotBytes) {
+    if (value >= 0) reg(value) = spilled;
+    out_->hist_flags |= hist;
+    return true;
+  }
+  if (!spilled.IsScalar()) return Fail(Rule::kStackSpill, -1, "invalid size of register fill");
+  if (value < 0) return true;
+  Reg& dst = reg(value);
+  if (size <= spill_size && off % kSlotBytes == 0) {
+    dst = spilled;
+    if (static_cast<int>(std::bit_width(spilled.s.umax)) > size * 8) dst.ClearScalarId();
+  } else {
+    int spills = 0, zeros = 0;
+    for (int i = 0; i < size; ++i) {
+      const SlotByte b = slot.bytes[ByteOf(off + i)];
+      spills += b == SlotByte::kSpill;
+      zeros += b == SlotByte::kZero;
+    }
+    if (spills == size && spilled.s.var_off == Tnum::Const(0)) {
+      dst.MakeScalar(Scalar::Const(0));
+    } else {
+      if (zeros == size) {
+        dst.MakeScalar(Scalar::Const(0));
+      } else {
+        dst.MakeUnknown();
+      }
+      hist = 0;
+    }
+  }
+  out_->hist_flags |= hist;
+  return true;
+}
+
+bool Transfer::StackWrite(int r, int off, int size, int value) {
+  const Reg p = reg(r);
+  Frame& f = FrameOf(p);
+  if (p.s.IsConst()) return StackWriteFixed(f, off + static_cast<int>(p.s.ConstValue()), size, value);
+  return StackWriteVar(f, r, off, size, value);
+}
+
+bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
+  const Insn& i = insn();
+  const int spi = SlotOf(off);
+  StackSlot& slot = f.stack[spi];
+  const bool is_st = Class(i) == kClassSt && Mode(i) == kModeMem;
+  Reg* r = value >= 0 ? &reg(value) : nullptr;
+  if (r != nullptr && off % kSlotBytes == 0 && r->IsScalar()) {
+    const bool fits = static_cast<int>(std::bit_width(r->s.umax)) <= size * 8;
+    if (fits) {
+      if ((r->id & kAddConst) != 0) r->ClearScalarId();
+      if (r->id == 0 && !r->s.IsConst()) r->id = NewId();
+    }
+    SaveReg(slot, *r, size);
+    if (!fits) slot.spilled.id = 0;
+    out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
+    return true;
+  }
+  if (r == nullptr && off % kSlotBytes == 0 && is_st) {
+    Reg constant;
+    constant.MakeScalar(Scalar::Const(static_cast<uint64_t>(int64_t{i.imm})));
+    SaveReg(slot, constant, size);
+    out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
+    return true;
+  }
+  if (r != nullptr && Spillable(*r)) {
+    if (size != kSlotBytes) return Fail(Rule::kStackSpill, value, "invalid size of register spill");
+    if (&f != &st_->frame() && r->type == RegType::kStack) {
+      return Fail(Rule::kStackSpill, value, "cannot spill pointers to stack into stack frame of the caller");
+    }
+    SaveReg(slot, *r, size);
+    out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
+    return true;
+  }
+  SlotByte byte = SlotByte::kMisc;
+  if ((r != nullptr && r->IsNull()) || (r == nullptr && is_st && i.imm == 0)) {
+    // The zero is remembered without the register that it came from, so that one must be precise.
+    if (r != nullptr) Precise(value);
+    byte = SlotByte::kZero;
+  }
+  Scrub(slot);
+  for (int b = 0; b < size; ++b) slot.bytes[ByteOf(off + b)] = byte;
+  return true;
+}
+
+bool Transfer::StackWriteVar(Frame& f, int r, int off, int size, int value) {
+  const Insn& i = insn();
+  const Reg p = reg(r);
+  const int min_off = static_cast<int>(p.s.smin) + off;
+  const int max_off = static_cast<int>(p.s.smax) + off + size;
+  const bool is_st = Class(i) == kClassSt && Mode(i) == kModeMem;
+  const bool writes_zero = value >= 0 ? reg(value).IsNull() : is_st && i.imm == 0;
+  bool zero_used = false;
+  for (int at = min_off; at < max_off; ++at) {
+    StackSlot& slot = f.stack[SlotOf(at)];
+    SlotByte& byte = slot.bytes[ByteOf(at)];
+    if (writes_zero && byte == SlotByte::kSpill && slot.IsScalarSpill() && slot.spilled.s.var_off == Tnum::Const(0)) {
+      zero_used = true;
+      continue;
+    }
+    Scrub(slot);
+    SlotByte next = SlotByte::kMisc;
+    if (writes_zero && byte == SlotByte::kZero) {
+      next = SlotByte::kZero;
+      zero_used = true;
+    }
+    byte = next;
+  }
+  if (zero_used && value >= 0) Precise(value);
+  return true;
+}
+
+// A range that a helper or a variable-offset load may touch. What a helper may write is unknown data afterwards.
+bool Transfer::StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool write, CallMeta* meta) {
+  const Reg p = reg(r);
+  if (size == 0 && !zero_ok) return Fail(Rule::kHelperSize, r, "invalid zero-sized read");
+  if (!StackBounds(r, off, size, write)) return false;
+  int64_t min_off, max_off;
+  if (p.s.IsConst()) {
+    min_off = max_off = static_cast<int64_t>(p.s.ConstValue()) + off;
+  } else {
+    if (meta != nullptr && meta->raw_mode) meta = nullptr;
+    min_off = p.s.smin + off;
+    max_off = p.s.smax + off;
+  }
+  if (meta != nullptr && meta->raw_mode) {
+    meta->raw_size = static_cast<int>(size);
+    meta->raw_reg = r;
+    return true;
+  }
+  if (!write) return true;
+  Frame& f = FrameOf(p);
+  for (int64_t at = min_off; at < max_off + size; ++at) {
+    StackSlot& slot = f.stack[SlotOf(static_cast<int>(at))];
+    SlotByte& byte = slot.bytes[ByteOf(static_cast<int>(at))];
+    if (byte == SlotByte::kMisc) continue;
+    if (byte == SlotByte::kSpill || slot.IsSpill()) {
+      const bool was = byte == SlotByte::kSpill;
+      if (was) {
+        Scrub(slot);
+        continue;
+      }
+    }
+    byte = SlotByte::kMisc;
+  }
+  return true;
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,78 @@
+#include "engine/transfer/transfer.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace bpfsieve {
+
+bool Transfer::Fail(Rule rule, int r, std::string message) {
+  out_->kind = StepResult::Kind::kFinding;
+  out_->rule = rule;
+  out_->fault_reg = r;
+  out_->message = std::move(message);
+  return false;
+}
+
+bool Transfer::Unsupported(std::string feature) {
+  out_->kind = StepResult::Kind::kUnsupported;
+  out_->rule = Rule::kUnsupportedFeature;
+  out_->message = std::move(feature);
+  return false;
+}
+
+bool Transfer::ReadReg(int r) {
+  if (reg(r).type != RegType::kNotInit) return true;
+  return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok"));
+}
+
+State* Transfer::Fork(uint32_t at) {
+  out_->branch = pool_.Clone(*st_);
+  out_->branch_insn = at;
+  return out_->branch;
+}
+
+void Transfer::Step(State& state, uint32_t insn_index, StepResult& r) {
+  st_ = &state;
+  out_ = &r;
+  pc_ = insn_index;
+  r.next = insn_index + 1;
+  if (!ctx_.faults.empty() && ctx_.faults[pc_].bad) {
+    Fail(ctx_.faults[pc_].rule, -1, ctx_.faults[pc_].message);
+    return;
+  }
+  const Insn& i = insn();
+  switch (Class(i)) {
+    case kClassAlu:
+    case kClassAlu64:
+      Alu();
+      break;
+    case kClassLdx:
+      LoadMem();
+      break;
+    case kClassStx:
+      if (Mode(i) == kModeAtomic) {
+        Atomic();
+      } else {
+        StoreMem();
+      }
+      break;
+    case kClassSt:
+      StoreMem();
+      break;
+    case kClassJmp:
+    case kClassJmp32:
+      Jump();
+      break;
+    case kClassLd:
+      if (IsLdImm64(i)) {
+        r.next = insn_index + 2;
+        LoadImm64();
+      } else {
+        LoadAbs();
+      }
+      break;
+  }
+}
+
+}  // namespace bpfsieve

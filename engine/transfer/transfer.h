@@ -1,0 +1,203 @@
+// One abstract step: a state and the instruction it stands at give the next state, a second one where the instruction
+// forks, or a finding.
+//
+// Transfer knows nothing of the search. What the search has to do beyond going on (mark values precise back along the
+// path, remember how the path went, explore the fork, compare pointer types between visits of one instruction) is
+// returned as a request in StepResult, so that a search may run steps early and honour the requests later, in order.
+#ifndef BPFSIEVE_ENGINE_TRANSFER_TRANSFER_H_
+#define BPFSIEVE_ENGINE_TRANSFER_TRANSFER_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/program/cfg.h"
+#include "engine/program/program.h"
+#include "engine/report/finding.h"
+#include "engine/spec/spec.h"
+#include "engine/state/state.h"
+
+namespace bpfsieve {
+
+// What a global function takes, from its BTF prototype.
+struct FuncArg {
+  enum class Kind : uint8_t { kScalar, kCtx, kMem } kind = Kind::kScalar;
+  bool nullable = false;   // kMem
+  uint32_t mem_size = 0;   // kMem: bytes
+};
+struct FuncArgs {
+  std::vector<FuncArg> args;
+  std::optional<Finding> error;   // the prototype breaks a rule
+  std::string unsupported;        // it uses something that is not modelled
+};
+// Reads the prototype of `func` (linkage global). Safe from any thread.
+FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& func);
+
+// A problem of one instruction's encoding that the kernel finds when it gets there, if ever.
+struct LazyFault {
+  bool bad = false;
+  Rule rule{};
+  std::string message;
+};
+
+// Everything that stays fixed while a program is verified. Immutable; shared by all steps.
+struct Context {
+  const Object* object = nullptr;
+  const Program* program = nullptr;
+  const Cfg* cfg = nullptr;
+  const StackLiveness* liveness = nullptr;
+  std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
+  std::vector<uint8_t> global_sub;        // per subprogram of cfg
+  std::vector<std::string> sub_names;     // per subprogram of cfg
+  std::vector<LazyFault> faults;          // per instruction; empty: none anywhere
+  bool strict_alignment = false;
+  bool gpl = false;
+
+  const MapDef& map(int i) const { return object->maps[i]; }
+};
+
+struct StepResult {
+  enum class Kind : uint8_t { kContinue, kPathEnd, kFinding, kUnsupported };
+  Kind kind = Kind::kContinue;
+  uint32_t next = 0;  // kContinue: the next instruction
+
+  // A second state to explore after this one's path, from `branch_insn`; owned by the caller.
+  State* branch = nullptr;
+  uint32_t branch_insn = 0;
+  bool branch_records_step = true;  // the step's history entry belongs to the branch too
+
+  // Registers (of the frame that was innermost before the step) and one stack slot that must be precise before it.
+  uint16_t precise_regs = 0;
+  int16_t precise_slot = -1;
+  uint16_t precise_slot_frame = 0;
+  uint32_t hist_flags = 0;
+  uint64_t hist_linked = 0;
+  // The pointer that the instruction used, when it may not differ between visits.
+  RegType used_pointer = RegType::kNotInit;
+  // A global function that the program calls, -1: none.
+  int called_global = -1;
+
+  Rule rule{};
+  int fault_reg = -1;
+  std::string message;  // kFinding: kernel wording; kUnsupported: the feature
+};
+
+// The greatest stack use seen per subprogram, in bytes; grows monotonically.
+using StackDepths = std::vector<uint16_t>;
+
+class Transfer {
+ public:
+  Transfer(const Context& context, StatePool& pool, StackDepths& depths)
+      : ctx_(context), prog_(*context.program), pool_(pool), depths_(depths) {}
+
+  // Executes instruction `insn` on `state`, in place. `r` must be fresh.
+  void Step(State& state, uint32_t insn, StepResult& r);
+
+ private:
+  // Facts that arguments of one helper call establish for later arguments and the result.
+  struct CallMeta {
+    uint32_t id = 0;
+    const HelperProto* proto = nullptr;
+    int map = -1;
+    uint32_t map_uid = 0;
+    bool raw_mode = false;
+    int raw_reg = 0, raw_size = 0;
+    uint64_t mem_size = 0;
+    uint64_t size_max = 0;
+    int release_reg = 0;
+    uint32_t ref_obj_id = 0;
+    int64_t const_key = -1;
+    bool const_key_known = false;
+  };
+
+  // All checks return false after recording a finding.
+  bool Fail(Rule rule, int reg, std::string message);
+  bool Unsupported(std::string feature);
+  bool ReadReg(int reg);
+  uint32_t NewId() { return ++st_->id_gen; }
+  Reg& reg(int r) { return st_->regs()[r]; }
+  const Insn& insn() const { return prog_.insns[pc_]; }
+  Frame& FrameOf(const Reg& stack_pointer) { return *st_->frames[stack_pointer.frameno]; }
+  void Precise(int r) { out_->precise_regs |= static_cast<uint16_t>(1u << r); }
+  // Clones the state for a fork.
+  State* Fork(uint32_t at);
+
+  // alu.cc
+  bool Alu();
+  bool AluMov();
+  bool AluBinary();
+  bool PointerArith(Reg& dst, const Reg& ptr, const Reg& off);
+  bool SaneOffset(const Reg& r, const Reg& type_of);
+
+  // memory.cc
+  bool LoadMem(), StoreMem(), Atomic(), LoadImm64(), LoadAbs();
+  bool MemAccess(int r, int off, int size, bool write, int value, bool strict_once, bool sign_extend);
+  bool Alignment(const Reg& p, int off, int size, bool strict_once);
+  bool RegionAccess(int r, int64_t off, int64_t size, uint64_t region, bool zero_ok);
+  bool RegionBounds(int r, int64_t off, int64_t size, uint64_t region, bool zero_ok);
+  bool MapDirection(int r, int off, int size, bool write);
+  bool MapAccess(int r, int off, int64_t size, bool zero_ok, bool by_helper);
+  bool PacketAccess(int r, int64_t off, int64_t size, bool zero_ok);
+  bool CtxAccessAt(int r, int off, int size, bool write, int value);
+  bool SockFieldAccess(int r, int off, int size);
+  bool PointerOffset(const Reg& p, int r, bool fixed_ok);
+  bool UsePointer(RegType type);
+
+  // stack.cc
+  bool StackBounds(int r, int64_t off, int64_t size, bool write);
+  bool StackRead(int r, int off, int size, int value);
+  bool StackReadFixed(Frame& f, int off, int size, int value);
+  bool StackWrite(int r, int off, int size, int value);
+  bool StackWriteFixed(Frame& f, int off, int size, int value);
+  bool StackWriteVar(Frame& f, int r, int off, int size, int value);
+  bool StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool write, CallMeta* meta);
+  void ReadStackBytes(const Frame& f, int min_off, int max_off, int value);
+  void GrowStack(Frame& f, int64_t bytes);
+
+  // jump.cc
+  bool Jump();
+  bool CondJump();
+  int PointerBranch(const Reg& a, const Reg& b, uint8_t op, bool is32) const;
+  void CollectLinked(State& s, uint32_t id, LinkedRegs& regs);
+  void SyncLinked(State& s, const Reg& known, const LinkedRegs& regs);
+  bool MatchPacketPointers(State& here, State& other);
+  void MarkNullOrNot(State& s, int r, bool is_null);
+  void NotNull(Reg& r);
+
+  // call.cc, helper_arg.cc
+  bool Call();
+  bool CallSubprog();
+  bool CallGlobal(int sub);
+  bool CallHelper();
+  bool HelperArg(int arg, CallMeta& meta);
+  bool ArgType(int r, const ArgSpec& spec, Arg base, CallMeta& meta);
+  bool ArgOffset(const Reg& p, int r, bool release);
+  bool HelperMem(int r, int64_t size, bool write, bool zero_ok, CallMeta* meta);
+  bool MemSizeArg(int r, bool write, bool zero_ok, CallMeta& meta);
+  bool ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta);
+  bool ConstStr(int r);
+  bool SpinLock(int r, bool lock);
+  bool HelperResult(CallMeta& meta);
+  bool ReleaseRef(uint32_t ref_obj_id);
+  void ClearPacketPointers(State& s);
+  void ClearCallerSaved();
+  bool Exit();
+  bool ReturnFromSubprog();
+  bool ReturnCode();
+  bool NoResources(bool check_lock, const char* what);
+  void Invalidate(Reg& r) { r.MakeUnknown(); }
+
+  const Context& ctx_;
+  const Program& prog_;
+  StatePool& pool_;
+  StackDepths& depths_;
+  // The step in progress.
+  State* st_ = nullptr;
+  StepResult* out_ = nullptr;
+  uint32_t pc_ = 0;
+};
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_TRANSFER_TRANSFER_H_

@@ -1,0 +1,220 @@
+#include "engine/verify/prepare.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/isa/helper_names.h"
+#include "engine/program/liveness.h"
+#include "engine/spec/spec.h"
+
+namespace bpfsieve {
+namespace {
+
+Finding At(uint32_t insn, Rule rule, std::string message) {
+  Finding f;
+  f.rule = rule;
+  f.insn = insn;
+  f.message = std::move(message);
+  return f;
+}
+
+bool HasField(const MapDef& map, SpecialField kind) {
+  return std::any_of(map.fields.begin(), map.fields.end(), [kind](const MapField& f) { return f.kind == kind; });
+}
+
+std::optional<Finding> CheckMapUse(const Program& program, const MapDef& map, uint32_t insn) {
+  const bool tracing = IsTracingType(program.type);
+  if (HasField(map, SpecialField::kListHead) && tracing) {
+    return At(insn, Rule::kHelperMap, "tracing progs cannot use bpf_{list_head,rb_root} yet");
+  }
+  if (HasField(map, SpecialField::kSpinLock) || HasField(map, SpecialField::kResSpinLock)) {
+    if (program.type == ProgType::kSocketFilter) {
+      return At(insn, Rule::kHelperMap, "socket filter progs cannot use bpf_spin_lock yet");
+    }
+    if (tracing) return At(insn, Rule::kHelperMap, "tracing progs cannot use bpf_spin_lock yet");
+  }
+  if (HasField(map, SpecialField::kTimer) && tracing) {
+    return At(insn, Rule::kHelperMap, "tracing progs cannot use bpf_timer yet");
+  }
+  if (HasField(map, SpecialField::kWorkqueue) && tracing) {
+    return At(insn, Rule::kHelperMap, "tracing progs cannot use bpf_wq yet");
+  }
+  if (map.type == MapType::kStructOps) {
+    return At(insn, Rule::kHelperMap, "bpf_struct_ops map cannot be used in prog");
+  }
+  if (program.sleepable) {
+    switch (map.type) {
+      case MapType::kHash:
+      case MapType::kLruHash:
+      case MapType::kArray:
+      case MapType::kPercpuHash:
+      case MapType::kPercpuArray:
+      case MapType::kLruPercpuHash:
+      case MapType::kArrayOfMaps:
+      case MapType::kHashOfMaps:
+      case MapType::kRingbuf:
+      case MapType::kUserRingbuf:
+      case MapType::kInodeStorage:
+      case MapType::kSkStorage:
+      case MapType::kTaskStorage:
+      case MapType::kCgrpStorage:
+      case MapType::kQueue:
+      case MapType::kStack:
+      case MapType::kArena:
+        break;
+      default:
+        return At(insn, Rule::kHelperMap,
+                  "Sleepable programs can only use array, hash, ringbuf and local storage maps");
+    }
+  }
+  return std::nullopt;
+}
+
+Rule RuleOf(EncodingError::Kind kind) {
+  switch (kind) {
+    case EncodingError::Kind::kOpcode: return Rule::kBadOpcode;
+    case EncodingError::Kind::kReserved: return Rule::kReservedField;
+    case EncodingError::Kind::kRegister:
+    case EncodingError::Kind::kFrameWrite: return Rule::kBadRegister;
+    case EncodingError::Kind::kImm64: return Rule::kBadImm64;
+    case EncodingError::Kind::kDivZero: return Rule::kDivZero;
+    case EncodingError::Kind::kShift: return Rule::kBadShift;
+  }
+  return Rule::kReservedField;
+}
+
+bool Supported(const HelperProto* p) { return p != nullptr; }
+
+}  // namespace
+
+bool TypeModelled(ProgType type) {
+  return type != ProgType::kTracing && type != ProgType::kLsm && type != ProgType::kStructOps && type != ProgType::kExt;
+}
+
+Finding FromEncoding(const EncodingError& error) { return At(error.insn, RuleOf(error.kind), error.message); }
+
+std::optional<Finding> CheckReferences(const Object& object, const Program& program) {
+  const auto& insns = program.insns;
+  int cgroup_storage[2] = {-1, -1};
+  for (uint32_t i = 0; i < insns.size(); ++i) {
+    const Insn& in = insns[i];
+    if (!IsLdImm64(in) || i + 1 >= insns.size()) continue;
+    const uint32_t at = i++;
+    if (in.src != kPseudoMapFd && in.src != kPseudoMapValue) continue;
+    if (in.imm < 0 || static_cast<size_t>(in.imm) >= object.maps.size()) {
+      return At(at, Rule::kBadImm64, absl::StrCat("fd ", in.imm, " is not pointing to valid bpf_map"));
+    }
+    const MapDef& map = object.maps[in.imm];
+    if (std::optional<Finding> f = CheckMapUse(program, map, at)) return f;
+    if (map.type == MapType::kCgroupStorage || map.type == MapType::kPercpuCgroupStorage) {
+      int& seen = cgroup_storage[map.type == MapType::kPercpuCgroupStorage];
+      if (seen >= 0 && seen != in.imm) {
+        return At(at, Rule::kHelperMap, "only one cgroup storage of each type is allowed");
+      }
+      seen = in.imm;
+    }
+    if (in.src != kPseudoMapValue || map.type == MapType::kArena) continue;
+    const uint32_t off = static_cast<uint32_t>(insns[at + 1].imm);
+    if (off >= static_cast<uint32_t>(kMaxVarOff)) {
+      return At(at, Rule::kMapBounds, absl::StrCat("direct value offset of ", off, " is not allowed"));
+    }
+    if (map.type != MapType::kArray) {
+      return At(at, Rule::kMapAccess, "no direct value access support for this map type");
+    }
+    if (map.max_entries != 1 || off >= map.value_size) {
+      return At(at, Rule::kMapBounds, absl::StrCat("invalid access to map value pointer, value_size=", map.value_size,
+                                                   " off=", off));
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> UnmodelledReference(const Object& object, const Program& program) {
+  for (const Insn& in : program.insns) {
+    if (!IsLdImm64(in) || (in.src != kPseudoMapFd && in.src != kPseudoMapValue)) continue;
+    if (object.maps[in.imm].type == MapType::kArena) return "arena";
+  }
+  return std::nullopt;
+}
+
+HelperTraits TraitsFor(ProgType type) {
+  HelperTraits t;
+  t.changes_packet = [type](uint32_t id) {
+    const HelperProto* p = FindHelper(id, type);
+    return Supported(p) && p->changes_packet;
+  };
+  t.might_sleep = [type](uint32_t id) {
+    const HelperProto* p = FindHelper(id, type);
+    return Supported(p) && p->might_sleep;
+  };
+  t.arg_count = [type](uint32_t id) {
+    const HelperProto* p = FindHelper(id, type);
+    if (!Supported(p)) return 5;
+    int n = 0;
+    while (n < 5 && p->args[n].type != Arg::kDontcare) ++n;
+    return n;
+  };
+  t.arg = [type](uint32_t id, int arg) -> ArgTrait {
+    const HelperProto* p = FindHelper(id, type);
+    if (!Supported(p) || p->unsupported != nullptr) return {};
+    const ArgSpec& spec = p->args[arg - 1];
+    switch (spec.type) {
+      case Arg::kDontcare:
+      case Arg::kConstSize:
+      case Arg::kConstSizeOrZero:
+      case Arg::kConstAllocSizeOrZero:
+      case Arg::kCtx:
+      case Arg::kSpinLock:
+      case Arg::kSockCommon:
+      case Arg::kSocket:
+      case Arg::kRingbufMem:
+      case Arg::kFunc:
+      case Arg::kAnything:
+      case Arg::kConstStr:
+      case Arg::kTimer:
+        return {ArgAccess::kNone, 0};
+      case Arg::kConstMapPtr: return {ArgAccess::kMapPtr, 0};
+      case Arg::kMapKey: return {ArgAccess::kMapKey, 0};
+      case Arg::kMapValue:
+        return {(spec.flags & kArgUninit) != 0 ? ArgAccess::kWriteMem : ArgAccess::kMapValue, 0};
+      case Arg::kMem:
+        if ((spec.flags & kArgUninit) != 0) return {ArgAccess::kWriteMem, 0};
+        if ((spec.flags & kArgFixedSize) != 0) return {ArgAccess::kFixedMem, spec.size};
+        return {ArgAccess::kSizedMem, 0};
+      default: return {};
+    }
+  };
+  return t;
+}
+
+Context MakeContext(const Object& object, const Program& program, const Cfg& cfg, const StackLiveness& liveness) {
+  Context c;
+  c.object = &object;
+  c.program = &program;
+  c.cfg = &cfg;
+  c.liveness = &liveness;
+  c.gpl = object.GplCompatible();
+  c.func_args.resize(cfg.subs.size());
+  c.global_sub.assign(cfg.subs.size(), 0);
+  c.sub_names.resize(cfg.subs.size());
+  for (size_t s = 0; s < cfg.subs.size(); ++s) {
+    auto it = std::find_if(program.subprogs.begin(), program.subprogs.end(),
+                           [&](const Subprog& p) { return p.start == cfg.subs[s].start; });
+    if (it == program.subprogs.end()) continue;
+    c.sub_names[s] = it->name;
+    if (s == 0 || !it->global) continue;
+    c.global_sub[s] = 1;
+    c.func_args[s] = ReadFuncArgs(object, program, *it);
+  }
+  for (uint32_t i = 0; i < program.insns.size(); ++i) {
+    if (std::optional<EncodingError> e = CheckInsn(program.insns[i])) {
+      c.faults.resize(program.insns.size());
+      c.faults[i] = {true, RuleOf(e->kind), e->message};
+    }
+    if (IsLdImm64(program.insns[i])) ++i;
+  }
+  return c;
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,177 @@
+// The public entry: the list of passes that take bytes to a verdict.
+#include "bpfsieve/verify.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/explore/explore.h"
+#include "engine/isa/decode.h"
+#include "engine/program/cfg.h"
+#include "engine/program/liveness.h"
+#include "engine/program/load.h"
+#include "engine/report/finding.h"
+#include "engine/spec/spec.h"
+#include "engine/verify/prepare.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr size_t kMaxInsns = 1'000'000;             // BPF_COMPLEXITY_LIMIT_INSNS, for a privileged loader
+constexpr uint64_t kMaxFile = uint64_t{1} << 30;    // bytes; larger files are not BPF objects
+
+// The source line of an instruction; nullptr: not known.
+const LineInfo* LineOf(const Program& program, uint32_t insn) {
+  auto it = std::upper_bound(program.lines.begin(), program.lines.end(), insn,
+                             [](uint32_t i, const LineInfo& l) { return i < l.insn; });
+  return it == program.lines.begin() ? nullptr : &*std::prev(it);
+}
+
+SearchResult Settle(Verdict verdict, Finding finding) {
+  SearchResult r;
+  r.verdict = verdict;
+  r.finding = std::move(finding);
+  return r;
+}
+
+Finding Plain(Rule rule, std::string message, uint32_t insn = 0) {
+  Finding f;
+  f.rule = rule;
+  f.message = std::move(message);
+  f.insn = insn;
+  return f;
+}
+
+SearchResult Unsupported(std::string feature) {
+  SearchResult r = Settle(Verdict::kUnsupported, Plain(Rule::kUnsupportedFeature, feature));
+  r.feature = std::move(feature);
+  return r;
+}
+
+SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options, uint32_t* stack_depth) {
+  // 1. What the loader could not prepare has no verdict of the rules.
+  if (!program.broken.empty()) {
+    return program.broken_unsupported ? Unsupported(program.broken)
+                                      : Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, program.broken));
+  }
+  if (!program.type_known || program.type == ProgType::kUnspec) {
+    return Settle(Verdict::kInvalid,
+                  Plain(Rule::kInvalidProgram,
+                        absl::StrCat("section '", program.section, "' does not tell the program type; give one")));
+  }
+  if (program.insns.empty() || program.insns.size() > kMaxInsns) {
+    return Settle(Verdict::kReject, Plain(Rule::kProgramSize, absl::StrCat(program.insns.size(), " instructions")));
+  }
+  if (!TypeModelled(program.type)) {
+    return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program.type))));
+  }
+  if (!AttachTypeValid(program.type, program.attach)) {
+    return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, "attach type does not go with the program type"));
+  }
+
+  // 2. Encoding: opcodes, 64-bit immediates and loads are sound everywhere; map references are valid.
+  if (std::optional<EncodingError> e = CheckEncoding(program.insns.data(), program.insns.size())) {
+    return Settle(Verdict::kReject, FromEncoding(*e));
+  }
+  if (std::optional<Finding> f = CheckReferences(object, program)) return Settle(Verdict::kReject, std::move(*f));
+  if (std::optional<std::string> feature = UnmodelledReference(object, program)) return Unsupported(*feature);
+
+  // 3. Control flow: subprograms, prune points, loops and live registers are known and do not change from here on.
+  Cfg cfg;
+  const HelperTraits traits = TraitsFor(program.type);
+  if (std::optional<Finding> f = BuildCfg(program, traits, &cfg)) return Settle(Verdict::kReject, std::move(*f));
+
+  // 4. Live stack slots, for every calling context.
+  const StackLiveness liveness(program, object.maps, cfg, traits);
+
+  // 5. Every path.
+  Context context = MakeContext(object, program, cfg, liveness);
+  context.strict_alignment = options.strict_alignment || program.strict_alignment;
+  SearchLimits limits;
+  limits.max_processed = options.max_processed;
+  limits.max_pending = options.max_pending;
+  limits.memory = options.memory_limit;
+  limits.time_ms = options.time_limit_ms;
+  limits.log_level = options.log_level;
+  limits.log_limit = options.log_limit;
+  limits.test_state_freq = options.test_state_freq || program.test_state_freq;
+  SearchResult result = Explorer(context, limits).Run();
+  if (result.verdict != Verdict::kAccept) return result;
+
+  // 6. The stack of every call chain, now that each function's use is known.
+  if (std::optional<Finding> f = CheckStackDepth(program, cfg, result.depths, {}, stack_depth)) {
+    result.verdict = Verdict::kReject;
+    result.finding = std::move(*f);
+  }
+  return result;
+}
+
+}  // namespace
+
+ObjectFile::ObjectFile(std::shared_ptr<const Object> object) : object_(std::move(object)) {}
+
+absl::StatusOr<ObjectFile> ObjectFile::Open(const std::string& path, const LoadOptions& options) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
+  in.seekg(0, std::ios::end);
+  const std::streamoff size = in.tellg();
+  if (size < 0) return absl::PermissionDeniedError(absl::StrCat(path, ": cannot be read"));
+  if (static_cast<uint64_t>(size) > kMaxFile) return absl::InvalidArgumentError(absl::StrCat(path, ": too large"));
+  in.seekg(0);
+  std::string bytes(static_cast<size_t>(size), '\0');
+  if (!in.read(bytes.data(), size)) return absl::PermissionDeniedError(absl::StrCat(path, ": cannot be read"));
+  return Parse(bytes, path, options);
+}
+
+absl::StatusOr<ObjectFile> ObjectFile::Parse(std::string_view bytes, const std::string& name,
+                                             const LoadOptions& options) {
+  absl::StatusOr<std::shared_ptr<const Object>> object = LoadObject(bytes, name, options);
+  if (!object.ok()) return object.status();
+  return ObjectFile(*std::move(object));
+}
+
+int ObjectFile::program_count() const { return static_cast<int>(object_->programs.size()); }
+std::string_view ObjectFile::program_name(int i) const { return object_->programs[i].name; }
+std::string_view ObjectFile::section(int i) const { return object_->programs[i].section; }
+std::string_view ObjectFile::program_type(int i) const { return ProgTypeName(object_->programs[i].type); }
+std::string_view ObjectFile::attach_type(int i) const { return AttachTypeName(object_->programs[i].attach); }
+
+Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
+  const Object& object = file.object();
+  const Program& program = object.programs[index];
+  const auto begin = std::chrono::steady_clock::now();
+  uint32_t stack_depth = 0;
+  SearchResult result = Decide(object, program, options, &stack_depth);
+  const auto end = std::chrono::steady_clock::now();
+
+  Report report;
+  report.verdict = VerdictName(result.verdict);
+  report.feature = result.feature;
+  report.log = std::move(result.log);
+  report.stats.total_insns = result.stats.processed;
+  report.stats.total_states = result.stats.total_states;
+  report.stats.peak_states = result.stats.peak_states;
+  report.stats.max_states_per_insn = result.stats.max_states_per_insn;
+  report.stats.mem_peak = result.stats.peak_bytes;
+  report.stats.stack_depth = stack_depth;
+  report.stats.prog_size = program.insns.size();
+  report.stats.duration_ns =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());
+  if (result.verdict == Verdict::kAccept) return report;
+
+  report.rule = GetRuleInfo(result.finding.rule).code;
+  report.message = result.finding.message;
+  report.insn = result.verdict == Verdict::kInvalid ? -1 : int64_t{result.finding.insn};
+  if (const LineInfo* line = LineOf(program, result.finding.insn)) {
+    report.source_file = line->file;
+    report.source_line = line->line;
+  }
+  return report;
+}
+
+}  // namespace bpfsieve
