@@ -1,0 +1,59 @@
+// Programs as text (.bpfasm): instructions in the assembler's syntax (engine/isa/assembler.h) and directives.
+//
+//   .license GPL                       ; of the file; the rest of the line, quotes allowed
+//   .map counters type=hash key=4 value=8 entries=1
+//   .map ro type=array key=4 value=4 entries=1 flags=0x80 frozen data=2a000000
+//   .map locked type=array key=4 value=24 entries=1 field=spin_lock@0 field=timer@8
+//   .map outer type=array_of_maps key=4 value=4 entries=2 inner=counters
+//   .prog drop_all                     ; starts a program; without one the file is one program, "prog"
+//   .type xdp                          ; libbpf's names
+//   .attach xdp_devmap                 ; expected attach type; else the type's own default
+//   .flags sleepable                   ; strict_alignment any_alignment sleepable test_state_freq frags
+//   .origin free text                  ; where it comes from; not read
+//   .note free text                    ; not read
+//   .expect reject mem-type "invalid mem access"
+//     call helper_like
+//     exit
+//   .func helper_like                  ; a subprogram: a label that calls can name
+//     r0 = 0
+//     exit
+//   .func checked global               ; verified on its own
+//
+// .type, .attach, .flags and .expect in front of the first .prog hold for every program that does not say otherwise.
+// .expect is one of
+//   accept | reject RULE ["message"] | limit RULE ["message"] | unsupported ["feature"] | invalid ["message"]
+// where RULE is a code of rules.inc and the quoted text a part of the message.
+// Maps and programs are named by letters, digits, '_', '.' and '$'. map[NAME], kfunc[NAME] and ksym[NAME] in
+// instructions become indices in Object::maps and Program::externs.
+// Fields of map values: spin_lock res_spin_lock timer wq task_work kptr_untrusted kptr percpu_kptr uptr list_head
+// list_node rb_root rb_node refcount. "extra=N" gives map_extra, "template" marks a map that is an inner definition
+// only.
+#ifndef BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
+#define BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/report/finding.h"
+
+namespace bpfsieve {
+
+// What a file says about the verdict on one of its programs.
+struct AsmExpectation {
+  std::string program;
+  Verdict verdict = Verdict::kAccept;
+  std::optional<Rule> rule;  // kReject and kLimit
+  std::string message;       // must occur in the message or the unsupported feature's name; empty: anything will do
+};
+
+// One entry per program that has an expectation, in the file's order. The instructions are not looked at. Errors are
+// InvalidArgument and start with "line N: ".
+absl::StatusOr<std::vector<AsmExpectation>> ParseAsmExpectations(std::string_view text);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
