@@ -29,10 +29,6 @@ struct Ranges {
     umin = 0;
     umax = kUMax;
   }
-  void Forget() const {
-    ForgetSigned();
-    ForgetUnsigned();
-  }
   // The signed range is the unsigned one where that does not cross the sign's seam.
   void SignedFromUnsigned() const {
     if (static_cast<S>(umin) <= static_cast<S>(umax)) {

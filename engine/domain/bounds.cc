@@ -121,6 +121,7 @@ void RangesFromTnum(Scalar& r) {
 }
 
 void SyncBounds(Scalar& r) {
+  if (r.IsConst() && BoundsSane(r)) return;  // nothing to learn, and common
   RangesFromTnum(r);
   // The kernel makes three passes; once one of them changes nothing, neither do the following.
   for (int pass = 0; pass < 3; ++pass) {

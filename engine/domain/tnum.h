@@ -139,6 +139,7 @@ constexpr BasicTnum<W> TnumUnion(BasicTnum<W> a, BasicTnum<W> b) {
 // in its precision.
 template <int W>
 constexpr BasicTnum<W> TnumMul(BasicTnum<W> a, BasicTnum<W> b) {
+  if (a.IsConst() && b.IsConst()) return BasicTnum<W>::Const(a.value * b.value);  // what the loop would find
   BasicTnum<W> acc{};
   while ((a.value | a.mask) != 0) {
     if ((a.value & 1) != 0) {
