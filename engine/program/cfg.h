@@ -1,12 +1,11 @@
 // The program's control flow, checked and prepared once, before any state is explored: subprograms, prune points,
-// strongly connected components, live registers and live stack slots. Everything here is a function of the
-// instructions (and map sizes) alone and immutable afterwards, which is what lets states be explored in any order.
+// strongly connected components and live registers (live stack slots: liveness.h). Everything here is a function of the
+// instructions alone and immutable afterwards, which is what lets states be explored in any order.
 #ifndef BPFSIEVE_ENGINE_PROGRAM_CFG_H_
 #define BPFSIEVE_ENGINE_PROGRAM_CFG_H_
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -94,31 +93,8 @@ int Successors(const Program& program, uint32_t insn, uint32_t out[2]);
 std::optional<Finding> CheckStackDepth(const Program& program, const Cfg& cfg, const std::vector<uint16_t>& depth,
                                        const std::vector<uint8_t>& is_callback, uint32_t* total);
 
-// Which stack slots may be read later: path-insensitive, per calling context.
-//
-// A calling context ("instance") is a subprogram together with what its arguments point to in the callers' stacks.
-// Bit i of a mask is the 8-byte slot at fp - 8*(i+1). Conservative: a slot that may be read before it is fully
-// overwritten is live.
-class StackLiveness {
- public:
-  StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg);
-  ~StackLiveness();
-  // Subprogram `sub` entered on its own: instance of the outermost frame.
-  int Root(int sub) const;
-  // The instance that a call at `callsite`, in a frame of instance `caller`, enters.
-  int Callee(int caller, uint32_t callsite) const;
-  // Slots live before `insn` in the frame of `instance` itself.
-  uint64_t LiveOwn(int instance, uint32_t insn) const;
-  // Slots of the frame `up` levels above `instance`'s (1: its caller's) that `instance` or its callees may still read
-  // from `insn` on. What the caller reads after the call returns is the caller's LiveOwn at the call's next
-  // instruction.
-  uint64_t LiveOuter(int instance, uint32_t insn, int up) const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
-
 }  // namespace bpfsieve
+
+#include "engine/program/liveness.h"  // IWYU pragma: export
 
 #endif  // BPFSIEVE_ENGINE_PROGRAM_CFG_H_

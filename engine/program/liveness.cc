@@ -1,0 +1,876 @@
+#include "engine/program/liveness.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr int kSlots = 64;           // MAX_BPF_STACK / 8
+constexpr int kStackBytes = 512;
+constexpr int kLevels = 8;           // MAX_CALL_FRAMES; level 0 is the frame itself, 1 its caller's
+constexpr uint8_t kOwn = 1;          // bit 0 of a mask of levels
+constexpr uint64_t kAll = ~uint64_t{0};
+constexpr int kUnknownSize = -1;
+
+// Instance 0 stands for "we do not know": everything is live.
+constexpr int kEverything = 0;
+
+// Beyond these the answer is "everything is live": contexts, instructions visited, mask words kept, and blocks of one
+// subprogram, which take 312 bytes each while it is analysed.
+constexpr size_t kMaxInstances = 2000;
+constexpr uint64_t kMaxWork = 4'000'000;
+constexpr uint64_t kMaxCells = 2'000'000;
+constexpr size_t kMaxBlocks = 200'000;
+
+constexpr uint32_t kHelperTailCall = 12;
+
+// What a register or slot holds, with respect to the stack, in 32 bits so that states are cheap to copy and compare:
+//   payload  20 bits, signed: the constant, the map's index, or the offset from the frame's fp
+//   levels    8 bits: the frames that it may point into; zero: not a stack pointer
+//   kind      2 bits
+//   maybe     1 bit: may also be something that is no stack pointer. Reads through it still happen, but a store
+//             through it need not hit the stack
+class Value {
+ public:
+  enum Kind : uint32_t { kOther, kConst, kMap, kExact };  // kOther with levels: a pointer at an unknown offset
+
+  constexpr Value() : bits_(0) {}
+  static constexpr Value Const(int64_t c) { return Fits(c) ? Value(kConst, 0, c, false) : Value(); }
+  static constexpr Value Map(int64_t index) { return Fits(index) ? Value(kMap, 0, index, false) : Value(); }
+  static constexpr Value Exact(int level, int64_t off, bool maybe) {
+    const auto levels = static_cast<uint8_t>(1u << level);
+    return Fits(off) ? Value(kExact, levels, off, maybe) : Somewhere(levels);
+  }
+  static constexpr Value Somewhere(uint8_t levels) { return Value(kOther, levels, 0, levels != 0); }
+
+  constexpr Kind kind() const { return static_cast<Kind>(bits_ >> 28 & 3); }
+  constexpr uint8_t levels() const { return static_cast<uint8_t>(bits_ >> 20); }
+  constexpr int payload() const { return static_cast<int32_t>(bits_ << 12) >> 12; }
+  constexpr bool maybe() const { return bits_ >> 31 != 0; }
+  constexpr bool IsPointer() const { return levels() != 0; }
+  // Only for kExact.
+  constexpr int level() const { return __builtin_ctz(levels()); }
+  constexpr uint32_t bits() const { return bits_; }
+  constexpr Value Maybe() const {
+    Value v = *this;
+    if (IsPointer()) v.bits_ |= 1u << 31;
+    return v;
+  }
+  // As a plain number is to the stack: constants forgotten.
+  constexpr Value PointerOnly() const { return IsPointer() ? *this : Value(); }
+
+  friend constexpr bool operator==(Value a, Value b) { return a.bits_ == b.bits_; }
+
+ private:
+  static constexpr bool Fits(int64_t c) { return c >= -(1 << 19) && c < (1 << 19); }
+  constexpr Value(Kind kind, uint8_t levels, int64_t payload, bool maybe)
+      : bits_(static_cast<uint32_t>(maybe) << 31 | static_cast<uint32_t>(kind) << 28 |
+              static_cast<uint32_t>(levels) << 20 | (static_cast<uint32_t>(payload) & 0xfffff)) {}
+
+  uint32_t bits_;
+};
+
+Value Join(Value a, Value b) {
+  if (a == b) return a;
+  if (!a.IsPointer() && !b.IsPointer()) return Value();
+  if (!a.IsPointer()) return b.Maybe();
+  if (!b.IsPointer()) return a.Maybe();
+  if (a.Maybe() == b.Maybe()) return a.Maybe();
+  return Value::Somewhere(static_cast<uint8_t>(a.levels() | b.levels()));
+}
+
+// The slots that bytes [off, off + size) of a frame lie in; kUnknownSize: up to the frame's top.
+uint64_t SlotMask(int64_t off, int64_t size) {
+  const int64_t lo = std::max<int64_t>(off, -kStackBytes);
+  const int64_t hi = size == kUnknownSize ? 0 : std::min<int64_t>(off + size, 0);
+  if (lo >= hi) return 0;
+  const int last = static_cast<int>((-lo - 1) / 8);  // slot of the lowest byte: the highest number
+  const int first = static_cast<int>((-hi) / 8);     // slot of the highest byte, at hi - 1
+  const uint64_t up_to_last = last == kSlots - 1 ? kAll : (uint64_t{1} << (last + 1)) - 1;
+  return up_to_last & ~((uint64_t{1} << first) - 1);
+}
+
+// An aligned slot within the frame: its number, else -1.
+int AlignedSlot(int64_t off) {
+  if (off >= 0 || off < -kStackBytes || off % 8 != 0) return -1;
+  return static_cast<int>(-off / 8 - 1);
+}
+
+// Forward state. Slots without a bit in `pointers` hold no stack pointer.
+struct State {
+  std::array<Value, kMaxReg> regs;
+  uint64_t pointers = 0;
+  std::array<Value, kSlots> slots;
+
+  Value Slot(int slot) const { return (pointers >> slot & 1) != 0 ? slots[slot] : Value(); }
+  void SetSlot(int slot, Value v) {
+    if (v.IsPointer()) {
+      pointers |= uint64_t{1} << slot;
+      slots[slot] = v;
+    } else {
+      pointers &= ~(uint64_t{1} << slot);
+    }
+  }
+  template <typename F>
+  void ForEachPointerSlot(F f) {
+    for (uint64_t left = pointers; left != 0; left &= left - 1) f(__builtin_ctzll(left));
+  }
+  uint8_t SlotLevels() const {
+    uint8_t levels = 0;
+    for (uint64_t left = pointers; left != 0; left &= left - 1) levels |= slots[__builtin_ctzll(left)].levels();
+    return levels;
+  }
+  // Takes `from` over, but for the registers that nobody reads: they are no reason to tell states apart.
+  void Assign(const State& from, uint16_t live_regs) {
+    regs = from.regs;
+    for (int r = 0; r < kRegFp; ++r) {
+      if ((live_regs >> r & 1) == 0) regs[r] = Value();
+    }
+    pointers = from.pointers;
+    ForEachPointerSlot([&](int slot) { slots[slot] = from.slots[slot]; });
+  }
+  // Joins `from` into this, likewise; true if this changed.
+  bool Merge(const State& from, uint16_t live_regs) {
+    bool changed = false;
+    for (int r = 0; r < kRegFp; ++r) {
+      if ((live_regs >> r & 1) == 0) continue;
+      const Value v = Join(regs[r], from.regs[r]);
+      changed |= !(v == regs[r]);
+      regs[r] = v;
+    }
+    for (uint64_t left = pointers | from.pointers; left != 0; left &= left - 1) {
+      const int slot = __builtin_ctzll(left);
+      const Value old = Slot(slot), v = Join(old, from.Slot(slot));
+      if (v == old) continue;
+      SetSlot(slot, v);
+      changed = true;
+    }
+    return changed;
+  }
+};
+
+// A calling context: the arguments and what the callers' reachable slots may point to, all seen from the callee.
+struct Context {
+  int sub = 0;
+  uint8_t reach = 0;  // levels that stack pointers spilled in callers' frames may point into
+  std::array<Value, 5> args;
+
+  friend bool operator==(const Context&, const Context&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const Context& c) {
+    h = H::combine(std::move(h), c.sub, c.reach);
+    for (Value v : c.args) h = H::combine(std::move(h), v.bits());
+    return h;
+  }
+  uint8_t Levels() const {
+    uint8_t levels = reach;
+    for (Value v : args) levels |= v.levels();
+    return levels;
+  }
+};
+
+// What one instruction does to the slots of one frame. An instruction may have several.
+struct Effect {
+  uint32_t insn;
+  uint8_t level;
+  uint64_t read;
+  uint64_t kill;
+};
+struct CallSite {
+  uint32_t insn;
+  int callee;  // instance
+};
+
+struct Instance {
+  Context context;
+  uint32_t start = 0;
+  uint32_t size = 0;
+  uint32_t first_call = 0;  // index of the subprogram's first call among the program's calls
+  std::vector<Effect> effects;
+  std::vector<CallSite> calls;
+  std::vector<int32_t> callees;              // by call of the subprogram
+  std::array<std::vector<uint64_t>, kLevels> live;  // per level, by instruction; empty: nothing of that frame is read
+  std::array<uint64_t, kLevels> must_write{};  // slots of outer frames overwritten on every way to the exit
+  bool done = false;
+};
+
+struct Block {
+  uint32_t start = 0, end = 0;
+  std::array<int, 2> next{-1, -1};
+};
+// Blocks of a subprogram in reverse postorder.
+struct Flow {
+  std::vector<Block> blocks;
+  bool complete = true;  // every instruction is in a block
+};
+
+}  // namespace
+
+struct StackLiveness::Impl {
+  Impl(const Program& p, const std::vector<MapDef>& m, const Cfg& c, const HelperTraits& t)
+      : program_(&p), maps_(&m), cfg_(&c), traits_(&t), budget_work_(kMaxWork + 16 * p.insns.size()),
+        budget_cells_(kMaxCells + 4 * p.insns.size()) {
+    IndexCalls();
+    instances_.emplace_back();  // kEverything
+    roots_.assign(c.subs.size(), kEverything);
+    callbacks_.assign(c.subs.size(), kEverything);
+    AddRoots();
+    for (size_t next = 1; next < instances_.size() && !gave_up_; ++next) Forward(static_cast<int>(next));
+    for (size_t next = 1; next < instances_.size() && !gave_up_; ++next) BackwardFrom(static_cast<int>(next));
+    if (gave_up_) {
+      instances_.resize(1);
+      std::fill(roots_.begin(), roots_.end(), kEverything);
+      std::fill(callbacks_.begin(), callbacks_.end(), kEverything);
+    }
+    for (Instance& instance : instances_) {
+      instance.effects = {};
+      instance.calls = {};
+    }
+    flows_ = {};
+    known_ = {};
+    program_ = nullptr;
+    maps_ = nullptr;
+    cfg_ = nullptr;
+    traits_ = nullptr;
+  }
+
+  // ---- Preparation.
+
+  void IndexCalls() {
+    const std::vector<Insn>& insns = program_->insns;
+    call_index_.assign(insns.size(), 0);
+    first_call_.assign(cfg_->subs.size() + 1, 0);
+    uint32_t calls = 0;
+    for (size_t s = 0; s < cfg_->subs.size(); ++s) {
+      first_call_[s] = calls;
+      for (uint32_t i = cfg_->subs[s].start; i < cfg_->subs[s].end; ++i) {
+        if (IsPseudoCall(insns[i])) call_index_[i] = ++calls;  // 0: no call
+      }
+    }
+    first_call_.back() = calls;
+    global_.assign(cfg_->subs.size(), 0);
+    for (const Subprog& sub : program_->subprogs) {
+      const int index = cfg_->SubAt(sub.start);
+      if (index > 0 && sub.global) global_[index] = 1;
+    }
+    flows_.resize(cfg_->subs.size());
+  }
+
+  void AddRoots() {
+    std::vector<uint8_t> root(cfg_->subs.size(), 0), callback(cfg_->subs.size(), 0);
+    root[0] = 1;
+    for (size_t s = 0; s < global_.size(); ++s) root[s] |= global_[s];
+    for (uint32_t i = 0; i < program_->insns.size(); ++i) {
+      if (IsPseudoFunc(program_->insns[i])) {
+        const int sub = cfg_->SubAt(i + static_cast<uint32_t>(program_->insns[i].imm) + 1);
+        if (sub >= 0) root[sub] = callback[sub] = 1;
+      }
+    }
+    for (size_t s = 0; s < root.size(); ++s) {
+      Context context;
+      context.sub = static_cast<int>(s);
+      if (root[s]) roots_[s] = Intern(context);
+      if (!callback[s]) continue;
+      context.args.fill(Value::Somewhere(static_cast<uint8_t>(~kOwn)));
+      context.reach = static_cast<uint8_t>(~kOwn);
+      callbacks_[s] = Intern(context);
+    }
+  }
+
+  int Intern(const Context& context) {
+    const auto [it, is_new] = known_.try_emplace(context, static_cast<int>(instances_.size()));
+    if (!is_new) return it->second;
+    if (instances_.size() >= kMaxInstances) {
+      gave_up_ = true;
+      return kEverything;
+    }
+    Instance& instance = instances_.emplace_back();
+    instance.context = context;
+    instance.start = cfg_->subs[context.sub].start;
+    instance.size = cfg_->subs[context.sub].end - instance.start;
+    instance.first_call = first_call_[context.sub];
+    instance.callees.assign(first_call_[context.sub + 1] - first_call_[context.sub], kEverything);
+    return it->second;
+  }
+
+  const Flow& FlowOf(int sub) {
+    Flow& flow = flows_[sub];
+    if (!flow.blocks.empty()) return flow;
+    const uint32_t start = cfg_->subs[sub].start, end = cfg_->subs[sub].end;
+    std::vector<uint8_t> leader(end - start, 0);
+    leader[0] = 1;
+    for (uint32_t i = start; i < end; ++i) {
+      const Insn& insn = program_->insns[i];
+      if (!IsJmpClass(insn) || JmpOp(insn) == kCall) continue;
+      uint32_t next[2];
+      const int count = Successors(*program_, i, next);
+      for (int k = 0; k < count; ++k) leader[next[k] - start] = 1;
+      if (i + 1 < end) leader[i + 1 - start] = 1;
+    }
+    std::vector<uint32_t> block_of(end - start, 0);
+    std::vector<Block> blocks;
+    for (uint32_t i = start; i < end; ++i) {
+      if (leader[i - start]) {
+        blocks.emplace_back();
+        blocks.back().start = i;
+      }
+      block_of[i - start] = static_cast<uint32_t>(blocks.size() - 1);
+      blocks.back().end = i + 1;
+    }
+    for (Block& block : blocks) {
+      uint32_t last = block.end - 1;
+      if (last > block.start && IsLdImm64(program_->insns[last - 1])) --last;  // `last` is its second half
+      uint32_t next[2];
+      const int count = Successors(*program_, last, next);
+      for (int k = 0; k < count; ++k) block.next[k] = static_cast<int>(block_of[next[k] - start]);
+    }
+    // Postorder by an explicit stack of (block, successors already entered).
+    std::vector<int> order(blocks.size(), -1), postorder;
+    std::vector<std::pair<int, int>> path = {{0, 0}};
+    order[0] = 0;
+    while (!path.empty()) {
+      auto& [block, entered] = path.back();
+      const int next = entered < 2 ? blocks[block].next[entered++] : -1;
+      if (next >= 0) {
+        if (order[next] < 0) {
+          order[next] = 0;
+          path.emplace_back(next, 0);
+        }
+      } else if (entered >= 2) {
+        postorder.push_back(block);
+        path.pop_back();
+      }
+    }
+    const int count = static_cast<int>(postorder.size());
+    for (int k = 0; k < count; ++k) order[postorder[k]] = count - 1 - k;
+    flow.blocks.resize(count);
+    for (int block : postorder) {
+      Block& out = flow.blocks[order[block]];
+      out = blocks[block];
+      for (int& next : out.next) {
+        if (next >= 0) next = order[next];
+      }
+    }
+    flow.complete = flow.blocks.size() == blocks.size();
+    return flow;
+  }
+
+  // ---- Forward: where pointers point.
+
+  void Forward(int id) {
+    const Context context = instances_[id].context;
+    const Flow& flow = FlowOf(context.sub);
+    if (!flow.complete || flow.blocks.size() > kMaxBlocks) {
+      gave_up_ = true;
+      return;
+    }
+    std::vector<State> heads(flow.blocks.size());
+    std::vector<uint8_t> reached(flow.blocks.size(), 0), dirty(flow.blocks.size(), 0);
+    for (int r = 0; r < 5; ++r) heads[0].regs[r + 1] = context.args[r];
+    heads[0].regs[kRegFp] = Value::Exact(0, 0, false);
+    reached[0] = dirty[0] = 1;
+    reach_ = context.reach;
+    for (bool again = true; again;) {
+      again = false;
+      for (size_t b = 0; b < flow.blocks.size(); ++b) {
+        if (!dirty[b]) continue;
+        dirty[b] = 0;
+        const Block& block = flow.blocks[b];
+        if (!Spend(block.end - block.start)) return;
+        State state;
+        state.Assign(heads[b], 0xffff);
+        Run(block, &state, nullptr);
+        for (int next : block.next) {
+          if (next < 0) continue;
+          const uint16_t live = cfg_->live_regs[flow.blocks[next].start];
+          if (!reached[next]) {
+            reached[next] = 1;
+            heads[next].Assign(state, live);
+          } else if (!heads[next].Merge(state, live)) {
+            continue;
+          }
+          dirty[next] = 1;
+          again |= static_cast<size_t>(next) <= b;
+        }
+      }
+    }
+    Instance recorded;  // Intern() moves instances_
+    recorded.callees = std::move(instances_[id].callees);
+    recorded.first_call = instances_[id].first_call;
+    for (size_t b = 0; b < flow.blocks.size(); ++b) Run(flow.blocks[b], &heads[b], &recorded);
+    instances_[id].effects = std::move(recorded.effects);
+    instances_[id].calls = std::move(recorded.calls);
+    instances_[id].callees = std::move(recorded.callees);
+  }
+
+  bool Spend(uint64_t instructions) {
+    if (budget_work_ < instructions) {
+      gave_up_ = true;
+      return false;
+    }
+    budget_work_ -= instructions;
+    return true;
+  }
+
+  void Run(const Block& block, State* state, Instance* record) {
+    for (uint32_t i = block.start; i < block.end; ++i) {
+      const Insn& insn = program_->insns[i];
+      Step(i, insn, state, record);
+      if (IsLdImm64(insn)) ++i;
+    }
+  }
+
+  void Step(uint32_t i, const Insn& insn, State* s, Instance* record) {
+    switch (Class(insn)) {
+      case kClassLd: StepLd(i, insn, s); return;
+      case kClassLdx: {
+        const Value base = s->regs[insn.src];
+        NoteRead(i, base, insn.off, AccessBytes(insn), record);
+        s->regs[insn.dst] = Load(*s, base, insn.off, AccessBytes(insn));
+        return;
+      }
+      case kClassSt:
+        NoteWrite(i, s->regs[insn.dst], insn.off, AccessBytes(insn), record);
+        Store(s->regs[insn.dst], insn.off, AccessBytes(insn), Value(), s);
+        return;
+      case kClassStx:
+        if (Mode(insn) == kModeAtomic) {
+          StepAtomic(i, insn, s, record);
+        } else {
+          NoteWrite(i, s->regs[insn.dst], insn.off, AccessBytes(insn), record);
+          Store(s->regs[insn.dst], insn.off, AccessBytes(insn), s->regs[insn.src], s);
+        }
+        return;
+      case kClassAlu:
+      case kClassAlu64: StepAlu(insn, s); return;
+      default:
+        if (JmpOp(insn) == kCall) StepCall(i, insn, s, record);
+    }
+  }
+
+  void StepLd(uint32_t i, const Insn& insn, State* s) {
+    if (IsLdImm64(insn)) {
+      Value v;
+      if (insn.src == 0 && i + 1 < program_->insns.size()) {
+        const uint64_t hi = static_cast<uint32_t>(program_->insns[i + 1].imm);
+        v = Value::Const(static_cast<int64_t>(hi << 32 | static_cast<uint32_t>(insn.imm)));
+      } else if (insn.src == kPseudoMapFd && insn.imm >= 0) {
+        v = Value::Map(insn.imm);
+      }
+      s->regs[insn.dst] = v;
+      return;
+    }
+    Clobber(s);
+  }
+  static void Clobber(State* s) {
+    for (int r = 0; r <= 5; ++r) s->regs[r] = Value();
+  }
+
+  void StepAlu(const Insn& insn, State* s) {
+    Value& dst = s->regs[insn.dst];
+    const bool is64 = Class(insn) == kClassAlu64, x = UsesX(insn);
+    const uint8_t op = AluOp(insn);
+    const Value src = x && op != kEnd ? s->regs[insn.src] : Value();
+    if (op == kMov) {
+      if (!x) {
+        dst = Value::Const(is64 ? insn.imm : static_cast<int64_t>(static_cast<uint32_t>(insn.imm)));
+      } else if (insn.off == 0 && (is64 || (src.kind() == Value::kConst && src.payload() >= 0))) {
+        dst = src;
+      } else {
+        dst = Value::Somewhere(src.levels());
+      }
+      return;
+    }
+    if (is64 && !x && (op == kAdd || op == kSub)) {
+      const int64_t delta = op == kAdd ? int64_t{insn.imm} : -int64_t{insn.imm};
+      if (dst.kind() == Value::kExact) {
+        dst = Value::Exact(dst.level(), dst.payload() + delta, dst.maybe());
+        return;
+      }
+      if (dst.kind() == Value::kConst) {
+        dst = Value::Const(dst.payload() + delta);
+        return;
+      }
+    }
+    // An offset in a register is an unknown one, even if we could know it: the verifier might know less than we do.
+    dst = Value::Somewhere(static_cast<uint8_t>(dst.levels() | src.levels()));
+  }
+
+  void StepAtomic(uint32_t i, const Insn& insn, State* s, Instance* record) {
+    const int bytes = AccessBytes(insn);
+    if (insn.imm == kLoadAcq) {
+      const Value base = s->regs[insn.src];
+      NoteRead(i, base, insn.off, bytes, record);
+      s->regs[insn.dst] = Load(*s, base, insn.off, bytes);
+      return;
+    }
+    const Value base = s->regs[insn.dst];
+    // A store-release is a store, but the verifier does not track what it stores; nor do we.
+    if (insn.imm != kStoreRel) NoteRead(i, base, insn.off, bytes, record);
+    const Value old = Load(*s, base, insn.off, bytes);
+    StoreWeakly(base, insn.off, bytes, s->regs[insn.src], s);
+    if (insn.imm == kCmpxchg) {
+      s->regs[kRegR0] = old;
+    } else if (insn.imm != kStoreRel && (insn.imm & kFetch) != 0) {
+      s->regs[insn.src] = old;
+    }
+  }
+
+  Value Load(const State& s, Value base, int off, int bytes) const {
+    if (!base.IsPointer()) return Value();
+    if (base.kind() == Value::kExact && base.level() == 0) {
+      const int64_t at = base.payload() + off;
+      const int slot = bytes == 8 ? AlignedSlot(at) : -1;
+      if (slot >= 0) return base.maybe() ? s.Slot(slot).Maybe() : s.Slot(slot);
+      uint8_t levels = 0;
+      for (uint64_t left = SlotMask(at, bytes) & s.pointers; left != 0; left &= left - 1) {
+        levels |= s.slots[__builtin_ctzll(left)].levels();
+      }
+      return Value::Somewhere(levels);
+    }
+    uint8_t levels = 0;
+    if ((base.levels() & kOwn) != 0) levels |= s.SlotLevels();
+    if ((base.levels() & ~kOwn) != 0) levels |= reach_;
+    return Value::Somewhere(levels);
+  }
+
+  void Store(Value base, int off, int bytes, Value v, State* s) const {
+    const bool exact_own = base.kind() == Value::kExact && base.level() == 0;
+    const int slot = exact_own && bytes == 8 ? AlignedSlot(base.payload() + off) : -1;
+    if (slot >= 0 && !base.maybe()) {
+      s->SetSlot(slot, v.PointerOnly());
+    } else {
+      StoreWeakly(base, off, bytes, v, s);
+    }
+  }
+  // The store may or may not hit each of the slots that it can reach. Callers' slots receive no stack pointers: the
+  // verifier forbids it.
+  void StoreWeakly(Value base, int off, int bytes, Value v, State* s) const {
+    if ((base.levels() & kOwn) == 0) return;
+    uint64_t hit = base.kind() == Value::kExact ? SlotMask(base.payload() + off, bytes) : kAll;
+    if (!v.IsPointer()) hit &= s->pointers;
+    for (; hit != 0; hit &= hit - 1) {
+      const int slot = __builtin_ctzll(hit);
+      s->SetSlot(slot, Join(s->Slot(slot), v.PointerOnly()).Maybe());
+    }
+  }
+
+  void NoteRead(uint32_t i, Value base, int64_t off, int64_t bytes, Instance* record) const {
+    if (record == nullptr || !base.IsPointer()) return;
+    if (base.kind() == Value::kExact) {
+      const uint64_t mask = SlotMask(base.payload() + off, bytes);
+      if (mask != 0) record->effects.push_back({i, static_cast<uint8_t>(base.level()), mask, 0});
+      return;
+    }
+    NoteReadAll(i, base.levels(), record);
+  }
+  void NoteReadAll(uint32_t i, uint8_t levels, Instance* record) const {
+    if (record == nullptr) return;
+    for (uint32_t left = levels; left != 0; left &= left - 1) {
+      record->effects.push_back({i, static_cast<uint8_t>(__builtin_ctz(left)), kAll, 0});
+    }
+  }
+  void NoteWrite(uint32_t i, Value base, int64_t off, int bytes, Instance* record) const {
+    if (record == nullptr || base.kind() != Value::kExact || base.maybe() || bytes != 8) return;
+    const int slot = AlignedSlot(base.payload() + off);
+    if (slot < 0) return;
+    record->effects.push_back({i, static_cast<uint8_t>(base.level()), 0, uint64_t{1} << slot});
+  }
+
+  // ---- Calls.
+
+  void StepCall(uint32_t i, const Insn& insn, State* s, Instance* record) {
+    uint8_t passed = 0;
+    for (int r = 1; r <= 5; ++r) passed |= s->regs[r].levels();
+    if (insn.src == kPseudoCall) {
+      CallSubprogram(i, insn, *s, record);
+    } else if (record != nullptr && passed != 0) {
+      CallKernel(i, insn, *s, passed, record);
+    }
+    // Whatever runs may overwrite what it was given, though never with stack pointers.
+    if (passed != 0) {
+      s->ForEachPointerSlot([s](int slot) { s->slots[slot] = s->slots[slot].Maybe(); });
+    }
+    Clobber(s);
+  }
+
+  // Frames whose slots can be reached from pointers into `levels`.
+  uint8_t Closure(const State& s, uint8_t levels) const {
+    if ((levels & kOwn) != 0) levels |= s.SlotLevels();
+    if ((levels & ~kOwn) != 0) levels |= reach_;
+    return levels;
+  }
+
+  void CallSubprogram(uint32_t i, const Insn& insn, const State& s, Instance* record) {
+    if (record == nullptr) return;
+    const int sub = cfg_->SubAt(i + static_cast<uint32_t>(insn.imm) + 1);
+    if (sub < 0) {
+      gave_up_ = true;
+      return;
+    }
+    if (global_[sub]) {
+      // Not entered: the verifier checks that the memory that the prototype names is readable.
+      for (int r = 1; r <= 5; ++r) NoteRead(i, s.regs[r], 0, kUnknownSize, record);
+      return;
+    }
+    Context context;
+    context.sub = sub;
+    const uint16_t used = cfg_->live_regs[cfg_->subs[sub].start];
+    uint8_t levels = 0;
+    for (int r = 1; r <= 5; ++r) {
+      if ((used >> r & 1) == 0) continue;
+      context.args[r - 1] = SeenByCallee(s.regs[r]);
+      levels |= s.regs[r].levels();
+    }
+    if (levels != 0) context.reach = Outward(static_cast<uint8_t>(s.SlotLevels() | reach_));
+    const int callee = Intern(context);
+    record->calls.push_back({i, callee});
+    record->callees[call_index_[i] - 1 - record->first_call] = callee;
+  }
+  // Levels as the next frame in counts them. More than eight frames do not exist; the outermost level saturates.
+  static uint8_t Outward(uint8_t levels) { return static_cast<uint8_t>(levels << 1 | (levels & 0x80)); }
+  static Value SeenByCallee(Value v) {
+    if (!v.IsPointer()) return Value();
+    if (v.kind() == Value::kExact && v.level() + 1 < kLevels) return Value::Exact(v.level() + 1, v.payload(), v.maybe());
+    return Value::Somewhere(Outward(v.levels()));
+  }
+
+  static bool RunsCallback(const Insn& insn) {
+    return insn.src == kCallHelper && (insn.imm == 164 || insn.imm == 180 || insn.imm == 181 || insn.imm == 209);
+  }
+
+  void CallKernel(uint32_t i, const Insn& insn, const State& s, uint8_t passed, Instance* record) {
+    if (RunsCallback(insn)) {
+      NoteReadAll(i, Closure(s, passed), record);
+      return;
+    }
+    if (insn.src == kCallHelper) {
+      const auto id = static_cast<uint32_t>(insn.imm);
+      const int count = traits_->arg_count ? std::clamp(traits_->arg_count(id), 0, 5) : 5;
+      for (int arg = 1; arg <= count; ++arg) {
+        if (s.regs[arg].IsPointer()) {
+          NoteRead(i, s.regs[arg], 0, ReadSize(id, arg, s), record);
+        }
+      }
+      return;
+    }
+    int count = 5;
+    if (traits_->kfunc && insn.imm >= 0 && static_cast<size_t>(insn.imm) < program_->externs.size()) {
+      count = std::clamp(traits_->kfunc(program_->externs[insn.imm].name).arg_count, 0, 5);
+    }
+    for (int arg = 1; arg <= count; ++arg) NoteRead(i, s.regs[arg], 0, kUnknownSize, record);
+  }
+
+  // How many bytes the helper reads through the argument; kUnknownSize: we do not know.
+  int64_t ReadSize(uint32_t id, int arg, const State& s) const {
+    const ArgTrait trait = traits_->arg ? traits_->arg(id, arg) : ArgTrait();
+    switch (trait.access) {
+      case ArgAccess::kNone:
+      case ArgAccess::kMapPtr:
+      case ArgAccess::kWriteMem: return 0;
+      case ArgAccess::kFixedMem: return trait.size;
+      case ArgAccess::kSizedMem: {
+        const Value size = arg < 5 ? s.regs[arg + 1] : Value();
+        return size.kind() == Value::kConst && size.payload() >= 0 ? size.payload() : kUnknownSize;
+      }
+      case ArgAccess::kMapKey:
+      case ArgAccess::kMapValue:
+        for (int other = 1; other <= 5; ++other) {
+          if (traits_->arg(id, other).access != ArgAccess::kMapPtr) continue;
+          const Value map = s.regs[other];
+          if (map.kind() != Value::kMap || static_cast<size_t>(map.payload()) >= maps_->size()) break;
+          const MapDef& def = (*maps_)[map.payload()];
+          return trait.access == ArgAccess::kMapKey ? def.key_size : def.value_size;
+        }
+        return kUnknownSize;
+      case ArgAccess::kAnyMem: break;
+    }
+    return kUnknownSize;
+  }
+
+  // ---- Backward: what is still read.
+
+  // Callees first. A callee that is still in progress is a recursion, which exploration rejects anyway.
+  void BackwardFrom(int root) {
+    if (instances_[root].done || root == kEverything) return;
+    std::vector<std::pair<int, size_t>> path = {{root, 0}};
+    in_path_.resize(instances_.size(), 0);
+    in_path_[root] = 1;
+    while (!path.empty() && !gave_up_) {
+      auto& [id, next] = path.back();
+      if (next < instances_[id].calls.size()) {
+        const int callee = instances_[id].calls[next++].callee;
+        if (callee != kEverything && !instances_[callee].done && !in_path_[callee]) {
+          in_path_[callee] = 1;
+          path.emplace_back(callee, 0);
+        }
+      } else {
+        Backward(&instances_[id]);
+        instances_[id].done = true;
+        path.pop_back();
+      }
+    }
+  }
+
+  void Backward(Instance* instance) {
+    const Flow& flow = FlowOf(instance->context.sub);
+    AddCallEffects(instance);
+    uint8_t touched = 0, killed = 0;
+    for (const Effect& effect : instance->effects) {
+      if (effect.read != 0) touched |= static_cast<uint8_t>(1u << effect.level);
+      if (effect.kill != 0) killed |= static_cast<uint8_t>(1u << effect.level);
+    }
+    std::vector<uint64_t> read(instance->size), kill(instance->size);
+    for (int level = 0; level < kLevels; ++level) {
+      const bool reads = (touched >> level & 1) != 0, kills = level > 0 && (killed >> level & 1) != 0;
+      if (!reads && !kills) continue;
+      if (budget_cells_ < instance->size || !Spend(instance->size)) {
+        gave_up_ = true;
+        return;
+      }
+      budget_cells_ -= instance->size;
+      std::fill(read.begin(), read.end(), 0);
+      std::fill(kill.begin(), kill.end(), 0);
+      for (const Effect& effect : instance->effects) {
+        if (effect.level != level) continue;
+        read[effect.insn - instance->start] |= effect.read;
+        kill[effect.insn - instance->start] |= effect.kill;
+      }
+      if (reads) instance->live[level] = SolveLive(flow, instance->start, read, kill);
+      if (kills) instance->must_write[level] = SolveMustWrite(flow, instance->start, kill);
+      if (gave_up_) return;
+    }
+  }
+
+  void AddCallEffects(Instance* instance) {
+    for (const CallSite& call : instance->calls) {
+      const Instance& callee = instances_[call.callee];
+      if (call.callee == kEverything || !callee.done) {
+        for (int level = 0; level < kLevels; ++level) {
+          instance->effects.push_back({call.insn, static_cast<uint8_t>(level), kAll, 0});
+        }
+        continue;
+      }
+      for (int level = 1; level < kLevels; ++level) {
+        const uint64_t read = callee.live[level].empty() ? 0 : callee.live[level][0];
+        const uint64_t kill = callee.must_write[level];
+        if (read == 0 && kill == 0) continue;
+        instance->effects.push_back({call.insn, static_cast<uint8_t>(level - 1), read, kill});
+        // The outermost level stands for itself and everything further out.
+        if (level == kLevels - 1 && read != 0) {
+          instance->effects.push_back({call.insn, static_cast<uint8_t>(level), kAll, 0});
+        }
+      }
+    }
+  }
+
+  std::vector<uint64_t> SolveLive(const Flow& flow, uint32_t start, const std::vector<uint64_t>& read,
+                                  const std::vector<uint64_t>& kill) {
+    std::vector<uint64_t> live(read.size(), 0);
+    for (bool changed = true; changed;) {
+      changed = false;
+      if (!Spend(read.size())) break;
+      for (size_t b = flow.blocks.size(); b-- > 0;) {
+        const Block& block = flow.blocks[b];
+        uint64_t mask = 0;
+        for (int next : block.next) {
+          if (next >= 0) mask |= live[flow.blocks[next].start - start];
+        }
+        for (uint32_t i = block.end; i-- > block.start;) {
+          mask = read[i - start] | (mask & ~kill[i - start]);
+          if (i == block.start) changed |= live[i - start] != mask;
+          live[i - start] = mask;
+        }
+      }
+    }
+    return live;
+  }
+
+  // Greatest solution: a way that never ends overwrites what it likes.
+  uint64_t SolveMustWrite(const Flow& flow, uint32_t start, const std::vector<uint64_t>& kill) {
+    std::vector<uint64_t> head(flow.blocks.size(), kAll);
+    for (bool changed = true; changed;) {
+      changed = false;
+      if (!Spend(kill.size())) return 0;
+      for (size_t b = flow.blocks.size(); b-- > 0;) {
+        const Block& block = flow.blocks[b];
+        uint64_t mask = block.next[0] < 0 ? 0 : kAll;
+        for (int next : block.next) {
+          if (next >= 0) mask &= head[next];
+        }
+        for (uint32_t i = block.end; i-- > block.start;) {
+          const Insn& insn = program_->insns[i];
+          // Both may leave the subprogram on the spot.
+          if ((IsHelperCall(insn) && static_cast<uint32_t>(insn.imm) == kHelperTailCall) ||
+              (Class(insn) == kClassLd && Mode(insn) != kModeImm)) {
+            mask = 0;
+          }
+          mask |= kill[i - start];
+        }
+        changed |= head[b] != mask;
+        head[b] = mask;
+      }
+    }
+    return head[0];
+  }
+
+  uint64_t Live(int id, uint32_t insn, int level) const {
+    if (id <= kEverything || static_cast<size_t>(id) >= instances_.size()) return kAll;
+    const Instance& instance = instances_[id];
+    if (insn - instance.start >= instance.size) return kAll;
+    const std::vector<uint64_t>& live = instance.live[level];
+    return live.empty() ? 0 : live[insn - instance.start];
+  }
+
+  // Valid only during construction.
+  const Program* program_;
+  const std::vector<MapDef>* maps_;
+  const Cfg* cfg_;
+  const HelperTraits* traits_;
+  std::vector<Flow> flows_;
+  std::vector<uint8_t> global_;  // by subprogram: verified on its own, so calls do not enter it
+  absl::flat_hash_map<Context, int> known_;
+  std::vector<uint8_t> in_path_;
+  uint8_t reach_ = 0;  // Context::reach of the instance in work
+  uint64_t budget_work_, budget_cells_;
+  bool gave_up_ = false;
+
+  std::vector<Instance> instances_;
+  std::vector<int> roots_, callbacks_;  // by subprogram
+  std::vector<uint32_t> call_index_;    // by instruction: 1-based number among the program's bpf-to-bpf calls; 0: none
+  std::vector<uint32_t> first_call_;    // by subprogram, and one more: calls before it
+};
+
+StackLiveness::StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg,
+                             const HelperTraits& traits)
+    : impl_(std::make_unique<Impl>(program, maps, cfg, traits)) {}
+StackLiveness::~StackLiveness() = default;
+
+int StackLiveness::Root(int sub) const {
+  return sub >= 0 && static_cast<size_t>(sub) < impl_->roots_.size() ? impl_->roots_[sub] : kEverything;
+}
+
+int StackLiveness::Callback(int sub) const {
+  return sub >= 0 && static_cast<size_t>(sub) < impl_->callbacks_.size() ? impl_->callbacks_[sub] : kEverything;
+}
+
+int StackLiveness::Callee(int caller, uint32_t callsite) const {
+  if (caller <= kEverything || static_cast<size_t>(caller) >= impl_->instances_.size()) return kEverything;
+  if (callsite >= impl_->call_index_.size() || impl_->call_index_[callsite] == 0) return kEverything;
+  const Instance& instance = impl_->instances_[caller];
+  const uint32_t call = impl_->call_index_[callsite] - 1 - instance.first_call;
+  return call < instance.callees.size() ? instance.callees[call] : kEverything;
+}
+
+uint64_t StackLiveness::LiveOwn(int instance, uint32_t insn) const { return impl_->Live(instance, insn, 0); }
+
+uint64_t StackLiveness::LiveOuter(int instance, uint32_t insn, int up) const {
+  if (up < 1) return kAll;
+  return impl_->Live(instance, insn, std::min(up, kLevels - 1));
+}
+
+}  // namespace bpfsieve
