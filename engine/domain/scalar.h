@@ -1,8 +1,9 @@
 // The scalar domain: what the verifier knows about a 64-bit register that holds a number.
 //
 // A Scalar is the reduced product of a tristate number and four ranges (signed and unsigned, of the whole register and
-// of its low 32 bits). The transfer functions give exactly the result of Linux 6.18's verifier (kernel/bpf/verifier.c),
-// neither more nor less precise: the engine's verdict and its state log are compared with the kernel's.
+// of its low 32 bits). The transfer functions give exactly the result of Linux 6.18's verifier (kernel/bpf/verifier.c as
+// of 6.18.44; later stable releases than 6.18.0 forked sign masks, tracked byte swaps, and learnt from a single common
+// member), neither more nor less precise: the engine's verdict and its state log are compared with the kernel's.
 //
 // All functions are pure in their arguments, do not allocate (but for AppendScalar), cannot fail, and may be called
 // from any thread. A Scalar that stems from these functions may be contradictory (BoundsSane() is false) on a path that
