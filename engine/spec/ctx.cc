@@ -23,7 +23,8 @@ struct Field {
   CtxYield yield;
 };
 constexpr Field kFields[] = {
-#define FIELD(profile, begin, end, loads, stores, yield) {profile, false, begin, end, loads, stores, CtxYield::k##yield},
+#define FIELD(profile, begin, end, loads, stores, yield) \
+  {profile, false, begin, end, loads, stores, CtxYield::k##yield},
 #define START(profile, begin, end, loads, stores, yield) {profile, true, begin, end, loads, stores, CtxYield::k##yield},
 #include "engine/spec/tables/ctx_access.inc"
 #undef START
@@ -101,7 +102,8 @@ CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bo
   if (off < 0 || off >= kMaxContext) return kRefused;
   switch (type) {
     case ProgType::kTracepoint: {
-      // The record of the event, without the 8 bytes of common fields that the program must not see.
+      // The record of the event, without the 8 bytes of common fields that the program must not see. The kernel lets
+      // negative offsets through, by an unsigned comparison; no compiler makes them, and they read foreign memory.
       constexpr int kHidden = 8, kMaxRecord = 8192;
       const bool ok = !write && off >= kHidden && off < kMaxRecord && off % size == 0;
       return ok ? kScalarAccess : kRefused;
@@ -109,10 +111,8 @@ CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bo
     case ProgType::kSyscall:
       // What the caller passes; its length is checked when the program runs.
       return off < kMaxContext - 1 && off % size == 0 ? kScalarAccess : kRefused;
-    case ProgType::kLircMode2:
-      return !write && off == 0 && size == 4 ? kScalarAccess : kRefused;
-    default:
-      break;
+    case ProgType::kLircMode2: return !write && off == 0 && size == 4 ? kScalarAccess : kRefused;
+    default: break;
   }
   for (const Use& use : kUses) {
     if (use.type != type || (use.attach != kAnyAttach && use.attach != AttachNumber(attach))) continue;

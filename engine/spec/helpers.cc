@@ -39,9 +39,10 @@ constexpr RetSpec BtfIdTrusted(const char* name) { return {Ret::kBtfIdTrusted, f
 
 constexpr ArgSpec kMapPtr{Arg::kConstMapPtr}, kKey{Arg::kMapKey}, kValue{Arg::kMapValue},
     kValueOrNull{Arg::kMapValue, kArgNullable}, kValueOut{Arg::kMapValue, kArgUninit | kArgWrite};
-// Memory with its size in the next argument: read; read or null; of no stated direction, or null; filled; updated.
+// Memory with its size in the next argument: read; of no stated direction; filled; updated.
 constexpr ArgSpec kIn{Arg::kMem, kArgRdonly}, kInOrNull{Arg::kMem, kArgRdonly | kArgNullable}, kMem{Arg::kMem},
-    kMemOrNull{Arg::kMem, kArgNullable}, kOut{Arg::kMem, kArgUninit | kArgWrite}, kInOut{Arg::kMem, kArgWrite};
+    kOut{Arg::kMem, kArgUninit | kArgWrite}, kInOut{Arg::kMem, kArgWrite},
+    kInOutOrNull{Arg::kMem, kArgWrite | kArgNullable};
 constexpr ArgSpec kSize{Arg::kConstSize}, kSize0{Arg::kConstSizeOrZero}, kAllocSize0{Arg::kConstAllocSizeOrZero};
 constexpr ArgSpec kCtx{Arg::kCtx}, kCtxOrNull{Arg::kCtx, kArgNullable}, kAny{Arg::kAnything};
 constexpr ArgSpec kSpinLock{Arg::kSpinLock}, kTimer{Arg::kTimer}, kFunc{Arg::kFunc},
@@ -64,19 +65,19 @@ constexpr ArgSpec BtfOrNullRelease() { return {Arg::kBtfId, kArgNullable | kArgR
 constexpr uint32_t kGpl = 1, kPkt = 2, kSleeps = 4, kMovesPacket = 8, kAcquires = 16, kFastcall = 32;
 
 using T = ProgType;
-constexpr TypeSet kForTracing = Set({T::kTracing}), kForCgroupSock = Set({T::kCgroupSock}),
+constexpr TypeSet kForTracing = Set({T::kTracing, T::kSyscall}), kForCgroupSock = Set({T::kCgroupSock}),
                   kForCgroupSockAddr = Set({T::kCgroupSockAddr}), kForSkLookup = Set({T::kSkLookup}),
                   kForPerfEvent = Set({T::kPerfEvent});
-constexpr TypeSet kForRawTracepoint = Set({T::kRawTracepoint, T::kRawTracepointWritable, T::kTracing, T::kLsm});
 // A socket operation's own context stands for the socket; elsewhere a socket pointer is passed.
 constexpr TypeSet kForSockCtx = Set({T::kSockOps, T::kCgroupSockAddr});
 constexpr TypeSet kForSockPointer = Set({T::kTracing, T::kLsm, T::kSyscall, T::kSkReuseport});
 // The class of the packet's socket rather than of the current task.
-constexpr TypeSet kForSkbClassid = Set({T::kSchedCls, T::kSchedAct, T::kLwtIn, T::kLwtOut, T::kLwtXmit, T::kLwtSeg6local});
+constexpr TypeSet kForSkbClassid =
+    Set({T::kSchedCls, T::kSchedAct, T::kLwtIn, T::kLwtOut, T::kLwtXmit, T::kLwtSeg6local});
 // Where get_smp_processor_id is the variant that the JIT inlines.
-constexpr TypeSet kForFastSmpId =
-    Set({T::kSchedCls, T::kSchedAct, T::kXdp, T::kLwtIn, T::kLwtOut, T::kLwtXmit, T::kLwtSeg6local, T::kKprobe,
-         T::kTracepoint, T::kPerfEvent, T::kRawTracepoint, T::kRawTracepointWritable, T::kTracing, T::kLsm, T::kSyscall});
+constexpr TypeSet kForFastSmpId = Set({T::kSchedCls, T::kSchedAct, T::kXdp, T::kLwtIn, T::kLwtOut, T::kLwtXmit,
+                                       T::kLwtSeg6local, T::kKprobe, T::kTracepoint, T::kPerfEvent, T::kRawTracepoint,
+                                       T::kRawTracepointWritable, T::kTracing, T::kLsm, T::kSyscall});
 
 struct Row {
   TypeSet types = ~TypeSet{0};
@@ -194,6 +195,11 @@ const HelperProto* FindHelper(uint32_t id, ProgType type) {
   return &kRows[row].proto;
 }
 
+bool HelperTakesPacket(const HelperProto& proto, ProgType type) {
+  // What a socket option program sees as its packet is the option's value, ordinary memory to every helper.
+  return type == ProgType::kCgroupSockopt || (proto.pkt_access && MayAccessPacket(type, false));
+}
+
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool /*sleepable*/) {
   if (id == 0 || id >= kHelperCount || static_cast<uint32_t>(type) >= kProgTypeCount) return false;
   switch (type) {
@@ -213,10 +219,8 @@ bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool /*sleep
       // map_*_elem, ktime_get_ns, ktime_get_boot_ns, tail_call, get_prandom_u32, trace_printk, rc_*.
       return OneOf(id, {1, 2, 3, 87, 88, 89, 5, 125, 12, 7, 6, 77, 78, 92});
     case ProgType::kStructOps:
-    case ProgType::kExt:
-      return true;  // decided by what the program is loaded for
-    default:
-      return Probed(id, type, attach);
+    case ProgType::kExt: return true;  // decided by what the program is loaded for
+    default: return Probed(id, type, attach);
   }
 }
 

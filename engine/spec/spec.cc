@@ -83,22 +83,26 @@ bool MapHelperCompatible(MapType map, uint32_t helper, ProgType type, AttachType
   return !map_is_special && !helper_is_special;
 }
 
+bool MapAllowedInSleepable(MapType map) {
+  return In(map, {M::kHash, M::kLruHash, M::kArray, M::kPercpuHash, M::kPercpuArray, M::kLruPercpuHash, M::kArrayOfMaps,
+                  M::kHashOfMaps, M::kRingbuf, M::kUserRingbuf, M::kInodeStorage, M::kSkStorage, M::kTaskStorage,
+                  M::kCgrpStorage, M::kQueue, M::kStack, M::kArena});
+}
+
 RetRule ReturnRule(ProgType type, AttachType attach) {
   switch (type) {
     case ProgType::kCgroupSockAddr:
       if (IsObserver(attach)) return Within(1, 1);
       if (attach == A::kCgroupInet4Bind || attach == A::kCgroupInet6Bind) return Within(0, 3);
       return kBoolean;
-    case ProgType::kCgroupSkb:
-      return attach == A::kCgroupInetEgress ? Within(0, 3) : kBoolean;
+    case ProgType::kCgroupSkb: return attach == A::kCgroupInetEgress ? Within(0, 3) : kBoolean;
     case ProgType::kCgroupSock:
     case ProgType::kSockOps:
     case ProgType::kCgroupDevice:
     case ProgType::kCgroupSysctl:
     case ProgType::kCgroupSockopt:
     case ProgType::kSkLookup:
-    case ProgType::kNetfilter:
-      return kBoolean;
+    case ProgType::kNetfilter: return kBoolean;
     case ProgType::kKprobe:
       return attach == A::kTraceKprobeSession || attach == A::kTraceUprobeSession ? kBoolean : kAnyValue;
     case ProgType::kTracing:
@@ -106,10 +110,8 @@ RetRule ReturnRule(ProgType type, AttachType attach) {
       if (attach == A::kTraceIter) return kBoolean;
       return kAnyValue;
     case ProgType::kLsm:
-    case ProgType::kStructOps:
-      return {false, true, {}};  // the hook's prototype decides; it may return void
-    default:
-      return kAnyValue;
+    case ProgType::kStructOps: return {false, true, {}};  // the hook's prototype decides; it may return void
+    default: return kAnyValue;
   }
 }
 
@@ -120,18 +122,15 @@ bool MayAccessPacket(ProgType type, bool write) {
     case ProgType::kLwtSeg6local:
     case ProgType::kSkReuseport:
     case ProgType::kFlowDissector:
-    case ProgType::kCgroupSkb:
-      return !write;
+    case ProgType::kCgroupSkb: return !write;
     case ProgType::kSchedCls:
     case ProgType::kSchedAct:
     case ProgType::kXdp:
     case ProgType::kLwtXmit:
     case ProgType::kSkSkb:
     case ProgType::kSkMsg:
-    case ProgType::kCgroupSockopt:
-      return true;
-    default:
-      return false;
+    case ProgType::kCgroupSockopt: return true;
+    default: return false;
   }
 }
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-#include "engine/isa/helper_names.h"   // kHelperCount, HelperName
+#include "engine/isa/helper_names.h"    // kHelperCount, HelperName
 #include "engine/program/type_names.h"  // ProgTypeName, AttachTypeName, MapTypeName and their inverses
 #include "engine/program/types.h"
 
@@ -17,9 +17,29 @@ namespace bpfsieve {
 
 // What a helper wants in an argument register: the kernel's bpf_arg_type. Base types:
 enum class Arg : uint8_t {
-  kDontcare, kConstMapPtr, kMapKey, kMapValue, kMem, kConstSize, kConstSizeOrZero, kCtx, kAnything, kSpinLock,
-  kSockCommon, kSocket, kBtfId, kRingbufMem, kConstAllocSizeOrZero, kBtfIdSockCommon, kPercpuBtfId, kFunc, kStack,
-  kConstStr, kTimer, kKptrXchgDest, kDynptr,
+  kDontcare,
+  kConstMapPtr,
+  kMapKey,
+  kMapValue,
+  kMem,
+  kConstSize,
+  kConstSizeOrZero,
+  kCtx,
+  kAnything,
+  kSpinLock,
+  kSockCommon,
+  kSocket,
+  kBtfId,
+  kRingbufMem,
+  kConstAllocSizeOrZero,
+  kBtfIdSockCommon,
+  kPercpuBtfId,
+  kFunc,
+  kStack,
+  kConstStr,
+  kTimer,
+  kKptrXchgDest,
+  kDynptr,
 };
 // Flags beside the base type.
 enum ArgFlag : uint16_t {
@@ -40,8 +60,18 @@ struct ArgSpec {
 };
 
 enum class Ret : uint8_t {
-  kInteger, kVoid, kMapValue, kSocket, kTcpSock, kSockCommon, kRingbufMem /* alloc mem */, kMemOrBtfId, kBtfId,
-  kBtfIdTrusted, kDynptrMem, kMem,
+  kInteger,
+  kVoid,
+  kMapValue,
+  kSocket,
+  kTcpSock,
+  kSockCommon,
+  kRingbufMem /* alloc mem */,
+  kMemOrBtfId,
+  kBtfId,
+  kBtfIdTrusted,
+  kDynptrMem,
+  kMem,
 };
 struct HelperProto {
   uint32_t id = 0;
@@ -51,10 +81,13 @@ struct HelperProto {
   const char* ret_btf_name = nullptr;  // kBtfId*: kernel struct's name
   ArgSpec args[5];
   bool gpl_only = false;
-  bool pkt_access = false;         // may take packet pointers as memory
+  bool pkt_access = false;  // may take packet pointers as memory: ask HelperTakesPacket()
   bool might_sleep = false;
-  bool changes_packet = false;     // bpf_helper_changes_pkt_data(): packet pointers die
-  bool acquires = false;           // returns a reference that must be released
+  // Packet pointers die. Not so with tail_call: it comes back only if it failed, and then the packet is what it was. In
+  // a subprogram the kernel also follows the call that succeeded: the subprogram returns at once, R0 an unknown scalar,
+  // and the caller's packet pointers are dead. A global function that may tail-call counts as changing the packet.
+  bool changes_packet = false;
+  bool acquires = false;  // returns a reference that must be released
   bool allow_fastcall = false;
   // Not null: the engine must not model this helper by its prototype alone; names the feature for `unsupported`
   // ("callback: bpf_loop", "dynptr", "timer", "kptr", ...).
@@ -65,16 +98,30 @@ const HelperProto* FindHelper(uint32_t id, ProgType type);
 // Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
+// Whether the helper takes packet pointers where it wants memory, in a program of this type.
+bool HelperTakesPacket(const HelperProto& proto, ProgType type);
 // Whether the map may be passed to the helper (the kernel's check_map_func_compatibility, both ways). The program
 // matters to updates and deletions in socket maps, which without a type are refused.
 bool MapHelperCompatible(MapType map, uint32_t helper, ProgType type = ProgType::kUnspec, AttachType attach = {});
+
+// Whether a sleepable program may use the map at all.
+bool MapAllowedInSleepable(MapType map);
 
 // ---- Context ---------------------------------------------------------------------------------------------------
 
 // What a context load yields.
 enum class CtxYield : uint8_t {
-  kScalar, kPacket, kPacketMeta, kPacketEnd, kSockCommonOrNull, kSocket, kSocketOrNull, kTcpSock, kFlowKeys,
-  kXdpSock, kBtfIdUnsupported,
+  kScalar,
+  kPacket,
+  kPacketMeta,
+  kPacketEnd,
+  kSockCommonOrNull,
+  kSocket,
+  kSocketOrNull,
+  kTcpSock,
+  kFlowKeys,
+  kXdpSock,
+  kBtfIdUnsupported,
 };
 struct CtxAccess {
   bool ok = false;
@@ -105,8 +152,8 @@ struct RetRange {
   int32_t max = 0;
 };
 struct RetRule {
-  bool checked = false;       // R0 must lie in `range`
-  bool exempt = false;        // the program returns void or anything, initialised or not
+  bool checked = false;  // R0 must lie in `range`
+  bool exempt = false;   // the program returns void or anything, initialised or not
   RetRange range;
 };
 RetRule ReturnRule(ProgType type, AttachType attach);
