@@ -10,9 +10,9 @@
 #include "batch/filter.h"
 #include "batch/options.h"
 #include "batch/read_file.h"
-#include "engine/isa/disasm.h"
 #include "engine/program/program.h"
 #include "engine/program/type_names.h"
+#include "engine/report/report.h"
 
 namespace bpfsieve {
 namespace {
@@ -48,31 +48,10 @@ std::unique_ptr<ObjectFile> Open(const InspectOptions& options, int* exit_code) 
   return std::make_unique<ObjectFile>(*std::move(file));
 }
 
-DisasmNames NamesOf(const Object& object, const Program& program) {
-  DisasmNames names;
-  names.imm64 = [&object, &program](const Insn* insn) -> std::string {
-    const auto index = static_cast<uint32_t>(insn->imm);
-    switch (insn->src) {
-      case kPseudoMapFd: return index < object.maps.size() ? absl::StrCat("map[", object.maps[index].name, "]") : "";
-      case kPseudoMapValue:
-        return index < object.maps.size() ? absl::StrCat("map[", object.maps[index].name, "]+", insn[1].imm) : "";
-      case kPseudoBtfId:
-        return index < program.externs.size() ? absl::StrCat("extern[", program.externs[index].name, "]") : "";
-      default: return "";
-    }
-  };
-  names.kfunc = [&program](const Insn& insn) -> std::string {
-    const auto index = static_cast<uint32_t>(insn.imm);
-    return index < program.externs.size() ? program.externs[index].name : "";
-  };
-  return names;
-}
-
 void PrintProgram(const Object& object, const Program& program) {
   absl::PrintF("%s: section %s, type %s, %d instructions\n", program.name, program.section,
                std::string(ProgTypeName(program.type)), program.insns.size());
   if (!program.broken.empty()) absl::PrintF("; incomplete: %s\n", program.broken);
-  const DisasmNames names = NamesOf(object, program);
   size_t line = 0, sub = 0;
   for (size_t i = 0; i < program.insns.size(); ++i) {
     for (; sub < program.subprogs.size() && program.subprogs[sub].start <= i; ++sub) {
@@ -82,14 +61,8 @@ void PrintProgram(const Object& object, const Program& program) {
       const LineInfo& info = program.lines[line];
       absl::PrintF("; %s @ %s:%d\n", info.text, info.file, info.line);
     }
-    const Insn& insn = program.insns[i];
-    const bool wide = IsLdImm64(insn);
-    if (wide && i + 1 == program.insns.size()) {
-      absl::PrintF("%5d: a 64-bit immediate without its second half\n", i);
-      break;
-    }
-    absl::PrintF("%5d: %s\n", i, DisassembleLogText(&insn, names));
-    if (wide) ++i;
+    const std::string text = InsnText(object, program, static_cast<uint32_t>(i));
+    if (!text.empty()) absl::PrintF("%5d: %s\n", i, text);
   }
   absl::PrintF("\n");
 }
