@@ -481,7 +481,8 @@ class StackDepthChecker {
     const Cfg::Sub& info = cfg_.subs[sub];
     if (!private_supported_) modes_[sub] = PrivateStack::kNone;
     in_callback |= static_cast<size_t>(sub) < is_callback_.size() && is_callback_[sub] != 0;
-    const uint32_t key = static_cast<uint32_t>(((sub * kMaxFrames + frame) * (kMaxStack + 1) + depth) * 2 + in_callback);
+    const int place = (sub * kMaxFrames + frame) * (kMaxStack + 1) + depth;
+    const uint32_t key = static_cast<uint32_t>(place * 2 + (in_callback ? 1 : 0));
     if (!seen_.insert(key).second) return std::nullopt;
     if (info.has_ld_abs && in_callback) {
       return MakeFinding(Rule::kPacketAccess, callsite, "cannot use BPF_LD_[ABS|IND] within callback");

@@ -72,10 +72,10 @@ struct HelperTraits {
 
 // Checks encoding-independent structure as the kernel's add_subprog_and_kfunc, check_subprogs and check_cfg do (jumps
 // stay in their subprogram, no instruction unreachable, every subprogram ends, no jump into a 64-bit immediate) and
-// fills `cfg`; also, between the two, that subprograms without function information neither tail-call nor load from the
-// packet (that those with it return an int is the caller's to check). Returns the finding for a program that breaks a rule, in the order that the kernel would find it; `cfg`
-// is then incomplete. Subprograms are found from calls and callback references alone, as in the kernel;
-// Program::subprogs is not looked at. Linear in the program's size but for liveness, which is near it.
+// fills `cfg`; also, between the last two, that subprograms without function information neither tail-call nor load
+// from the packet (that those with it return an int is the caller's to check). Returns the finding for a program that
+// breaks a rule, in the order that the kernel would find it; `cfg` is then incomplete. Subprograms are found from calls
+// and callback references alone, as in the kernel; of Program::subprogs only btf_func_id matters. Linear in the program's size but for liveness, which is near it.
 //
 // Cfg::Sub::is_async_callback is set where the callback's address is loaded in straight line before
 // bpf_timer_set_callback, bpf_wq_set_callback or bpf_task_work_schedule; the exploration may find more.

@@ -215,7 +215,8 @@ TEST(CfgPoints, IteratorNextForcesACheckpoint) {
 // ---- Effects.
 
 TEST(CfgEffects, PacketChangesAndSleepReachTheCallers) {
-  const Cfg cfg = Build(MakeProgram({Call(2), Call(3), Exit(), Call(3), Exit(), Helper(148), Exit(), Helper(44), Exit()}));
+  const Cfg cfg =
+      Build(MakeProgram({Call(2), Call(3), Exit(), Call(3), Exit(), Helper(148), Exit(), Helper(44), Exit()}));
   ASSERT_EQ(cfg.subs.size(), 4u);
   EXPECT_TRUE(cfg.subs[0].changes_packet);
   EXPECT_TRUE(cfg.subs[0].might_sleep);
@@ -281,7 +282,8 @@ TEST(CfgLiveRegs, PacketLoadKeepsEverythingAlive) {
 
 TEST(CfgLiveRegs, AtomicsDefineWhatTheyFetch) {
   auto live = [](int32_t op) {
-    return Build(MakeProgram({MakeInsn(kClassStx | kModeAtomic | kSizeDw, 1, 2, 0, op), MovReg(0, 2), Exit()})).live_regs[0];
+    const Insn atomic = MakeInsn(kClassStx | kModeAtomic | kSizeDw, 1, 2, 0, op);
+    return Build(MakeProgram({atomic, MovReg(0, 2), Exit()})).live_regs[0];
   };
   EXPECT_EQ(live(kCmpxchg), Regs({0, 1, 2}));
   EXPECT_EQ(live(kXchg), Regs({1, 2}));

@@ -635,7 +635,9 @@ struct StackLiveness::Impl {
   static uint8_t Outward(uint8_t levels) { return static_cast<uint8_t>(levels << 1 | (levels & 0x80)); }
   static Value SeenByCallee(Value v) {
     if (!v.IsPointer()) return Value();
-    if (v.kind() == Value::kExact && v.level() + 1 < kLevels) return Value::Exact(v.level() + 1, v.payload(), v.maybe());
+    if (v.kind() == Value::kExact && v.level() + 1 < kLevels) {
+      return Value::Exact(v.level() + 1, v.payload(), v.maybe());
+    }
     return Value::Somewhere(Outward(v.levels()));
   }
 

@@ -41,7 +41,9 @@ Insn FuncLo(int dst, int32_t off) { return MakeInsn(kCodeLdImm64, dst, kPseudoFu
 Insn Imm64Hi() { return Insn{}; }
 Insn Load(int size, int dst, int src, int off) { return MakeInsn(kClassLdx | kModeMem | size, dst, src, off); }
 Insn Store(int size, int dst, int off, int src) { return MakeInsn(kClassStx | kModeMem | size, dst, src, off); }
-Insn StoreImm(int size, int dst, int off, int32_t imm) { return MakeInsn(kClassSt | kModeMem | size, dst, 0, off, imm); }
+Insn StoreImm(int size, int dst, int off, int32_t imm) {
+  return MakeInsn(kClassSt | kModeMem | size, dst, 0, off, imm);
+}
 Insn Atomic(int dst, int off, int src, int32_t op) {
   return MakeInsn(kClassStx | kModeAtomic | kSizeDw, dst, src, off, op);
 }
@@ -134,7 +136,8 @@ TEST(LivenessOwn, LoadMakesItsSlotsLiveUpToTheStore) {
 }
 
 TEST(LivenessOwn, PartialStoreDoesNotKill) {
-  const Analysed a = Analyse({StoreImm(kSizeW, 10, -8, 1), StoreImm(kSizeW, 10, -4, 1), Load(kSizeDw, 0, 10, -8), Exit()});
+  const Analysed a =
+      Analyse({StoreImm(kSizeW, 10, -8, 1), StoreImm(kSizeW, 10, -4, 1), Load(kSizeDw, 0, 10, -8), Exit()});
   EXPECT_EQ(a.Own(0), Slots({-8}));
 }
 
@@ -166,7 +169,8 @@ TEST(LivenessOwn, CopiedAndMovedFramePointerStaysExact) {
 TEST(LivenessOwn, OffsetInARegisterReachesTheWholeFrame) {
   const Analysed a = Analyse({MovReg(6, 10), AddReg(6, 1), Load(kSizeB, 0, 6, -8), Exit()});
   EXPECT_EQ(a.Own(0), kAll);
-  const Analysed store = Analyse({MovReg(6, 10), AddReg(6, 1), StoreImm(kSizeDw, 6, -8, 0), Load(kSizeDw, 0, 10, -8), Exit()});
+  const Analysed store =
+      Analyse({MovReg(6, 10), AddReg(6, 1), StoreImm(kSizeDw, 6, -8, 0), Load(kSizeDw, 0, 10, -8), Exit()});
   EXPECT_EQ(store.Own(2), Slots({-8}));
 }
 
@@ -196,6 +200,18 @@ TEST(LivenessOwn, SpilledFramePointerIsFollowed) {
   EXPECT_EQ(a.Own(3), Slots({-8, -24}));
 }
 
+TEST(LivenessOwn, StoreThroughPointerOrNumberKeepsWhatTheSlotHeld) {
+  const Analysed a = Analyse({MovReg(7, 10), Add(7, -24), Store(kSizeDw, 10, -8, 7), Mov(6, 0), Jeq(1, 1),
+                              MovReg(6, 10), StoreImm(kSizeDw, 6, -8, 0), Load(kSizeDw, 7, 10, -8), Load(kSizeDw, 0, 7, 0), Exit()});
+  EXPECT_EQ(a.Own(0), Slots({-24}));
+}
+
+TEST(LivenessOwn, FilledThroughPointerOrNumberIsNoSureTarget) {
+  const Analysed a = Analyse({MovReg(7, 10), Add(7, -24), Store(kSizeDw, 10, -8, 7), Mov(6, 0), Jeq(1, 1),
+                              MovReg(6, 10), Load(kSizeDw, 7, 6, -8), StoreImm(kSizeDw, 7, 0, 0), Load(kSizeDw, 0, 10, -24), Exit()});
+  EXPECT_EQ(a.Own(0), Slots({-24}));
+}
+
 TEST(LivenessOwn, AtomicsReadAndDoNotKill) {
   for (int32_t op : {int32_t{kAdd}, int32_t{kXchg}, int32_t{kCmpxchg}}) {
     const Analysed a = Analyse({Atomic(10, -8, 1, op), Mov(0, 0), Exit()});
@@ -214,7 +230,8 @@ TEST(LivenessHelper, KeyAndValueSizesComeFromTheMap) {
   const Analysed a = Analyse({MovReg(2, 10), Add(2, -48), MovReg(3, 10), Add(3, -24), MapLo(1, 0), Imm64Hi(), Mov(4, 0),
                               Helper(kUpdate), Exit()});
   EXPECT_EQ(a.Own(0), Slots({-48, -24, -16, -8}));
-  const Analysed lookup = Analyse({MovReg(2, 10), Add(2, -48), MapLo(1, 1), Imm64Hi(), Helper(kLookup), Mov(0, 0), Exit()});
+  const Analysed lookup =
+      Analyse({MovReg(2, 10), Add(2, -48), MapLo(1, 1), Imm64Hi(), Helper(kLookup), Mov(0, 0), Exit()});
   EXPECT_EQ(lookup.Own(0), Slots({-48, -40}));
 }
 
@@ -234,6 +251,13 @@ TEST(LivenessHelper, WrittenMemoryIsNeitherReadNorOverwritten) {
   const Analysed a =
       Analyse({MovReg(1, 10), Add(1, -16), Mov(2, 16), Helper(kFillSized), Load(kSizeDw, 0, 10, -8), Exit()});
   EXPECT_EQ(a.Own(0), Slots({-8}));
+}
+
+TEST(LivenessHelper, PointerInWrittenMemoryIsNoSureTarget) {
+  const Analysed a = Analyse({MovReg(6, 10), Add(6, -24), Store(kSizeDw, 10, -8, 6), MovReg(1, 10), Add(1, -8),
+                              Mov(2, 8), Helper(kFillSized), Load(kSizeDw, 6, 10, -8), StoreImm(kSizeDw, 6, 0, 0),
+                              Load(kSizeDw, 0, 10, -24), Exit()});
+  EXPECT_EQ(a.Own(0), Slots({-24}));
 }
 
 TEST(LivenessHelper, KfuncReadsUpToTheTop) {
@@ -309,6 +333,25 @@ TEST(LivenessCall, CalleeMayFollowPointersSpilledByTheCaller) {
   EXPECT_NE(a.live->LiveOuter(callee, 7, 1) & Slots({-24}), 0u);
 }
 
+TEST(LivenessCall, CalleeMayFollowPointersSpilledTwoFramesOut) {
+  // main spills fp-24 and passes its frame on through f to g, which fills that pointer and reads through it.
+  const Analysed a = Analyse({MovReg(6, 10), Add(6, -24), Store(kSizeDw, 10, -8, 6), MovReg(1, 10), Call(1), Exit(),  //
+                              Call(1), Exit(),                                                                        //
+                              Load(kSizeDw, 2, 1, -8), Load(kSizeDw, 0, 2, 0), Exit()});
+  EXPECT_NE(a.Own(0) & Slots({-24}), 0u);
+  const int f = a.live->Callee(a.live->Root(0), 4);
+  EXPECT_NE(a.live->LiveOuter(a.live->Callee(f, 6), 9, 2) & Slots({-24}), 0u);
+}
+
+TEST(LivenessCall, CallbackMayFollowPointersToTheCallersCaller) {
+  // f spills its argument, a pointer into main's frame, and gives its own frame to a callback.
+  const Analysed a = Analyse({MovReg(1, 10), Call(1), Exit(),    //
+                              Store(kSizeDw, 10, -8, 1), Mov(1, 1), FuncLo(2, 5), Imm64Hi(), MovReg(3, 10),
+                              Helper(kLoop), Mov(0, 0), Exit(),  //
+                              Load(kSizeDw, 2, 2, -8), Load(kSizeDw, 0, 2, -24), Exit()});
+  EXPECT_NE(a.Own(0) & Slots({-24}), 0u);
+}
+
 TEST(LivenessCall, GlobalFunctionReadsUpToTheTopAndKillsNothing) {
   Analysed a({MovReg(1, 10), Add(1, -16), Call(2), Load(kSizeDw, 0, 10, -24), Exit(),  //
               StoreImm(kSizeDw, 1, 0, 0), Mov(0, 0), Exit()});
@@ -324,7 +367,8 @@ TEST(LivenessCall, HelperThatRunsCallbacksReadsEveryReachableSlot) {
   EXPECT_EQ(with.Own(3), kAll);
   EXPECT_EQ(with.live->LiveOuter(with.live->Callback(1), 6, 1), kAll);
   EXPECT_EQ(with.live->LiveOuter(with.live->Callback(1), 7, 1), 0u);
-  const Analysed without = Analyse({FuncLo(2, 5), Imm64Hi(), Mov(3, 0), Helper(kLoop), Mov(0, 0), Exit(), Mov(0, 0), Exit()});
+  const Analysed without =
+      Analyse({FuncLo(2, 5), Imm64Hi(), Mov(3, 0), Helper(kLoop), Mov(0, 0), Exit(), Mov(0, 0), Exit()});
   EXPECT_EQ(without.Own(3), 0u);
 }
 
@@ -367,6 +411,7 @@ struct Cell {
   int frame = 0;    // kPointer: depth of the frame
   int64_t value = 0;  // number; offset from that frame's fp; map; subprogram
 };
+// Numbers also stand for pointers to memory other than the stack.
 
 // Runs a program with random branches; stops where the verifier would reject.
 class ConcreteRun {
@@ -444,10 +489,7 @@ class ConcreteRun {
   }
 
   Cell DoLoad(const Cell& base, int off, int bytes) {
-    if (base.kind != Cell::kPointer) {
-      stopped_ = true;
-      return {};
-    }
+    if (base.kind == Cell::kNumber) return {};
     if (!Inside(base, off, bytes)) return {};
     const int64_t at = base.value + off;
     if (at % bytes != 0) {
@@ -461,7 +503,7 @@ class ConcreteRun {
     return {Cell::kNumber, 0, cell.value & 0xff};
   }
   void DoStore(const Cell& base, int off, int bytes, const Cell& v) {
-    if (!Inside(base, off, bytes)) return;
+    if (base.kind == Cell::kNumber || !Inside(base, off, bytes)) return;
     const int64_t at = base.value + off;
     const bool pointer = v.kind == Cell::kPointer;
     if (at % bytes != 0 || (pointer && (bytes != 8 || base.frame + 1 != static_cast<int>(stack_.size())))) {
@@ -496,6 +538,7 @@ class ConcreteRun {
       case kClassSt: DoStore(dst, insn.off, AccessBytes(insn), {Cell::kNumber, 0, insn.imm}); return;
       case kClassStx:
         if (Mode(insn) == kModeAtomic) {
+          if (dst.kind != Cell::kPointer) stopped_ = true;
           const Cell old = DoLoad(dst, insn.off, AccessBytes(insn));
           if (old.kind != Cell::kNumber || src.kind != Cell::kNumber) stopped_ = true;
           if (stopped_) return;
@@ -585,7 +628,7 @@ class ConcreteRun {
     } else if (insn.imm == kReadSized || insn.imm == kFillSized) {
       if (regs[2].kind != Cell::kNumber || regs[2].value < 0) stopped_ = true;
       if (!stopped_ && insn.imm == kReadSized) ReadMemory(regs[1], regs[2].value);
-      if (!stopped_ && insn.imm == kFillSized && Inside(regs[1], 0, regs[2].value)) {
+      if (!stopped_ && insn.imm == kFillSized && regs[1].kind == Cell::kPointer && Inside(regs[1], 0, regs[2].value)) {
         for (int64_t at = regs[1].value; at < regs[1].value + regs[2].value; ++at) {
           stack_[regs[1].frame].slots[(-at - 1) / 8] = {};
         }
@@ -603,7 +646,7 @@ class ConcreteRun {
     if (!stopped_) ClobberAfterCall({});
   }
   void ReadMemory(const Cell& base, int64_t bytes) {
-    if (Inside(base, 0, bytes)) Read(base.frame, base.value, bytes);
+    if (base.kind != Cell::kNumber && Inside(base, 0, bytes)) Read(base.frame, base.value, bytes);
   }
   // The innermost frame waits at a kLoop call: run another callback or go on.
   void NextCallback() {
@@ -671,12 +714,16 @@ class Generator {
     for (int k = 0; k < length; ++k) {
       boundaries.push_back(insns_.size());
       if (k == length / 2 && !called) CallTo(s + 1);
-      switch (Random(14)) {
+      switch (Random(20)) {
         case 0: insns_.push_back(MovReg(6 + Random(3), Random(2) == 0 ? 10 : 6 + Random(3))); break;
         case 1: insns_.push_back(Add(6 + Random(3), 8 * (Random(5) - 3))); break;
         case 2: insns_.push_back(Random(3) == 0 ? AddReg(6 + Random(3), 9) : Mov(6 + Random(3), 0)); break;
         case 3:
-        case 4: insns_.push_back(Load(Size(), Random(2) == 0 ? 0 : 6 + Random(4), Pointer(), Random(3) == 0 ? 0 : Offset())); break;
+        case 4: {
+          const int to = Random(2) == 0 ? 0 : 6 + Random(4);
+          insns_.push_back(Load(Size(), to, Pointer(), Random(3) == 0 ? 0 : Offset()));
+          break;
+        }
         case 5:
         case 6: insns_.push_back(StoreImm(Size(), Pointer(), Random(3) == 0 ? 0 : Offset(), 8)); break;
         case 7:
@@ -691,6 +738,34 @@ class Generator {
         case 12: {
           static constexpr int32_t kOps[] = {kAdd, kAdd | kFetch, kXchg, kCmpxchg};
           insns_.push_back(Atomic(Pointer(), Offset(), 9, kOps[Random(4)]));
+          break;
+        }
+        case 13:
+        case 14:  // spill a pointer to the frame, fill a pointer from anywhere
+          insns_.push_back(Store(kSizeDw, Random(3) == 0 ? Pointer() : 10, Offset(), 8));
+          break;
+        case 15:
+        case 16: {
+          const int to = 6 + Random(2);
+          insns_.push_back(Load(kSizeDw, to, Random(2) == 0 ? Pointer() : 10, Offset()));
+          if (Random(2) == 0) insns_.push_back(Load(kSizeDw, 0, to, Random(2) == 0 ? 0 : Offset()));
+          break;
+        }
+        case 17: {  // a pointer or something else, by path
+          const int to = 6 + Random(2);
+          insns_.push_back(Random(2) == 0 ? Mov(to, 0) : MovReg(to, 1));
+          insns_.push_back(MakeInsn(kClassJmp | kJne, 9, 0, 1, 1));
+          insns_.push_back(MovReg(to, Random(2) == 0 ? 10 : 8));
+          if (Random(2) == 0) insns_.push_back(StoreImm(kSizeDw, to, Random(2) == 0 ? 0 : Offset(), 0));
+          if (Random(2) == 0) insns_.push_back(Store(kSizeDw, 10, Offset(), to));
+          break;
+        }
+        case 18: {  // a pointer at an offset that is not a constant to the analysis
+          const int to = 6 + Random(2);
+          insns_.push_back(Mov(9, Offset()));
+          insns_.push_back(MovReg(to, 10));
+          insns_.push_back(AddReg(to, 9));
+          if (Random(2) == 0) insns_.push_back(Store(kSizeDw, to, 0, 8));
           break;
         }
         default: insns_.push_back(Mov(9, 8 * Random(3)));
