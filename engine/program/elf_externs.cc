@@ -2,8 +2,11 @@
 #include <elf.h>
 
 #include <algorithm>
+#include <fstream>
+#include <optional>
 #include <tuple>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/program/core_match.h"
 #include "engine/program/elf_loader.h"
@@ -52,12 +55,8 @@ uint32_t KconfigAlign(const struct btf* btf, uint32_t id) {
 void ResolveKernelSymbol(ElfLoader* loader, ExternSymbol* symbol) {
   const bool is_function = symbol->pub.kind == Extern::Kind::kFunc;
   const char* what = is_function ? "func ksym" : "var ksym";
+  if (!is_function && symbol->type_id == 0) return;  // ResolveUntyped() does these
   const KernelBtf* kernel = NeedKernel(loader);
-  if (!is_function && symbol->type_id == 0) {
-    // Libbpf looks for untyped symbols in the running kernel's symbol table; a strong one is taken to be there.
-    symbol->resolved = !symbol->pub.weak || (kernel != nullptr && !kernel->Named(symbol->pub.name).empty());
-    return;
-  }
   if (kernel == nullptr) {
     symbol->error = absl::StrCat("extern (", what, ") '", symbol->pub.name, "': ", loader->kernel_error);
     return;
@@ -83,6 +82,46 @@ void ResolveKernelSymbol(ElfLoader* loader, ExternSymbol* symbol) {
   }
   symbol->resolved = true;
   symbol->pub.btf_id = id;
+}
+
+// Names in the running kernel's symbol table that are among `wanted`; nullopt where the table cannot be read.
+std::optional<absl::flat_hash_set<std::string>> ReadSymbolTable(const absl::flat_hash_set<std::string>& wanted) {
+  std::ifstream file("/proc/kallsyms");
+  if (!file) return std::nullopt;
+  absl::flat_hash_set<std::string> found;
+  for (std::string address, type, name, rest; file >> address >> type >> name; std::getline(file, rest)) {
+    if (wanted.contains(name)) found.insert(name);
+  }
+  return found;
+}
+
+// Symbols declared `void` are numbers, the address or zero. libbpf looks for them in the running kernel's symbol
+// table. For another kernel there is only its BTF to tell whether a weak one is there; a strong one is taken to be.
+void ResolveUntyped(ElfLoader* loader) {
+  auto is_untyped = [](const ExternSymbol& symbol) {
+    return symbol.error.empty() && symbol.btf_id != 0 && !symbol.kconfig && symbol.type_id == 0;
+  };
+  absl::flat_hash_set<std::string> wanted;
+  for (const ExternSymbol& symbol : loader->externs) {
+    if (is_untyped(symbol)) wanted.insert(symbol.pub.name);
+  }
+  if (wanted.empty()) return;
+  std::optional<absl::flat_hash_set<std::string>> table;
+  if (loader->options.kernel_btf.empty()) table = ReadSymbolTable(wanted);
+  for (ExternSymbol& symbol : loader->externs) {
+    if (!is_untyped(symbol)) continue;
+    if (table.has_value()) {
+      symbol.resolved = table->contains(symbol.pub.name);
+      if (!symbol.resolved && !symbol.pub.weak) {
+        symbol.error = absl::StrCat("extern '", symbol.pub.name, "' (strong): not resolved");
+      }
+    } else if (symbol.pub.weak) {
+      const KernelBtf* kernel = NeedKernel(loader);
+      symbol.resolved = kernel != nullptr && !kernel->Named(symbol.pub.name).empty();
+    } else {
+      symbol.resolved = true;
+    }
+  }
 }
 
 void Describe(ElfLoader* loader, const Declarations& declarations, ExternSymbol* symbol) {
@@ -118,21 +157,24 @@ void Describe(ElfLoader* loader, const Declarations& declarations, ExternSymbol*
   }
 }
 
-// libbpf's layout of the .kconfig map: by falling alignment, then size, then name.
-void PlaceKconfig(ElfLoader* loader) {
+// libbpf's order: configuration by falling alignment, then size; then the kernel's symbols; each by name. It is the
+// layout of the .kconfig map and the numbering in messages.
+void SortAndPlace(ElfLoader* loader) {
   const struct btf* btf = loader->object->btf.get();
-  std::vector<std::pair<std::tuple<int64_t, uint32_t, std::string_view>, ExternSymbol*>> order;
-  for (ExternSymbol& symbol : loader->externs) {
-    if (!symbol.kconfig) continue;
-    order.push_back({{-int64_t{KconfigAlign(btf, symbol.type_id)}, symbol.kconfig_size, symbol.pub.name}, &symbol});
-  }
-  std::sort(order.begin(), order.end());
+  auto key = [btf](const ExternSymbol& symbol) {
+    const uint32_t align = symbol.kconfig ? KconfigAlign(btf, symbol.type_id) : 0;
+    return std::tuple(!symbol.kconfig, -int64_t{align}, symbol.kconfig_size, std::string_view(symbol.pub.name));
+  };
+  std::stable_sort(loader->externs.begin(), loader->externs.end(),
+                   [&](const ExternSymbol& a, const ExternSymbol& b) { return key(a) < key(b); });
   uint32_t offset = 0;
-  for (auto& [key, symbol] : order) {
-    const uint32_t align = static_cast<uint32_t>(-std::get<0>(key));
-    offset = (offset + align - 1) / align * align;
-    symbol->kconfig_offset = offset;
-    offset += symbol->kconfig_size;
+  for (size_t i = 0; i < loader->externs.size(); ++i) {
+    ExternSymbol& symbol = loader->externs[i];
+    loader->extern_of_symbol[symbol.symbol] = static_cast<int>(i);
+    if (!symbol.kconfig) continue;
+    const uint32_t align = KconfigAlign(btf, symbol.type_id);
+    symbol.kconfig_offset = (offset + align - 1) / align * align;
+    offset = symbol.kconfig_offset + symbol.kconfig_size;
   }
 }
 
@@ -148,10 +190,10 @@ absl::Status CollectExterns(ElfLoader* loader) {
     symbol.pub.name = CopyName(elf_symbol.name);
     symbol.pub.weak = elf_symbol.bind == STB_WEAK;
     Describe(loader, declarations, &symbol);
-    loader->extern_of_symbol[symbol.symbol] = static_cast<int>(loader->externs.size());
     loader->externs.push_back(std::move(symbol));
   }
-  PlaceKconfig(loader);
+  ResolveUntyped(loader);
+  SortAndPlace(loader);
   return absl::OkStatus();
 }
 

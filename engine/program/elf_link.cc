@@ -83,6 +83,10 @@ class Linker {
   std::string Place(int index) {
     const Function& function = loader_.functions[index];
     if (!function.error.empty()) return function.error;
+    if (!function.unsupported.empty()) {
+      program_->broken_unsupported = true;
+      return function.unsupported;
+    }
     if (!budget_->Take(function.insns.size() * sizeof(Insn))) return "programs share too much code to be linked";
     const uint32_t base = static_cast<uint32_t>(program_->insns.size());
     base_[index] = base;
@@ -250,10 +254,6 @@ absl::flat_hash_map<std::string_view, std::string_view> ExceptionCallbacks(const
 
 absl::Status SetType(const ElfLoader& loader, Program* program) {
   std::string_view name = program->section;
-  if (name.starts_with('?')) {
-    name.remove_prefix(1);
-    program->autoload = false;
-  }
   const SectionRules rules = loader.legacy_maps ? SectionRules::kPrefix : SectionRules::kExact;
   if (std::optional<SectionType> type = SectionTypeOf(name, rules); type.has_value()) {
     program->type = type->type;
@@ -303,7 +303,10 @@ absl::Status LinkPrograms(ElfLoader* loader) {
     if (!is_program) continue;
     Program program;
     program.name = CopyName(function.name);
-    program.section = CopyName(loader->elf.sections[function.section].name);
+    std::string_view section = loader->elf.sections[function.section].name;
+    program.autoload = !section.starts_with('?');  // libbpf's SEC("?...")
+    if (!program.autoload) section.remove_prefix(1);
+    program.section = CopyName(section);
     Linker linker(*loader, &budget, &program);
     program.broken = linker.Append(static_cast<int>(i));
     if (auto it = callbacks.find(function.name); it != callbacks.end() && program.broken.empty()) {

@@ -64,7 +64,8 @@ struct Function {
   bool hidden = false;   // restricted visibility: the kernel is told that it is static
   std::vector<Insn> insns;
   std::vector<Reloc> relocs;  // by insn
-  std::string error;
+  std::string error;        // why programs may not use it
+  std::string unsupported;  // what it needs and the engine does not model
 
   uint32_t end() const { return first + static_cast<uint32_t>(insns.size()); }
 };

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/program/raw_references.h"
 #include "engine/program/section_names.h"
 #include "engine/program/type_names.h"
 
@@ -37,6 +38,8 @@ absl::StatusOr<std::shared_ptr<Object>> LoadRawObject(std::string_view bytes, co
   }
   program.insns.resize(bytes.size() / sizeof(Insn));
   std::memcpy(program.insns.data(), bytes.data(), bytes.size());
+  program.broken = DisownRawReferences(program.insns, {});
+  program.broken_unsupported = !program.broken.empty();
   program.subprogs.push_back({.name = program.name});
   object->programs.push_back(std::move(program));
   return object;

@@ -39,7 +39,8 @@ struct MapDef {
   uint32_t btf_key_type_id = 0;    // in Object::btf; 0: none
   uint32_t btf_value_type_id = 0;  // in Object::btf; 0: none
   std::vector<MapField> fields;    // special fields of the value, by offset
-  // Global data (.rodata, .data, .bss, .kconfig): initial contents, value_size bytes. Empty for other maps.
+  // Global data (.rodata, .data, .bss, .kconfig): initial contents, value_size bytes. Empty for other maps, and for a
+  // .bss beyond 1 MiB (all zero).
   std::vector<uint8_t> data;
   // The contents never change once loaded (.rodata, .kconfig): a load from a constant offset is a known value.
   bool frozen = false;
@@ -72,16 +73,19 @@ struct Extern {
   uint32_t btf_id = 0;  // in the kernel's BTF; 0: not found or no such BTF given
 };
 
+// Stands for a map that the file names by a number only, without a relocation: there is no such map.
+inline constexpr int32_t kNoSuchMap = -1;
+
 // One program, with every subprogram that it can reach appended to it, as libbpf hands it to the kernel, except that
 // references are indices instead of file descriptors:
-//   ld_imm64 src=kPseudoMapFd      imm = index in Object::maps
-//   ld_imm64 src=kPseudoMapValue   imm = index in Object::maps, next.imm = byte offset in the value
-//   ld_imm64 src=kPseudoBtfId      imm = index in `externs` (kind kVar)
+//   ld_imm64 src=kPseudoMapFd      imm = index in Object::maps, or kNoSuchMap
+//   ld_imm64 src=kPseudoMapValue   imm = index in Object::maps, or kNoSuchMap, next.imm = byte offset in the value
+//   ld_imm64 src=kPseudoBtfId      imm = index in `externs` (kVar, or kFunc where its address is taken)
 //   ld_imm64 src=kPseudoFunc       imm = instruction offset to the subprogram, relative to the next instruction
 //   call src=kPseudoCall           imm = as above
 //   call src=kPseudoKfuncCall      imm = index in `externs` (kind kFunc)
 //   call src=kCallHelper           imm = helper number
-// kPseudoMapIdx and kPseudoMapIdxValue do not occur.
+// kPseudoMapIdx and kPseudoMapIdxValue do not occur. Apart from that instructions are as in the file, whatever they are.
 struct Program {
   std::string name;      // the function's name
   std::string section;   // ELF section; empty for raw instructions
