@@ -64,7 +64,7 @@ TEST(Disassemble, AnyBytesPrintSomething) {
       insns[0].dst = fields & 15;
       insns[0].src = fields >> 4;
       insns[0].off = static_cast<int16_t>(fields * 257);
-      insns[0].imm = fields * 0x01010101;
+      insns[0].imm = static_cast<int32_t>(fields * 0x01010101u);
       EXPECT_FALSE(Disassemble(insns).empty());
     }
   }
