@@ -9,7 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "corpus/oracle/synth_btf.h"
 
 namespace bpfsieve {
 namespace {
@@ -47,12 +46,6 @@ bool IsStorage(MapType type) {
     case MapType::kStructOps: return true;
     default: return false;
   }
-}
-
-// Maps that the kernel creates only if it is told the types of key and value.
-bool WantsBtf(const MapDef& map) {
-  return !map.fields.empty() || map.type == MapType::kSkStorage || map.type == MapType::kInodeStorage ||
-         map.type == MapType::kTaskStorage || map.type == MapType::kCgrpStorage;
 }
 
 // What loaders set before they create the map, none of which a program's verification depends on: a number of
@@ -99,6 +92,10 @@ absl::StatusOr<int> OracleMaps::Create(size_t index, int depth) {
   if (map.type == MapType::kStructOps) {
     return absl::UnimplementedError(absl::StrCat("map '", map.name, "': struct_ops maps are not created"));
   }
+  if (map.btf_value_type_id == 0 && !map.fields.empty()) {
+    // Without a type the kernel would create the map, and take the fields for plain bytes.
+    return absl::UnimplementedError(absl::StrCat("map '", map.name, "': no type tells the kernel of its fields"));
+  }
   if (map.type == MapType::kArrayOfMaps || map.type == MapType::kHashOfMaps) {
     if (map.inner < 0 || depth > 0) {
       return absl::InvalidArgumentError(absl::StrCat("map '", map.name, "': its inner map is not known"));
@@ -112,21 +109,8 @@ absl::StatusOr<int> OracleMaps::Create(size_t index, int depth) {
     attr.btf_key_type_id = map.btf_key_type_id;
     attr.btf_value_type_id = map.btf_value_type_id;
   }
-  UniqueFd synth_btf;
-  if (attr.btf_fd == 0 && WantsBtf(map)) {
-    absl::StatusOr<SynthBtf> synth = SynthesizeMapBtf(map);
-    if (!synth.ok()) return synth.status();
-    std::string log;
-    synth_btf = UniqueFd(SysBtfLoad(synth->data.data(), synth->data.size(), &log));
-    if (!synth_btf.ok()) {
-      return absl::InternalError(absl::StrCat("map '", map.name, "': made-up BTF is refused: ", log));
-    }
-    attr.btf_fd = synth_btf.get();
-    attr.btf_key_type_id = synth->key_type_id;
-    attr.btf_value_type_id = synth->value_type_id;
-  }
   int fd = SysMapCreate(attr);
-  if (fd < 0 && attr.btf_fd != 0 && !synth_btf.ok()) {
+  if (fd < 0 && attr.btf_fd != 0) {
     attr.btf_fd = attr.btf_key_type_id = attr.btf_value_type_id = 0;
     fd = SysMapCreate(attr);
   }

@@ -13,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "corpus/oracle/btf.h"
 #include "corpus/oracle/maps.h"
-#include "corpus/oracle/synth_btf.h"
 #include "corpus/oracle/sys.h"
 
 namespace bpfsieve {
@@ -227,20 +226,6 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
   }
   if (impl_->btf.ok() && !funcs.empty() && funcs.size() == program.subprogs.size()) {
     attr.prog_btf_fd = impl_->btf.get();
-    attr.func_info = ToU64(funcs.data());
-    attr.func_info_cnt = static_cast<uint32_t>(funcs.size());
-    attr.func_info_rec_size = sizeof(FuncInfo);
-  }
-
-  UniqueFd synth_btf;
-  if (impl_->object.btf == nullptr && NamesSubprograms(program)) {
-    absl::StatusOr<SynthBtf> synth = SynthesizeProgramBtf(program);
-    if (!synth.ok()) return NotDecided(EINVAL, std::string(synth.status().message()));
-    std::string btf_log;
-    synth_btf = UniqueFd(SysBtfLoad(synth->data.data(), synth->data.size(), &btf_log));
-    if (!synth_btf.ok()) return NotDecided(EINVAL, absl::StrCat("made-up BTF is refused: ", LastMessage(btf_log)));
-    for (const SynthBtf::Func& func : synth->funcs) funcs.push_back({func.insn, func.type_id});
-    attr.prog_btf_fd = synth_btf.get();
     attr.func_info = ToU64(funcs.data());
     attr.func_info_cnt = static_cast<uint32_t>(funcs.size());
     attr.func_info_rec_size = sizeof(FuncInfo);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
 #include "engine/isa/assembler.h"
+#include "engine/program/asm_btf.h"
 #include "engine/program/load.h"
 #include "engine/program/section_names.h"
 #include "engine/program/type_names.h"
@@ -23,6 +24,7 @@ namespace {
 struct Settings {
   std::optional<ProgType> type;
   std::optional<AttachType> attach;
+  std::string attach_target;
   bool strict_alignment = false;
   bool any_alignment = false;
   bool sleepable = false;
@@ -52,6 +54,7 @@ struct AsmFile {
   std::vector<MapDef> maps;
   NameIndex map_index;
   std::vector<std::pair<size_t, std::string>> inner_maps;  // map, name of its inner definition
+  std::set<std::string, std::less<>> weak;  // externs
   std::vector<AsmProgram> programs;
 };
 
@@ -209,12 +212,18 @@ absl::Status FileReader::ReadMapAttribute(std::string_view key, std::string_view
     file_.inner_maps.emplace_back(file_.maps.size(), std::string(value));
   } else if (key == "field") {
     const size_t at = value.find('@');
+    const size_t colon = value.find(':', std::min(at, value.size()));
+    const std::string_view target = colon == std::string_view::npos ? "" : value.substr(colon + 1);
     MapField field{};
     auto kind = FieldFromName(value.substr(0, at), &field.size);
-    auto offset = at == std::string_view::npos ? std::nullopt : ParseUnsigned(value.substr(at + 1), UINT32_MAX);
-    if (!kind || !offset) return Error(absl::StrFormat("'%s' is not a field: KIND@OFFSET", value));
+    auto offset = at == std::string_view::npos ? std::nullopt
+                                               : ParseUnsigned(value.substr(at + 1, colon - at - 1), UINT32_MAX);
+    if (!kind || !offset || (colon != std::string_view::npos && !IsName(target))) {
+      return Error(absl::StrFormat("'%s' is not a field: KIND@OFFSET or KIND@OFFSET:STRUCT", value));
+    }
     field.kind = *kind;
     field.offset = static_cast<uint32_t>(*offset);
+    field.target = target;
     map->fields.push_back(field);
   } else if (key == "data") {
     auto bytes = ParseHex(value);
@@ -356,6 +365,15 @@ absl::Status FileReader::ReadDirective(std::string_view directive, const std::ve
     Current().attach = AttachTypeFromName(name);
     return Current().attach ? absl::OkStatus() : Error(absl::StrFormat("no attach type '%s'", name));
   }
+  if (directive == ".attach_target" || directive == ".weak") {
+    if (words.size() != 1 || !IsName(words[0].text)) return Error(absl::StrFormat("%s needs a name", directive));
+    if (directive == ".weak") {
+      file_.weak.insert(words[0].text);
+    } else {
+      Current().attach_target = words[0].text;
+    }
+    return absl::OkStatus();
+  }
   if (directive == ".license") {
     file_.license.clear();
     for (const Word& word : words) {
@@ -430,7 +448,8 @@ std::string DanglingReference(const Program& program, size_t maps) {
     std::string what;
     if (IsLdImm64(insn)) {
       const bool map = insn.src == kPseudoMapFd || insn.src == kPseudoMapValue;
-      if (map && outside(insn.imm, maps)) what = absl::StrFormat("map %d", insn.imm);
+      // -1 is no map on purpose, as a bad file descriptor is.
+      if (map && insn.imm != -1 && outside(insn.imm, maps)) what = absl::StrFormat("map %d", insn.imm);
       if (insn.src == kPseudoMapIdx || insn.src == kPseudoMapIdxValue) what = "file descriptor array";
       if (insn.src == kPseudoBtfId && outside(insn.imm, program.externs.size())) {
         what = absl::StrFormat("kernel variable %d", insn.imm);
@@ -468,8 +487,8 @@ void FillSubprogs(const AsmProgram& source, const AsmUnit& unit, Program* progra
   for (auto& [start, subprog] : subprogs) program->subprogs.push_back(std::move(subprog));
 }
 
-absl::StatusOr<Program> BuildProgram(const AsmProgram& source, const NameIndex& map_index,
-                                     const std::string& file_name, const LoadOptions& options) {
+absl::StatusOr<Program> BuildProgram(const AsmProgram& source, const AsmFile& file, const std::string& file_name,
+                                     const LoadOptions& options) {
   Program program;
   program.name = source.name;
   const Settings& settings = source.settings;
@@ -481,6 +500,7 @@ absl::StatusOr<Program> BuildProgram(const AsmProgram& source, const NameIndex& 
   program.type_known = type.has_value();
   program.type = type.value_or(ProgType::kUnspec);
   program.attach = settings.attach.value_or(DefaultAttachType(program.type));
+  program.attach_target = settings.attach_target;
   program.sleepable = settings.sleepable;
   program.strict_alignment = settings.strict_alignment;
   program.any_alignment = settings.any_alignment;
@@ -490,13 +510,13 @@ absl::StatusOr<Program> BuildProgram(const AsmProgram& source, const NameIndex& 
   std::map<std::pair<Extern::Kind, std::string>, int32_t> extern_index;
   AsmSymbols symbols;
   symbols.map = [&](std::string_view name) -> std::optional<int32_t> {
-    auto it = map_index.find(name);
-    return it == map_index.end() ? std::nullopt : std::optional(it->second);
+    auto it = file.map_index.find(name);
+    return it == file.map_index.end() ? std::nullopt : std::optional(it->second);
   };
   auto find_extern = [&](Extern::Kind kind, std::string_view name) {
     auto [it, added] =
         extern_index.emplace(std::pair(kind, std::string(name)), static_cast<int32_t>(program.externs.size()));
-    if (added) program.externs.push_back({.kind = kind, .name = std::string(name)});
+    if (added) program.externs.push_back({.kind = kind, .name = std::string(name), .weak = file.weak.contains(name)});
     return it->second;
   };
   symbols.kfunc = [&](std::string_view name) { return find_extern(Extern::Kind::kFunc, name); };
@@ -517,7 +537,7 @@ absl::StatusOr<Program> BuildProgram(const AsmProgram& source, const NameIndex& 
                              .text = std::string(source.lines[line - source.first_line].text)});
   }
   FillSubprogs(source, *unit, &program);
-  program.broken = DanglingReference(program, map_index.size());
+  program.broken = DanglingReference(program, file.map_index.size());
   return program;
 }
 
@@ -541,11 +561,15 @@ absl::StatusOr<std::shared_ptr<Object>> LoadAsmObject(std::string_view text, con
   object->path = name;
   object->license = std::move(file->license);
   object->maps = std::move(file->maps);
+  std::vector<bool> with_functions;
   for (const AsmProgram& source : file->programs) {
-    auto program = BuildProgram(source, file->map_index, name, options);
+    auto program = BuildProgram(source, *file, name, options);
     if (!program.ok()) return program.status();
     object->programs.push_back(*std::move(program));
+    with_functions.push_back(!source.functions.empty());
   }
+  absl::Status status = DescribeByBtf(with_functions, object.get());
+  if (!status.ok()) return status;
   return object;
 }
 

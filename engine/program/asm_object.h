@@ -8,6 +8,7 @@
 //   .prog drop_all                     ; starts a program; without one the file is one program, "prog"
 //   .type xdp                          ; libbpf's names
 //   .attach xdp_devmap                 ; expected attach type; else the type's own default
+//   .attach_target file_open           ; kernel function, hook or event: what follows the slash in a section name
 //   .flags sleepable                   ; strict_alignment any_alignment sleepable test_state_freq frags
 //   .origin free text                  ; where it comes from; not read
 //   .note free text                    ; not read
@@ -18,16 +19,20 @@
 //     r0 = 0
 //     exit
 //   .func checked global               ; verified on its own
+//   .weak bpf_maybe_there              ; of the file: the kernel may lack this function or variable
 //
 // .type, .attach, .flags and .expect in front of the first .prog hold for every program that does not say otherwise.
 // .expect is one of
 //   accept | reject RULE ["message"] | limit RULE ["message"] | unsupported ["feature"] | invalid ["message"]
 // where RULE is a code of rules.inc and the quoted text a part of the message.
+// A program with a .func has function information, and each function of it a prototype (asm_btf.h); one that only
+// calls labels has none.
 // Maps and programs are named by letters, digits, '_', '.' and '$'. map[NAME], kfunc[NAME] and ksym[NAME] in
-// instructions become indices in Object::maps and Program::externs.
+// instructions become indices in Object::maps and Program::externs. Map index -1 is no map, on purpose, as a bad file
+// descriptor is.
 // Fields of map values: spin_lock res_spin_lock timer wq task_work kptr_untrusted kptr percpu_kptr uptr list_head
-// list_node rb_root rb_node refcount. "extra=N" gives map_extra, "template" marks a map that is an inner definition
-// only.
+// list_node rb_root rb_node refcount; a pointer may name its structure: field=kptr@8:task_struct. "extra=N" gives
+// map_extra, "template" marks a map that is an inner definition only.
 #ifndef BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
 #define BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
 

@@ -151,11 +151,41 @@ TEST(LoadAsmObject, LinesPointIntoTheFile) {
 
 TEST(LoadAsmObject, ReferencesThatLeadNowhereBreakTheProgram) {
   EXPECT_EQ(Load("exit\nr1 = map[0] ll\n")->programs[0].broken, "instruction 1: there is no map 0");
-  EXPECT_EQ(Load("r1 = map[-1]+4 ll\n")->programs[0].broken, "instruction 0: there is no map -1");
+  EXPECT_EQ(Load("r1 = map[-2]+4 ll\n")->programs[0].broken, "instruction 0: there is no map -2");
   EXPECT_EQ(Load("call kfunc[2]")->programs[0].broken, "instruction 0: there is no kernel function 2");
   EXPECT_EQ(Load("r1 = ksym[2]")->programs[0].broken, "instruction 0: there is no kernel variable 2");
   EXPECT_EQ(Load("r1 = map_idx[0]")->programs[0].broken, "instruction 0: there is no file descriptor array");
   EXPECT_EQ(Load(".insn code=0x18 src=1 imm=7")->programs[0].broken, "instruction 0: there is no map 7");
+}
+
+TEST(LoadAsmObject, MapMinusOneIsNoMapOnPurpose) {
+  auto object = Load("r1 = map[-1] ll\n");
+  EXPECT_EQ(object->programs[0].broken, "");
+  EXPECT_EQ(object->programs[0].insns[0].imm, -1);
+}
+
+TEST(LoadAsmObject, AnAttachTargetIsKept) {
+  auto object = Load(".type lsm\n.attach lsm_mac\n.attach_target file_open\n.prog a\nexit\n.prog b\n"
+                     ".attach_target bprm_committed_creds\nexit");
+  EXPECT_EQ(object->programs[0].attach_target, "file_open");
+  EXPECT_EQ(object->programs[1].attach_target, "bprm_committed_creds");
+}
+
+TEST(LoadAsmObject, AWeakExternMayBeMissing) {
+  auto object = Load("call kfunc[f]\ncall kfunc[g]\nexit\n.weak g\n");
+  EXPECT_FALSE(object->programs[0].externs[0].weak);
+  EXPECT_TRUE(object->programs[0].externs[1].weak);
+}
+
+TEST(LoadAsmObject, APointerFieldNamesItsStructure) {
+  auto object =
+      Load(".map m type=array key=4 value=24 entries=1 field=kptr@8:task_struct field=kptr_untrusted@16\nexit");
+  const MapDef& map = object->maps[0];
+  ASSERT_EQ(map.fields.size(), 2u);
+  EXPECT_EQ(map.fields[0].offset, 8u);
+  EXPECT_EQ(map.fields[0].target, "task_struct");
+  EXPECT_EQ(map.fields[1].target, "");
+  EXPECT_THAT(ErrorOf(".map m type=array value=24 field=kptr@8:"), HasSubstr("is not a field"));
 }
 
 TEST(LoadAsmObject, ErrorsTellTheLine) {

@@ -1,14 +1,17 @@
-#include "corpus/oracle/synth_btf.h"
+#include "engine/program/asm_btf.h"
 
 #include <bpf/btf.h>
 #include <linux/btf.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace bpfsieve {
@@ -76,12 +79,11 @@ class Builder {
     return Check(btf_ ? btf__add_func(btf_.get(), name, linkage, static_cast<int>(proto)) : 0);
   }
 
-  absl::StatusOr<std::vector<uint8_t>> Finish() const {
-    uint32_t size = 0;
-    const void* raw = error_ == 0 ? btf__raw_data(btf_.get(), &size) : nullptr;
-    if (raw == nullptr) return absl::InternalError(absl::StrCat("BTF cannot be built: ", strerror(-error_)));
-    const auto* bytes = static_cast<const uint8_t*>(raw);
-    return std::vector<uint8_t>(bytes, bytes + size);
+  // The BTF, complete.
+  absl::StatusOr<BtfPtr> Finish() {
+    if (error_ == 0 && btf__raw_data(btf_.get(), &size_) == nullptr) error_ = -ENOMEM;
+    if (error_ != 0) return absl::InternalError(absl::StrCat("BTF cannot be built: ", strerror(-error_)));
+    return std::move(btf_);
   }
 
  private:
@@ -91,6 +93,7 @@ class Builder {
   }
 
   BtfPtr btf_;
+  uint32_t size_ = 0;
   int error_ = 0;
 };
 
@@ -99,6 +102,15 @@ uint32_t AddKey(Builder* b, uint32_t size) {
   if (size == 1 || size == 2 || size == 4 || size == 8 || size == 16) return b->Int("key", size, 0);
   const uint32_t byte = b->Int("byte", 1, 0);
   return b->Array(b->Int("index", 4, 0), byte, size);
+}
+
+// A name that the kernel takes.
+std::string Identifier(std::string name, size_t number) {
+  if (name.empty()) return absl::StrCat("subprog_", number);
+  for (char& c : name) {
+    if (!absl::ascii_isalnum(c)) c = '_';
+  }
+  return absl::ascii_isdigit(name[0]) ? absl::StrCat("_", name) : name;
 }
 
 uint32_t AddField(Builder* b, const MapField& field, const FieldType& type) {
@@ -154,69 +166,61 @@ int ArgumentCount(const Program& program, uint32_t start, uint32_t end) {
   return highest;
 }
 
+// Whether the kernel wants to know the types of the map's key and value.
+bool WantsTypes(const MapDef& map) {
+  return !map.fields.empty() || map.type == MapType::kSkStorage || map.type == MapType::kInodeStorage ||
+         map.type == MapType::kTaskStorage || map.type == MapType::kCgrpStorage;
+}
+
+// The map's fields are in order of their offsets, as the loader has sorted them.
+void DescribeMap(Builder* b, MapDef* map) {
+  constexpr uint32_t kMaxValue = 1u << 28;  // offsets are counted in bits
+  if (map->value_size > kMaxValue) return;
+  for (const MapField& field : map->fields) {
+    const FieldType type = TypeOf(field.kind);
+    if (type.size == 0 || (type.tag != nullptr && field.target.empty())) return;
+  }
+  std::vector<uint32_t> types;
+  for (const MapField& field : map->fields) types.push_back(AddField(b, field, TypeOf(field.kind)));
+  map->btf_key_type_id = AddKey(b, map->key_size);
+  map->btf_value_type_id = b->Struct("value", map->value_size);
+  for (size_t i = 0; i < types.size(); ++i) {
+    b->Field(absl::StrCat("field", i).c_str(), types[i], map->fields[i].offset);
+  }
+}
+
+void DescribeFunctions(Builder* b, Program* program) {
+  const uint32_t result = b->Int("int", 4, BTF_INT_SIGNED);
+  const uint32_t number = b->Int("u64", 8, 0);
+  for (size_t i = 0; i < program->subprogs.size(); ++i) {
+    Subprog& sub = program->subprogs[i];
+    const uint32_t end = i + 1 < program->subprogs.size() ? program->subprogs[i + 1].start
+                                                          : static_cast<uint32_t>(program->insns.size());
+    const uint32_t proto = b->Proto(result);
+    const int arguments = ArgumentCount(*program, sub.start, end);
+    for (int k = 1; k <= arguments; ++k) b->Param(absl::StrCat("arg", k).c_str(), number);
+    sub.btf_func_id = b->Func(Identifier(sub.name, i).c_str(), sub.global, proto);
+  }
+}
+
 }  // namespace
 
-absl::StatusOr<SynthBtf> SynthesizeMapBtf(const MapDef& map) {
+absl::Status DescribeByBtf(const std::vector<bool>& with_functions, Object* object) {
+  const bool any_map = std::any_of(object->maps.begin(), object->maps.end(), WantsTypes);
+  if (!any_map && std::find(with_functions.begin(), with_functions.end(), true) == with_functions.end()) {
+    return absl::OkStatus();
+  }
   Builder b;
-  SynthBtf out;
-  out.key_type_id = AddKey(&b, map.key_size);
-
-  std::vector<MapField> fields = map.fields;
-  std::sort(fields.begin(), fields.end(), [](const MapField& x, const MapField& y) { return x.offset < y.offset; });
-  std::vector<uint32_t> types;
-  uint64_t end = 0;
-  for (const MapField& field : fields) {
-    const FieldType type = TypeOf(field.kind);
-    if (type.size == 0) {
-      return absl::UnimplementedError(absl::StrCat("map '", map.name, "': no BTF is made up for lists and trees"));
-    }
-    if (type.tag != nullptr && field.target.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("map '", map.name, "': the pointer at ", field.offset, " names no structure"));
-    }
-    if (field.offset < end || uint64_t{field.offset} + type.size > map.value_size) {
-      return absl::InvalidArgumentError(absl::StrCat("map '", map.name, "': the field at ", field.offset,
-                                                     " overlaps another or lies outside of the value"));
-    }
-    end = uint64_t{field.offset} + type.size;
-    types.push_back(AddField(&b, field, type));
+  for (MapDef& map : object->maps) {
+    if (WantsTypes(map)) DescribeMap(&b, &map);
   }
-  out.value_type_id = b.Struct("value", map.value_size);
-  for (size_t i = 0; i < fields.size(); ++i) {
-    b.Field(absl::StrCat("field", i).c_str(), types[i], fields[i].offset);
+  for (size_t i = 0; i < object->programs.size(); ++i) {
+    if (with_functions[i]) DescribeFunctions(&b, &object->programs[i]);
   }
-  absl::StatusOr<std::vector<uint8_t>> data = b.Finish();
-  if (!data.ok()) return data.status();
-  out.data = *std::move(data);
-  return out;
-}
-
-bool NamesSubprograms(const Program& program) {
-  for (const Subprog& sub : program.subprogs) {
-    if (sub.start != 0 && (!sub.name.empty() || sub.global)) return true;
-  }
-  return false;
-}
-
-absl::StatusOr<SynthBtf> SynthesizeProgramBtf(const Program& program) {
-  Builder b;
-  SynthBtf out;
-  const uint32_t result = b.Int("int", 4, BTF_INT_SIGNED);
-  const uint32_t number = b.Int("u64", 8, 0);
-  for (size_t i = 0; i < program.subprogs.size(); ++i) {
-    const Subprog& sub = program.subprogs[i];
-    const uint32_t end = i + 1 < program.subprogs.size() ? program.subprogs[i + 1].start
-                                                         : static_cast<uint32_t>(program.insns.size());
-    const uint32_t proto = b.Proto(result);
-    const int arguments = ArgumentCount(program, sub.start, end);
-    for (int k = 1; k <= arguments; ++k) b.Param(absl::StrCat("arg", k).c_str(), number);
-    const std::string name = sub.name.empty() ? absl::StrCat("subprog_", i) : sub.name;
-    out.funcs.push_back({sub.start, b.Func(name.c_str(), sub.global, proto)});
-  }
-  absl::StatusOr<std::vector<uint8_t>> data = b.Finish();
-  if (!data.ok()) return data.status();
-  out.data = *std::move(data);
-  return out;
+  absl::StatusOr<BtfPtr> btf = b.Finish();
+  if (!btf.ok()) return btf.status();
+  object->btf = *std::move(btf);
+  return absl::OkStatus();
 }
 
 }  // namespace bpfsieve

@@ -1,0 +1,25 @@
+// BTF for objects written as text, as a compiler would have made it: without a description of their values the kernel
+// does not create maps that hold fields which it manages, and without function information it verifies neither
+// callbacks nor global functions.
+#ifndef BPFSIEVE_ENGINE_PROGRAM_ASM_BTF_H_
+#define BPFSIEVE_ENGINE_PROGRAM_ASM_BTF_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/program/program.h"
+
+namespace bpfsieve {
+
+// Sets `object`'s BTF, where there is anything to describe, and in
+//  - each map with special fields, or of a local storage type, the types of key and value: an integer or bytes, and a
+//    structure with each field in its place. Lists, trees and what their elements hold are left out: the kernel wants
+//    to know the type of the elements.
+//  - each subprogram of program i, if `with_functions[i]`, the function: it returns int, and takes 64-bit numbers in as
+//    many registers as it reads, in program order, before it writes them.
+// `with_functions` is as long as `object`'s programs. Fails only without memory.
+absl::Status DescribeByBtf(const std::vector<bool>& with_functions, Object* object);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_PROGRAM_ASM_BTF_H_
