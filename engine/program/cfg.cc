@@ -392,32 +392,57 @@ class Builder {
     return ((2u << std::clamp(count, 0, 5)) - 2u) & kArgRegs;
   }
 
+  // Each register becomes live before an instruction at most once, so a worklist keeps this linear however the
+  // program jumps about.
   void ComputeLiveRegs() {
-    std::vector<uint16_t>& live = cfg_->live_regs;
-    live.assign(Size(), 0);
-    std::vector<RegEffect> effects(Size());
-    for (uint32_t i = 0; i < Size(); ++i) effects[i] = EffectOf(insns_[i]);
-    // Backwards in program order is close to postorder: few rounds, and one where there are no loops.
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (uint32_t i = Size(); i-- > 0;) {
-        if (insns_[i].code == 0) continue;  // second half of an immediate
-        uint32_t next[2];
-        const int count = Successors(program_, i, next);
-        uint16_t out = 0;
-        for (int k = 0; k < count; ++k) out |= live[next[k]];
-        const uint16_t in = static_cast<uint16_t>(((out & ~effects[i].def) | effects[i].use) & kTrackedRegs);
-        if (in == live[i]) continue;
-        live[i] = in;
-        changed = true;
+    cfg_->live_regs.assign(Size(), 0);
+    effects_.resize(Size());
+    for (uint32_t i = 0; i < Size(); ++i) effects_[i] = EffectOf(insns_[i]);
+    // Jumps by their target: jumps_from[first_from[t]..first_from[t + 1]) are the jumps to t.
+    std::vector<uint32_t> first_from(Size() + 1, 0), jumps_from;
+    auto is_jump = [this](uint32_t i) { return IsJa(insns_[i]) || IsCond(insns_[i]); };
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (is_jump(i)) ++first_from[JumpTarget(insns_[i], i) + 1];
+    }
+    for (uint32_t i = 0; i < Size(); ++i) first_from[i + 1] += first_from[i];
+    jumps_from.resize(first_from.back());
+    std::vector<uint32_t> fill(first_from.begin(), first_from.end() - 1);
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (is_jump(i)) jumps_from[fill[JumpTarget(insns_[i], i)]++] = i;
+    }
+    std::vector<uint32_t> todo;
+    for (uint32_t i = Size(); i-- > 0;) {
+      if (UpdateLiveRegs(i)) todo.push_back(i);
+      // Whatever changed here is seen by all that comes before; only jumps back have to be told.
+      while (!todo.empty()) {
+        const uint32_t changed = todo.back();
+        todo.pop_back();
+        for (uint32_t k = first_from[changed]; k < first_from[changed + 1]; ++k) {
+          if (jumps_from[k] >= i && UpdateLiveRegs(jumps_from[k])) todo.push_back(jumps_from[k]);
+        }
+        const uint32_t before = changed >= 2 && IsLdImm64(insns_[changed - 2]) ? changed - 2 : changed - 1;
+        if (changed > i && before >= i && UpdateLiveRegs(before)) todo.push_back(before);
       }
     }
+  }
+  // Recomputes what is live before `i` from what is live before its successors; true if that changed.
+  bool UpdateLiveRegs(uint32_t i) {
+    if (insns_[i].code == 0) return false;  // second half of an immediate
+    uint32_t next[2];
+    const int count = Successors(program_, i, next);
+    uint16_t out = 0;
+    for (int k = 0; k < count; ++k) out |= cfg_->live_regs[next[k]];
+    const uint16_t in = static_cast<uint16_t>(((out & ~effects_[i].def) | effects_[i].use) & kTrackedRegs);
+    if (in == cfg_->live_regs[i]) return false;
+    cfg_->live_regs[i] = in;
+    return true;
   }
 
   const Program& program_;
   const std::vector<Insn>& insns_;
   const HelperTraits& traits_;
   Cfg* cfg_;
+  std::vector<RegEffect> effects_;  // by instruction
 };
 
 enum class PrivateStack : uint8_t { kUnknown, kNone, kAdaptive };
@@ -451,7 +476,11 @@ class StackDepthChecker {
       if (callee < 0) continue;
       // A callback that runs later runs on a stack of its own.
       if (cfg.subs[callee].is_async_callback && !IsPseudoCall(insn)) continue;
-      calls_[cfg.sub_of[i]].push_back({i, callee});
+      // A second call of the same subprogram from here finds nothing that the first one does not.
+      std::vector<Call>& calls = calls_[cfg.sub_of[i]];
+      if (std::none_of(calls.begin(), calls.end(), [&](const Call& c) { return c.callee == callee; })) {
+        calls.push_back({i, callee});
+      }
     }
   }
 

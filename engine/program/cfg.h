@@ -75,7 +75,8 @@ struct HelperTraits {
 // fills `cfg`; also, between the last two, that subprograms without function information neither tail-call nor load
 // from the packet (that those with it return an int is the caller's to check). Returns the finding for a program that
 // breaks a rule, in the order that the kernel would find it; `cfg` is then incomplete. Subprograms are found from calls
-// and callback references alone, as in the kernel; of Program::subprogs only btf_func_id matters. Linear in the program's size but for liveness, which is near it.
+// and callback references alone, as in the kernel; of Program::subprogs only btf_func_id matters. Linear in
+// the program's size but for live registers, which are near it.
 //
 // Cfg::Sub::is_async_callback is set where the callback's address is loaded in straight line before
 // bpf_timer_set_callback, bpf_wq_set_callback or bpf_task_work_schedule; the exploration may find more.

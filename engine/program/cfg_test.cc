@@ -270,6 +270,20 @@ TEST(CfgLiveRegs, LoopCarriesLivenessAround) {
   EXPECT_EQ(cfg.live_regs[3], Regs({0, 7, 8}));
 }
 
+TEST(CfgLiveRegs, LongChainsOfJumpsBackAreFollowed) {
+  // Runs from the last pair of instructions to the first, and only then reads R9.
+  constexpr int kPairs = 30000;
+  std::vector<Insn> insns = {MakeInsn(kClassJmp32 | kJa, 0, 0, 0, 2 + 2 * kPairs), MovReg(0, 9), Exit()};
+  for (int k = 0; k < kPairs; ++k) {
+    insns.push_back(Mov(0, 0));
+    insns.push_back(Ja(-4));
+  }
+  insns.push_back(Ja(-3));
+  const Cfg cfg = Build(MakeProgram(insns));
+  EXPECT_EQ(cfg.live_regs[0], Regs({9}));
+  EXPECT_EQ(cfg.live_regs[insns.size() - 1], Regs({9}));
+}
+
 TEST(CfgLiveRegs, MayGotoReadsNothing) {
   const Cfg cfg = Build(MakeProgram({MayGoto(0), Mov(0, 0), Exit()}));
   EXPECT_EQ(cfg.live_regs[0], 0);

@@ -376,6 +376,7 @@ struct StackLiveness::Impl {
     reach_ = context.reach;
     for (bool again = true; again;) {
       again = false;
+      if (!Spend(flow.blocks.size() / 16)) return;
       for (size_t b = 0; b < flow.blocks.size(); ++b) {
         if (!dirty[b]) continue;
         dirty[b] = 0;
@@ -401,7 +402,12 @@ struct StackLiveness::Impl {
     Instance recorded;  // Intern() moves instances_
     recorded.callees = std::move(instances_[id].callees);
     recorded.first_call = instances_[id].first_call;
-    for (size_t b = 0; b < flow.blocks.size(); ++b) Run(flow.blocks[b], &heads[b], &recorded);
+    const uint64_t cells_per_effect = sizeof(Effect) / sizeof(uint64_t);
+    for (size_t b = 0; b < flow.blocks.size(); ++b) {
+      const size_t before = recorded.effects.size();
+      Run(flow.blocks[b], &heads[b], &recorded);
+      if (!Keep((recorded.effects.size() - before) * cells_per_effect)) return;
+    }
     instances_[id].effects = std::move(recorded.effects);
     instances_[id].calls = std::move(recorded.calls);
     instances_[id].callees = std::move(recorded.callees);
@@ -413,6 +419,15 @@ struct StackLiveness::Impl {
       return false;
     }
     budget_work_ -= instructions;
+    return true;
+  }
+
+  bool Keep(uint64_t cells) {
+    if (budget_cells_ < cells) {
+      gave_up_ = true;
+      return false;
+    }
+    budget_cells_ -= cells;
     return true;
   }
 
@@ -730,11 +745,7 @@ struct StackLiveness::Impl {
     for (int level = 0; level < kLevels; ++level) {
       const bool reads = (touched >> level & 1) != 0, kills = level > 0 && (killed >> level & 1) != 0;
       if (!reads && !kills) continue;
-      if (budget_cells_ < instance->size || !Spend(instance->size)) {
-        gave_up_ = true;
-        return;
-      }
-      budget_cells_ -= instance->size;
+      if (!Keep(instance->size) || !Spend(instance->size)) return;
       std::fill(read.begin(), read.end(), 0);
       std::fill(kill.begin(), kill.end(), 0);
       for (const Effect& effect : instance->effects) {

@@ -202,13 +202,15 @@ TEST(LivenessOwn, SpilledFramePointerIsFollowed) {
 
 TEST(LivenessOwn, StoreThroughPointerOrNumberKeepsWhatTheSlotHeld) {
   const Analysed a = Analyse({MovReg(7, 10), Add(7, -24), Store(kSizeDw, 10, -8, 7), Mov(6, 0), Jeq(1, 1),
-                              MovReg(6, 10), StoreImm(kSizeDw, 6, -8, 0), Load(kSizeDw, 7, 10, -8), Load(kSizeDw, 0, 7, 0), Exit()});
+                              MovReg(6, 10), StoreImm(kSizeDw, 6, -8, 0), Load(kSizeDw, 7, 10, -8),
+                              Load(kSizeDw, 0, 7, 0), Exit()});
   EXPECT_EQ(a.Own(0), Slots({-24}));
 }
 
 TEST(LivenessOwn, FilledThroughPointerOrNumberIsNoSureTarget) {
   const Analysed a = Analyse({MovReg(7, 10), Add(7, -24), Store(kSizeDw, 10, -8, 7), Mov(6, 0), Jeq(1, 1),
-                              MovReg(6, 10), Load(kSizeDw, 7, 6, -8), StoreImm(kSizeDw, 7, 0, 0), Load(kSizeDw, 0, 10, -24), Exit()});
+                              MovReg(6, 10), Load(kSizeDw, 7, 6, -8), StoreImm(kSizeDw, 7, 0, 0),
+                              Load(kSizeDw, 0, 10, -24), Exit()});
   EXPECT_EQ(a.Own(0), Slots({-24}));
 }
 
@@ -824,17 +826,17 @@ class Generator {
 TEST(LivenessSoundness, WhateverIsReadWasReportedLive) {
   std::mt19937 rng(20260101);
   int reads = 0;
-  for (int round = 0; round < 1500; ++round) {
+  for (int round = 0; round < 200; ++round) {
     Analysed a(Generator(&rng).Program());
     a.Build();
-    for (int run = 0; run < 12; ++run) {
+    for (int run = 0; run < 8; ++run) {
       ConcreteRun concrete(a, &rng);
       const std::string error = concrete.Go();
       reads += concrete.reads();
       ASSERT_EQ(error, "") << "round " << round;
     }
   }
-  EXPECT_GT(reads, 50000);
+  EXPECT_GT(reads, 20000);
 }
 
 }  // namespace
