@@ -247,7 +247,7 @@ static void PrintFields(FILE* f, const struct MapRecord* map) {
       const char* tag_name = btf__name_by_offset(btf, tag->name_off);
       const struct btf_type* target = SkipModifiers(btf, tag->type);
       // Linux 6.4 renamed the tags: what was "kptr" is "kptr_untrusted" and what was "kptr_ref" is "kptr".
-      const char* kind = strcmp(tag_name, "kptr_ref") == 0 ? "kptr_trusted" : "kptr_untrusted";
+      const char* kind = strcmp(tag_name, "kptr_ref") == 0 ? "kptr" : "kptr_untrusted";
       fprintf(f, " field=%s@%u:%s", kind, offset, target ? btf__name_by_offset(btf, target->name_off) : "");
     } else if (!btf_is_int(t)) {
       Fail("a map's value has a field of unknown kind");
@@ -287,16 +287,24 @@ static void PrintFlags(FILE* f, uint32_t flags, const char* separator) {
   if (flags) Fail("a load flag of unknown meaning");
 }
 
-// One instruction with the driver's numbers turned back into indices.
-static void PrintInsn(FILE* f, const struct bpf_insn* insn, bool second_half, int unresolved) {
+// A kernel function that no kernel has: what a call of function number 0 calls.
+static const char kNoSuchFunction[] = "no_such_function";
+
+// One instruction with the driver's numbers turned back into what they stand for.
+static void PrintInsn(FILE* f, const struct bpf_insn* insn, bool second_half, bool* calls_nothing) {
   int32_t imm = insn->imm;
   if (!second_half && insn->code == (BPF_LD | BPF_IMM | BPF_DW) &&
       (insn->src_reg == BPF_PSEUDO_MAP_FD || insn->src_reg == BPF_PSEUDO_MAP_VALUE)) {
     imm -= kMapFd;
     if (imm < 0 || imm >= recorder.map_count) imm = -1;  // a number that is no map, on purpose
   } else if (!second_half && insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL) {
-    imm -= kExternId;
-    if (imm < 0 || imm >= recorder.extern_count) imm = unresolved;
+    if (insn->dst_reg || insn->off) Fail("a call of a kernel function with fields that its text does not have");
+    const int index = imm - kExternId;
+    const bool known = index >= 0 && index < recorder.extern_count;
+    if (!known && imm != 0) Fail("a call of a kernel function by a number of its own");
+    fprintf(f, "  call kfunc[%s]\n", known ? recorder.externs[index] : kNoSuchFunction);
+    *calls_nothing |= !known;
+    return;
   }
   fprintf(f, "  .insn code=0x%02x dst=%d src=%d off=%d imm=%d\n", insn->code, insn->dst_reg, insn->src_reg, insn->off,
           imm);
@@ -326,7 +334,8 @@ static int WriteProgram(enum bpf_prog_type type, const struct bpf_insn* insns, s
   fprintf(f, ".origin linux verifier/%s test %zu (#%zu): ", current.file->name, current.in_file, current.number);
   PrintLine(f, current.test->descr);
   fprintf(f, "\n.license GPL\n.type %s\n", type_name);
-  if (opts->expected_attach_type) fprintf(f, ".attach %s\n", attach_name);
+  // Always said: where it is left out, a type's own default holds, which may be another than the kernel's 0.
+  fprintf(f, ".attach %s\n", attach_name);
   if (recorder.attach_target) fprintf(f, ".attach_target %s\n", recorder.attach_target);
   if (opts->prog_flags & ~(uint32_t)BPF_F_TEST_RND_HI32) {
     fprintf(f, ".flags ");
@@ -334,21 +343,11 @@ static int WriteProgram(enum bpf_prog_type type, const struct bpf_insn* insns, s
     fputc('\n', f);
   }
   PrintMaps(f);
-  for (int i = 0; i < recorder.extern_count; ++i) fprintf(f, ".extern func %s\n", recorder.externs[i]);
-  int unresolved = -1;
-  bool second_half = false;
-  for (size_t i = 0; i < count; ++i) {
-    if (!second_half && insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg == BPF_PSEUDO_KFUNC_CALL &&
-        (insns[i].imm < kExternId || insns[i].imm >= kExternId + recorder.extern_count)) {
-      unresolved = recorder.extern_count;
-    }
-    second_half = !second_half && insns[i].code == (BPF_LD | BPF_IMM | BPF_DW);
-  }
-  if (unresolved >= 0) fprintf(f, ".extern func no_such_function weak\n");
   fprintf(f, ".prog main\n");
 
   const struct bpf_func_info* infos = (const struct bpf_func_info*)opts->func_info;
-  second_half = false;
+  bool second_half = false;
+  bool calls_nothing = false;
   for (size_t i = 0; i < count; ++i) {
     for (uint32_t j = 0; j < opts->func_info_cnt; ++j) {
       if (infos[j].insn_off != i) continue;
@@ -358,9 +357,10 @@ static int WriteProgram(enum bpf_prog_type type, const struct bpf_insn* insns, s
       fprintf(f, ".func %s_%u%s\n", btf__name_by_offset(btf, func->name_off), j,
               btf_vlen(func) == BTF_FUNC_GLOBAL ? " global" : "");
     }
-    PrintInsn(f, &insns[i], second_half, unresolved);
+    PrintInsn(f, &insns[i], second_half, &calls_nothing);
     second_half = !second_half && insns[i].code == (BPF_LD | BPF_IMM | BPF_DW);
   }
+  if (calls_nothing) fprintf(f, ".weak %s\n", kNoSuchFunction);
   if (ferror(f) || fclose(f) != 0) Fail("the file cannot be written");
 
   fprintf(index_file, "%s.bpfasm,main,", name);

@@ -116,7 +116,7 @@ absl::Status KernelOracle::Impl::Resolve(const Program& program, std::vector<Ins
     Insn& insn = (*insns)[i];
     const bool wide = IsLdImm64(insn) && i + 1 < insns->size();
     if (wide && (insn.src == kPseudoMapFd || insn.src == kPseudoMapValue)) {
-      if (insn.imm != -1) {  // no map, on purpose: as a descriptor it is one that no process has
+      if (insn.imm != kNoSuchMap) {  // -1, which as a descriptor is one that no process has
         absl::StatusOr<int> fd = maps->Get(static_cast<uint32_t>(insn.imm));
         if (!fd.ok()) return fd.status();
         insn.imm = *fd;

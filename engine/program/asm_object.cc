@@ -448,8 +448,7 @@ std::string DanglingReference(const Program& program, size_t maps) {
     std::string what;
     if (IsLdImm64(insn)) {
       const bool map = insn.src == kPseudoMapFd || insn.src == kPseudoMapValue;
-      // -1 is no map on purpose, as a bad file descriptor is.
-      if (map && insn.imm != -1 && outside(insn.imm, maps)) what = absl::StrFormat("map %d", insn.imm);
+      if (map && insn.imm != kNoSuchMap && outside(insn.imm, maps)) what = absl::StrFormat("map %d", insn.imm);
       if (insn.src == kPseudoMapIdx || insn.src == kPseudoMapIdxValue) what = "file descriptor array";
       if (insn.src == kPseudoBtfId && outside(insn.imm, program.externs.size())) {
         what = absl::StrFormat("kernel variable %d", insn.imm);
