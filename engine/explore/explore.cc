@@ -65,6 +65,12 @@ bool Explorer::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string messa
   return false;
 }
 
+bool Explorer::Reject(Verdict verdict, const State& state, Rule rule, uint32_t insn, int reg, std::string message) {
+  if (limits_.explain) result_.finding.path = CollectPath(state, insn, reg);
+  result_.finding.reg = reg;
+  return Stop(verdict, rule, insn, std::move(message));
+}
+
 bool Explorer::OutOfTime() { return limits_.time_ms != 0 && std::chrono::steady_clock::now() >= deadline_; }
 
 bool Explorer::SetUpEntry(int sub, State& state) {
@@ -99,7 +105,7 @@ bool Explorer::SetUpEntry(int sub, State& state) {
   return true;
 }
 
-bool Explorer::ExploreFunction(int sub) {
+State* Explorer::NewEntry(int sub) {
   State* state = pool_.NewState();
   state->cur = 0;
   state->frames[0] = pool_.NewFrame();
@@ -113,6 +119,11 @@ bool Explorer::ExploreFunction(int sub) {
   state->first_insn = static_cast<int32_t>(cfg_.subs[sub].start);
   state->last_insn = -1;
   state->history.clear();
+  return state;
+}
+
+bool Explorer::ExploreFunction(int sub) {
+  State* state = NewEntry(sub);
   if (!SetUpEntry(sub, *state)) {
     pool_.Free(state);
     return false;
@@ -167,9 +178,8 @@ bool Explorer::Paths() {
           break;
         }
         if (visit == Visit::kLoop) {
-          result_.finding.path = CollectPath(state, insn, -1);
-          return Stop(Verdict::kReject, Rule::kInfiniteLoop, insn,
-                      absl::StrCat("infinite loop detected at insn ", insn));
+          return Reject(Verdict::kReject, state, Rule::kInfiniteLoop, insn, -1,
+                        absl::StrCat("infinite loop detected at insn ", insn));
         }
       }
       size_t hist_open = 0;  // 1 + index of this instruction's history entry
@@ -178,12 +188,11 @@ bool Explorer::Paths() {
         hist_open = state.history.size();
       }
       Frame before;
-      int before_frame = 0;
+      size_t width = 0;
       if (Logging()) {
         if (print_state) LogFrom(state, static_cast<uint32_t>(prev), insn);
-        LogInsn(insn);
+        width = LogInsn(insn);
         before = state.frame();
-        before_frame = state.cur;
       }
       print_state = false;
 
@@ -196,13 +205,12 @@ bool Explorer::Paths() {
       if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
         if (step.branch != nullptr) pool_.Free(step.branch);
         if (step.kind == StepResult::Kind::kUnsupported) result_.feature = step.message;
-        FillFinding(state, insn, step);
         if (step.fault_reg >= 0 && state.cur == frame) {
           AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
         }
         if (Logging()) Log("\n");
-        return Stop(step.kind == StepResult::Kind::kFinding ? Verdict::kReject : Verdict::kUnsupported, step.rule, insn,
-                    step.message);
+        return Reject(step.kind == StepResult::Kind::kFinding ? Verdict::kReject : Verdict::kUnsupported, state,
+                      step.rule, insn, step.fault_reg, step.message);
       }
       if (step.precise_regs != 0 || step.precise_slot >= 0) {
         Backtrack bt;
@@ -217,8 +225,8 @@ bool Explorer::Paths() {
           used = step.used_pointer;
         } else if (used != step.used_pointer) {
           if (step.branch != nullptr) pool_.Free(step.branch);
-          result_.finding.path = CollectPath(state, insn, -1);
-          return Stop(Verdict::kReject, Rule::kInvalidMem, insn, "same insn cannot be used with different pointers");
+          return Reject(Verdict::kReject, state, Rule::kInvalidMem, insn, -1,
+                        "same insn cannot be used with different pointers");
         }
       }
       if (step.called_global >= 0) called_[step.called_global] = 1;
@@ -243,10 +251,8 @@ bool Explorer::Paths() {
         }
       }
       if (Logging()) {
-        std::string after;
-        if (state.cur == before_frame) AppendFrame(after, state, state.cur, ctx_.object->maps, &before);
-        Log(after.empty() ? "\n" : absl::StrCat("          ;", after, "\n"));
-        print_state = state.cur != before_frame;
+        LogAfter(state, insn, step, before, width);
+        print_state = state.frame().frameno != before.frameno;
       }
       prev = insn;
       if (step.kind == StepResult::Kind::kPathEnd) break;
@@ -406,7 +412,7 @@ void Explorer::LogFrom(const State& state, uint32_t prev, uint32_t insn) {
   Log(line + "\n");
 }
 
-void Explorer::LogInsn(uint32_t insn) {
+size_t Explorer::LogInsn(uint32_t insn) {
   // The line of source that the instruction belongs to, when it changes.
   const auto& lines = prog_.lines;
   auto it = std::upper_bound(lines.begin(), lines.end(), insn, [](uint32_t a, const LineInfo& l) { return a < l.insn; });
@@ -419,7 +425,33 @@ void Explorer::LogInsn(uint32_t insn) {
                        it->line, "\n"));
     }
   }
-  Log(absl::StrCat(insn, ": ", DisassembleLogText(&prog_.insns[insn])));
+  const std::string text = absl::StrCat(insn, ": ", DisassembleLogText(&prog_.insns[insn]));
+  Log(text);
+  return text.size();
+}
+
+// What the instruction touched, in the kernel's columns.
+void Explorer::LogAfter(const State& state, uint32_t insn, const StepResult& step, const Frame& before, size_t width) {
+  std::string after;
+  if (state.frame().frameno == before.frameno && step.kind != StepResult::Kind::kPathEnd) {
+    const Insn& i = prog_.insns[insn];
+    uint16_t operands = 0;
+    if (Class(i) != kClassLd && !(IsJmpClass(i) && (JmpOp(i) == kCall || JmpOp(i) == kJa))) {
+      operands |= static_cast<uint16_t>(1u << i.dst);
+      if (Class(i) == kClassLdx || Class(i) == kClassStx || (Class(i) != kClassSt && UsesX(i))) {
+        operands |= static_cast<uint16_t>(1u << i.src);
+      }
+    }
+    const bool own_slot = (step.hist_flags & kHistStackAccess) != 0 && (step.hist_flags >> 8 & 7) == before.frameno;
+    AppendFrame(after, state, state.cur, ctx_.object->maps, &before, operands,
+                own_slot ? static_cast<int>(step.hist_flags & 0x3f) : -1);
+  }
+  if (after.empty()) {
+    Log("\n");
+    return;
+  }
+  const size_t column = std::max<size_t>(width + 1 + 4, 40);
+  Log(absl::StrCat(std::string((column + 7) / 8 * 8 - width - 2, ' '), ";", after, "\n"));
 }
 
 }  // namespace bpfsieve

@@ -34,6 +34,7 @@ struct SearchLimits {
   int log_level = 0;
   uint64_t log_limit = uint64_t{16} << 20;
   bool test_state_freq = false;
+  bool explain = false;  // fill Finding::path
 };
 
 struct SearchStats {
@@ -88,6 +89,7 @@ class Explorer {
 
   // Explores one function from its entry with the given start state. False: stop, result_ says why.
   bool ExploreFunction(int sub);
+  State* NewEntry(int sub);
   bool SetUpEntry(int sub, State& state);
   bool Paths();
   Visit IsVisited(State& state, uint32_t insn);
@@ -113,17 +115,20 @@ class Explorer {
   void PropagatePrecision(const State& state, uint32_t insn, const Checkpoint& old);
 
   // path.cc
-  void FillFinding(const State& state, uint32_t insn, const StepResult& step);
-  std::vector<PathStep> CollectPath(const State& state, uint32_t insn, int fault_reg) const;
+  std::vector<uint32_t> WalkBack(const State& state, uint32_t insn) const;
+  std::vector<PathStep> CollectPath(const State& state, uint32_t insn, int fault_reg);
 
+  // Sets the result. False always. The second form is for a rule broken at `insn` of `state`.
   bool Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message);
+  bool Reject(Verdict verdict, const State& state, Rule rule, uint32_t insn, int reg, std::string message);
   bool OutOfTime();
 
   // Log.
   bool Logging() const { return limits_.log_level > 0; }
   void Log(const std::string& text);
   void LogFrom(const State& state, uint32_t prev, uint32_t insn);
-  void LogInsn(uint32_t insn);
+  size_t LogInsn(uint32_t insn);
+  void LogAfter(const State& state, uint32_t insn, const StepResult& step, const Frame& before, size_t width);
 
   const Context& ctx_;
   const Program& prog_;

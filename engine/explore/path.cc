@@ -1,15 +1,19 @@
 // The way to a finding: which branches were taken, and where the value at fault came from.
+//
+// The search keeps only what it needs to go back along a path, not the states on it. For an explanation the path is
+// first walked back to the function's entry and then executed once more, which costs no more than the path is long
+// and gives the abstract value at every step.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "engine/explore/explore.h"
-#include "engine/isa/disasm.h"
 
 namespace bpfsieve {
 namespace {
 
 // Long paths keep their end, which is what explains a finding.
 constexpr size_t kMaxSteps = 4096;
+constexpr size_t kMaxPath = 2'000'000;
 
 // The register that the instruction writes, -1: none.
 int Defines(const Insn& i) {
@@ -32,6 +36,13 @@ int Defines(const Insn& i) {
   }
 }
 
+// Where the value that the instruction writes came from: the register to look for before it, -1: it starts here.
+int ComesFrom(const Insn& i) {
+  if (Class(i) != kClassAlu && Class(i) != kClassAlu64) return -1;
+  if (AluOp(i) == kMov) return UsesX(i) ? int{i.src} : -1;
+  return i.dst;
+}
+
 bool IsConditional(const Insn& i) {
   if (!IsJmpClass(i)) return false;
   const uint8_t op = JmpOp(i);
@@ -40,65 +51,114 @@ bool IsConditional(const Insn& i) {
 
 }  // namespace
 
-std::vector<PathStep> Explorer::CollectPath(const State& start, uint32_t insn, int fault_reg) const {
-  std::vector<PathStep> steps;
+// Every instruction of the path, oldest first, `insn` last. Incomplete (and then without its oldest part) if longer than
+// kMaxPath.
+std::vector<uint32_t> Explorer::WalkBack(const State& start, uint32_t insn) const {
+  std::vector<uint32_t> path = {insn};
   const State* st = &start;
-  int64_t i = insn;
   size_t end = st->history.size();
-  int depth = 0;         // frames above the finding's frame, going back
-  int wanted = fault_reg;
-  while (steps.size() < kMaxSteps) {
-    int64_t prev;
+  int64_t i = insn;
+  while (path.size() < kMaxPath) {
     if (i == st->first_insn && (end == 0 || (end == 1 && st->history[0].insn == i))) {
+      // The checkpoint stands before instruction i; its own path leads there.
       const Checkpoint* c = st->parent;
-      prev = st->parent != nullptr ? c->state->last_insn : -1;
-      // The checkpoint stands before instruction i, reached from its own last instruction.
-      if (c == nullptr || prev < 0) break;
+      if (c == nullptr) break;
       st = c->state;
       end = st->history.size();
-      if (end > 0 && st->history[end - 1].insn == i) --end;
+      i = st->last_insn;
     } else if (end > 0 && st->history[end - 1].insn == i) {
-      prev = st->history[--end].prev;
+      i = st->history[--end].prev;
     } else {
-      prev = i - 1;
+      --i;
+      if (i > 0 && prog_.insns[i].code == 0) --i;  // the second half of a 64-bit immediate
     }
-    if (prev < 0 || prev >= static_cast<int64_t>(prog_.insns.size())) break;
-    const Insn* in = &prog_.insns[prev];
-    if (in->code == 0 && prev > 0) in = &prog_.insns[--prev];  // the second half of a 64-bit immediate
-    PathStep step;
-    step.insn = static_cast<uint32_t>(prev);
-    if (IsConditional(*in)) {
-      step.kind = PathStep::Kind::kBranch;
-      step.taken = i != prev + 1;
-      steps.push_back(step);
-    } else if (IsPseudoCall(*in) && i != prev + 1) {
-      step.kind = PathStep::Kind::kCall;
-      steps.push_back(step);
-      --depth;
-    } else if (in->code == kCodeExit) {
-      step.kind = PathStep::Kind::kReturn;
-      steps.push_back(step);
-      ++depth;
-    }
-    if (depth == 0 && wanted >= 0 && wanted < kRegFp && Defines(*in) == wanted) {
-      step.kind = IsHelperCall(*in) && wanted == kRegR0 ? PathStep::Kind::kDefine : PathStep::Kind::kDefine;
-      steps.push_back(step);
-      const bool copy = AluOp(*in) == kMov && UsesX(*in) && (Class(*in) == kClassAlu64 || Class(*in) == kClassAlu);
-      wanted = copy ? int{in->src} : -1;
-    }
-    i = prev;
+    if (i < 0 || i >= static_cast<int64_t>(prog_.insns.size())) break;
+    path.push_back(static_cast<uint32_t>(i));
   }
-  std::reverse(steps.begin(), steps.end());
-  return steps;
+  std::reverse(path.begin(), path.end());
+  return path;
 }
 
-void Explorer::FillFinding(const State& state, uint32_t insn, const StepResult& step) {
-  Finding& f = result_.finding;
-  f.rule = step.rule;
-  f.message = step.message;
-  f.insn = insn;
-  f.reg = step.fault_reg;
-  f.path = CollectPath(state, insn, step.fault_reg);
+std::vector<PathStep> Explorer::CollectPath(const State& state, uint32_t insn, int fault_reg) {
+  const int sub = state.frames[0]->subprog;
+  const uint32_t leak = state.cur == 0 && !state.refs.empty() ? state.refs.front().insn : ~0u;
+  const std::vector<uint32_t> path = WalkBack(state, insn);
+  if (path.front() != cfg_.subs[sub].start) return {};
+
+  // Which steps matter, going back: calls, returns, branches, and what became the register at fault.
+  std::vector<std::pair<size_t, PathStep>> steps;
+  std::vector<int> registers;  // the register to show after each step, -1: none
+  int depth = 0, wanted = fault_reg;
+  for (size_t k = path.size() - 1; k-- > 0 && steps.size() < kMaxSteps;) {
+    const Insn& in = prog_.insns[path[k]];
+    PathStep step;
+    step.insn = path[k];
+    const bool here = depth == 0 && wanted >= 0 && wanted < kRegFp;
+    if (IsConditional(in)) {
+      const bool tests_it = here && (in.dst == wanted || (UsesX(in) && in.src == wanted));
+      step.kind = tests_it ? PathStep::Kind::kCheck : PathStep::Kind::kBranch;
+      step.taken = path[k + 1] != path[k] + 1;
+      steps.emplace_back(k, step);
+      registers.push_back(tests_it ? wanted : int{in.dst});
+    } else if (IsPseudoCall(in) && path[k + 1] != path[k] + 1) {
+      step.kind = PathStep::Kind::kCall;
+      steps.emplace_back(k, step);
+      registers.push_back(-1);
+      --depth;
+      // Arguments came from the caller's registers of the same number.
+      if (depth == -1) depth = wanted >= 1 && wanted <= 5 ? 0 : -1;
+    } else if (in.code == kCodeExit) {
+      step.kind = PathStep::Kind::kReturn;
+      steps.emplace_back(k, step);
+      registers.push_back(-1);
+      ++depth;
+    } else if (here && Defines(in) == wanted) {
+      step.kind = PathStep::Kind::kDefine;
+      steps.emplace_back(k, step);
+      registers.push_back(wanted);
+      wanted = ComesFrom(in);
+    } else if (path[k] == leak) {
+      step.kind = PathStep::Kind::kAcquire;
+      steps.emplace_back(k, step);
+      registers.push_back(kRegR0);
+    }
+  }
+  std::reverse(steps.begin(), steps.end());
+  std::reverse(registers.begin(), registers.end());
+
+  // Once more from the entry, for the values.
+  State* s = NewEntry(sub);
+  if (!SetUpEntry(sub, *s)) {
+    pool_.Free(s);
+    return {};
+  }
+  size_t next = 0;
+  for (size_t k = 0; k + 1 < path.size() && next < steps.size(); ++k) {
+    StepResult r;
+    transfer_.Step(*s, path[k], r);
+    if (r.kind != StepResult::Kind::kContinue) {
+      if (r.branch != nullptr) pool_.Free(r.branch);
+      break;
+    }
+    if (r.branch != nullptr) {
+      if (path[k + 1] == r.branch_insn && path[k + 1] != r.next) std::swap(s, r.branch);
+      pool_.Free(r.branch);
+    }
+    if (steps[next].first == k) {
+      const int shown = registers[next];
+      if (shown >= 0 && s->regs()[shown].type != RegType::kNotInit) {
+        std::string& note = steps[next].second.note;
+        note = absl::StrCat("R", shown, "=");
+        AppendReg(note, s->regs()[shown], s->frame().frameno, ctx_.object->maps);
+      }
+      ++next;
+    }
+  }
+  pool_.Free(s);
+  std::vector<PathStep> out;
+  out.reserve(steps.size());
+  for (auto& [k, step] : steps) out.push_back(std::move(step));
+  return out;
 }
 
 }  // namespace bpfsieve

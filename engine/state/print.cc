@@ -79,18 +79,21 @@ void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<
 }
 
 void AppendFrame(std::string& out, const State& state, int frame, const std::vector<MapDef>& maps,
-                 const Frame* before) {
+                 const Frame* before, uint16_t also_regs, int also_slot) {
   const Frame& f = *state.frames[frame];
   if (f.frameno != 0) absl::StrAppend(&out, " frame", f.frameno, ":");
   for (int i = 0; i < kMaxReg; ++i) {
     if (f.regs[i].type == RegType::kNotInit) continue;
-    if (before != nullptr && SameReg(before->regs[i], f.regs[i])) continue;
+    if (before != nullptr && (also_regs >> i & 1) == 0 && SameReg(before->regs[i], f.regs[i])) continue;
     absl::StrAppend(&out, " R", i, "=");
     AppendReg(out, f.regs[i], f.frameno, maps);
   }
   for (size_t i = 0; i < f.stack.size(); ++i) {
     const StackSlot& slot = f.stack[i];
-    if (before != nullptr && i < before->stack.size() && SameSlot(before->stack[i], slot)) continue;
+    if (before != nullptr && static_cast<int>(i) != also_slot && i < before->stack.size() &&
+        SameSlot(before->stack[i], slot)) {
+      continue;
+    }
     std::string bytes;
     bool valid = false;
     for (SlotByte b : slot.bytes) {

@@ -261,9 +261,10 @@ bool MaybeLooping(const State& old_, const State& cur);
 
 // ---- Log text ----------------------------------------------------------------------------------------------------
 
-// "R1=ctx() R10=fp0", as the kernel's log level 2 prints a frame. With `before`, only what differs from it.
+// " R1=ctx() R10=fp0", as the kernel's log level 2 prints a frame. With `before`, only what differs from it, and the
+// registers in `also_regs` and slot `also_slot` (-1: none).
 void AppendFrame(std::string& out, const State& state, int frame, const std::vector<MapDef>& maps,
-                 const Frame* before = nullptr);
+                 const Frame* before = nullptr, uint16_t also_regs = 0, int also_slot = -1);
 void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<MapDef>& maps);
 
 }  // namespace bpfsieve

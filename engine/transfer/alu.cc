@@ -116,6 +116,7 @@ bool Transfer::AluBinary() {
     return PointerArith(dst, dst, off);
   }
   const Scalar src = UsesX(i) ? reg(i.src).s : Scalar::Const(static_cast<uint64_t>(int64_t{i.imm}));
+  const bool fits32 = dst.s.umax <= kU32Max;
   Scalar zero;
   Scalar ones = dst.s;
   if (ForkScalar(op, ones, src, &zero)) {
@@ -134,6 +135,7 @@ bool Transfer::AluBinary() {
   const uint32_t old_id = dst.id;
   dst.ClearScalarId();
   if ((op != kAdd && op != kSub) || old_id == 0 || (old_id & kAddConst) != 0 || !const_src || self) return true;
+  if (!is64 && !fits32) return true;
   const int64_t val = is64 ? static_cast<int64_t>(src.ConstValue()) : static_cast<int32_t>(src.ConstValue());
   const int64_t delta = op == kAdd ? val : -val;
   if (val < kS32Min || val > kS32Max || delta > kS32Max) return true;

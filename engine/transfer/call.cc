@@ -294,6 +294,13 @@ bool Transfer::HelperResult(CallMeta& meta) {
                                                    " into func ", FuncText(meta.id)));
   }
   if (proto.changes_packet) ClearPacketPointers(*st_);
+  if (meta.id == kTailCall && st_->cur > 0) {
+    // Taken, it leaves the subprogram from within another program, which may have moved the packet; else it goes on.
+    Fork(pc_ + 1);
+    ClearPacketPointers(*st_);
+    reg(0).MakeUnknown();
+    return ReturnFromSubprog();
+  }
   return true;
 }
 

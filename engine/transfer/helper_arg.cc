@@ -113,7 +113,7 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
   if (spec.type == Arg::kAnything) return true;
   if ((spec.flags & kArgTypeRdonlyMem) != 0) return Unsupported("helper argument with an unmodelled modifier");
   Reg& p = reg(r);
-  if (p.IsPacketAny() && !(MayAccessPacket(prog_.type, false) && meta.proto->pkt_access)) {
+  if (p.IsPacketAny() && !HelperTakesPacket(*meta.proto, prog_.type)) {
     return Fail(Rule::kPacketAccess, r, "helper access to the packet is not allowed");
   }
   Arg base = spec.type;

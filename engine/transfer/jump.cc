@@ -120,7 +120,11 @@ void Transfer::CollectLinked(State& s, uint32_t id, LinkedRegs& regs) {
   };
   for (int f = s.cur; f >= 0; --f) {
     Frame& frame = *s.frames[f];
-    for (int r = 0; r < kRegFp; ++r) add(frame.regs[r], f, r, true);
+    const uint32_t at = f == s.cur ? pc_ : static_cast<uint32_t>(s.frames[f + 1]->callsite);
+    const uint16_t live = ctx_.cfg->live_regs[at];
+    for (int r = 0; r < kRegFp; ++r) {
+      if ((live >> r & 1) != 0) add(frame.regs[r], f, r, true);
+    }
     for (size_t i = 0; i < frame.stack.size(); ++i) {
       if (frame.stack[i].IsSpill()) add(frame.stack[i].spilled, f, static_cast<int>(i), false);
     }

@@ -146,7 +146,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       load_unknown();
       break;
     case RegType::kCtx:
-      if (!CtxAccessAt(r, off, size, write, value)) return false;
+      if (!CtxAccessAt(r, off, size, write, value, sign_extend)) return false;
       break;
     case RegType::kStack:
       if (!StackBounds(r, off, size, write)) return false;
@@ -369,12 +369,12 @@ bool Transfer::PointerOffset(const Reg& p, int r, bool fixed_ok) {
   return true;
 }
 
-bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value) {
+bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value, bool sign_extend) {
   const Reg p = reg(r);
   if (!PointerOffset(p, r, prog_.type == ProgType::kSyscall)) return false;
   if (const char* feature = CtxUnsupported(prog_.type)) return Unsupported(absl::StrCat("context: ", feature));
   const CtxAccess access = CheckCtxAccess(prog_.type, prog_.attach, off, size, write);
-  if (!access.ok) {
+  if (!access.ok || (sign_extend && access.yield != CtxYield::kScalar)) {
     return Fail(Rule::kCtxAccess, r, absl::StrCat("invalid bpf_context access off=", off, " size=", size));
   }
   if (write || value < 0) return true;

@@ -246,15 +246,11 @@ bool Transfer::StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool w
   for (int64_t at = min_off; at < max_off + size; ++at) {
     StackSlot& slot = f.stack[SlotOf(static_cast<int>(at))];
     SlotByte& byte = slot.bytes[ByteOf(static_cast<int>(at))];
-    if (byte == SlotByte::kMisc) continue;
-    if (byte == SlotByte::kSpill || slot.IsSpill()) {
-      const bool was = byte == SlotByte::kSpill;
-      if (was) {
-        Scrub(slot);
-        continue;
-      }
+    if (byte == SlotByte::kSpill) {
+      Scrub(slot);
+    } else {
+      byte = SlotByte::kMisc;
     }
-    byte = SlotByte::kMisc;
   }
   return true;
 }

@@ -139,7 +139,7 @@ class Transfer {
   bool MapDirection(int r, int off, int size, bool write);
   bool MapAccess(int r, int off, int64_t size, bool zero_ok, bool by_helper);
   bool PacketAccess(int r, int64_t off, int64_t size, bool zero_ok);
-  bool CtxAccessAt(int r, int off, int size, bool write, int value);
+  bool CtxAccessAt(int r, int off, int size, bool write, int value, bool sign_extend);
   bool SockFieldAccess(int r, int off, int size);
   bool PointerOffset(const Reg& p, int r, bool fixed_ok);
   bool UsePointer(RegType type);

@@ -43,30 +43,9 @@ std::optional<Finding> CheckMapUse(const Program& program, const MapDef& map, ui
   if (map.type == MapType::kStructOps) {
     return At(insn, Rule::kHelperMap, "bpf_struct_ops map cannot be used in prog");
   }
-  if (program.sleepable) {
-    switch (map.type) {
-      case MapType::kHash:
-      case MapType::kLruHash:
-      case MapType::kArray:
-      case MapType::kPercpuHash:
-      case MapType::kPercpuArray:
-      case MapType::kLruPercpuHash:
-      case MapType::kArrayOfMaps:
-      case MapType::kHashOfMaps:
-      case MapType::kRingbuf:
-      case MapType::kUserRingbuf:
-      case MapType::kInodeStorage:
-      case MapType::kSkStorage:
-      case MapType::kTaskStorage:
-      case MapType::kCgrpStorage:
-      case MapType::kQueue:
-      case MapType::kStack:
-      case MapType::kArena:
-        break;
-      default:
-        return At(insn, Rule::kHelperMap,
-                  "Sleepable programs can only use array, hash, ringbuf and local storage maps");
-    }
+  if (program.sleepable && !MapAllowedInSleepable(map.type)) {
+    return At(insn, Rule::kHelperMap,
+              "Sleepable programs can only use array, hash, ringbuf and local storage maps");
   }
   return std::nullopt;
 }
@@ -84,7 +63,6 @@ Rule RuleOf(EncodingError::Kind kind) {
   return Rule::kReservedField;
 }
 
-bool Supported(const HelperProto* p) { return p != nullptr; }
 
 }  // namespace
 
@@ -142,22 +120,22 @@ HelperTraits TraitsFor(ProgType type) {
   HelperTraits t;
   t.changes_packet = [type](uint32_t id) {
     const HelperProto* p = FindHelper(id, type);
-    return Supported(p) && p->changes_packet;
+    return p != nullptr && p->changes_packet;
   };
   t.might_sleep = [type](uint32_t id) {
     const HelperProto* p = FindHelper(id, type);
-    return Supported(p) && p->might_sleep;
+    return p != nullptr && p->might_sleep;
   };
   t.arg_count = [type](uint32_t id) {
     const HelperProto* p = FindHelper(id, type);
-    if (!Supported(p)) return 5;
+    if (p == nullptr) return 5;
     int n = 0;
     while (n < 5 && p->args[n].type != Arg::kDontcare) ++n;
     return n;
   };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {
     const HelperProto* p = FindHelper(id, type);
-    if (!Supported(p) || p->unsupported != nullptr) return {};
+    if (p == nullptr || p->unsupported != nullptr) return {};
     const ArgSpec& spec = p->args[arg - 1];
     switch (spec.type) {
       case Arg::kDontcare:

@@ -1,10 +1,8 @@
 // The public entry: the list of passes that take bytes to a verdict.
 #include "bpfsieve/verify.h"
 
-#include <algorithm>
 #include <chrono>
 #include <fstream>
-#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -15,7 +13,9 @@
 #include "engine/program/cfg.h"
 #include "engine/program/liveness.h"
 #include "engine/program/load.h"
+#include "engine/report/explain.h"
 #include "engine/report/finding.h"
+#include "engine/report/report.h"
 #include "engine/spec/spec.h"
 #include "engine/verify/prepare.h"
 
@@ -24,13 +24,6 @@ namespace {
 
 constexpr size_t kMaxInsns = 1'000'000;             // BPF_COMPLEXITY_LIMIT_INSNS, for a privileged loader
 constexpr uint64_t kMaxFile = uint64_t{1} << 30;    // bytes; larger files are not BPF objects
-
-// The source line of an instruction; nullptr: not known.
-const LineInfo* LineOf(const Program& program, uint32_t insn) {
-  auto it = std::upper_bound(program.lines.begin(), program.lines.end(), insn,
-                             [](uint32_t i, const LineInfo& l) { return i < l.insn; });
-  return it == program.lines.begin() ? nullptr : &*std::prev(it);
-}
 
 SearchResult Settle(Verdict verdict, Finding finding) {
   SearchResult r;
@@ -99,6 +92,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.time_ms = options.time_limit_ms;
   limits.log_level = options.log_level;
   limits.log_limit = options.log_limit;
+  limits.explain = options.explain;
   limits.test_state_freq = options.test_state_freq || program.test_state_freq;
   SearchResult result = Explorer(context, limits).Run();
   if (result.verdict != Verdict::kAccept) return result;
@@ -170,6 +164,10 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   if (const LineInfo* line = LineOf(program, result.finding.insn)) {
     report.source_file = line->file;
     report.source_line = line->line;
+  }
+  if (options.explain) {
+    report.explanation = ExplainText(object, program, result.verdict, result.finding);
+    report.explanation_json = ExplainJson(object, program, result.verdict, result.finding);
   }
   return report;
 }
