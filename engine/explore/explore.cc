@@ -187,7 +187,7 @@ bool Explorer::Paths() {
         state.history.push_back({insn, static_cast<uint32_t>(prev), 0, 0});
         hist_open = state.history.size();
       }
-      Frame before;
+      std::optional<Frame> before;  // for the log alone
       size_t width = 0;
       if (Logging()) {
         if (print_state) LogFrom(state, static_cast<uint32_t>(prev), insn);
@@ -251,8 +251,8 @@ bool Explorer::Paths() {
         }
       }
       if (Logging()) {
-        LogAfter(state, insn, step, before, width);
-        print_state = state.frame().frameno != before.frameno;
+        LogAfter(state, insn, step, *before, width);
+        print_state = state.frame().frameno != before->frameno;
       }
       prev = insn;
       if (step.kind == StepResult::Kind::kPathEnd) break;
@@ -304,16 +304,11 @@ Explorer::Visit Explorer::IsVisited(State& state, uint32_t insn) {
       continue;
     }
     if (c->branches > 0) {
-      if (MaybeLooping(*c->state, state)) {
-        LiveMasks all;
-        std::fill(std::begin(all.regs), std::end(all.regs), uint16_t{0x7ff});
-        std::fill(std::begin(all.slots), std::end(all.slots), ~uint64_t{0});
-        if (Subsumes(*c->state, c->precise, all, state, Exactness::kExact, id_base, ids_)) return Visit::kLoop;
-      }
+      if (MaybeLooping(*c->state, state) && SameState(*c->state, state, ids_)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
     } else if (((types ^ c->types) & c->types_mask) == 0 &&
-               Subsumes(*c->state, c->precise, c->live, state, Exactness::kNotExact, id_base, ids_)) {
+               Subsumes(*c->state, c->precise, c->masks, state, id_base, ids_)) {
       ++c->hits;
       if (cfg_.jmp_point[insn]) {
         state.history.push_back({insn, static_cast<uint32_t>(state.last_insn), 0, 0});
@@ -339,6 +334,7 @@ void Explorer::Record(State& state, uint32_t insn) {
   c->state = pool_.Clone(state);
   c->insn = insn;
   c->live = LiveAt(state, insn);
+  c->masks = MasksFor(state, c->live);
   c->types = Fingerprint(state.frame(), c->live.regs[state.cur], &c->types_mask);
   Checkpoint** head = Head(state, insn);
   c->next = *head;

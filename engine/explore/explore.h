@@ -59,6 +59,7 @@ struct Checkpoint {
   State* state = nullptr;
   uint32_t insn = 0;
   LiveMasks live;             // what the continuation may read
+  CompareMasks masks;         // what of it has to be compared
   uint64_t types = 0;         // fingerprint of the innermost registers' types, see Fingerprint()
   uint64_t types_mask = 0;    // which bits of it must match
   Checkpoint* next = nullptr; // the next older one in its list

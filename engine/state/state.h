@@ -92,7 +92,8 @@ static_assert(sizeof(Reg) == 24 + sizeof(Scalar) && sizeof(Scalar) == 64, "no pa
 std::string RegTypeName(RegType type, uint8_t flags);
 inline std::string RegTypeName(const Reg& r) { return RegTypeName(r.type, r.flags); }
 
-enum class SlotByte : uint8_t { kInvalid, kSpill, kMisc, kZero };
+// What is known of one byte of stack. Known contents have the lowest bit set.
+enum class SlotByte : uint8_t { kInvalid = 0, kSpill = 1, kMisc = 2, kZero = 3 };
 
 // Eight bytes of stack. bytes[i] describes the byte at slot address + 7 - i ... as in the kernel, index (-off - 1) % 8,
 // so bytes[7] is the lowest address and a spill of n bytes fills bytes[7], bytes[6], ...
@@ -103,6 +104,13 @@ struct StackSlot {
   bool IsSpill() const { return bytes[kSlotBytes - 1] == SlotByte::kSpill; }
   bool IsScalarSpill() const { return IsSpill() && spilled.IsScalar(); }
   bool IsScalarSpill64() const { return bytes[0] == SlotByte::kSpill && spilled.IsScalar(); }
+  uint64_t Word() const {
+    uint64_t w;
+    std::memcpy(&w, bytes, sizeof w);
+    return w;
+  }
+  // Unknown data or never written throughout; with all capabilities, a load gives an unknown scalar either way.
+  bool AllUnknown() const { return (Word() & 0x0101010101010101) == 0; }
 };
 
 struct Frame {
@@ -218,22 +226,23 @@ class StatePool {
 
 // ---- Subsumption -------------------------------------------------------------------------------------------------
 
-// How exactly states are compared.
-enum class Exactness {
-  kNotExact,     // the kernel's NOT_EXACT: imprecise scalars match anything
-  kExact,        // EXACT: equal, up to the names of ids
-};
-
 // Which scalars of a published state some later check relied on. Set after the fact, never cleared.
 struct PreciseMarks {
   uint16_t regs[kMaxFrames] = {};
   uint64_t slots[kMaxFrames] = {};
 };
-// What a finished state's continuation may still read; everything, for EXACT.
+// What a state's continuation may still read.
 struct LiveMasks {
   uint16_t regs[kMaxFrames] = {};
   uint64_t slots[kMaxFrames] = {};
 };
+// The part of a published state that a comparison has to look at: what is live and holds something that could matter.
+struct CompareMasks {
+  uint16_t typed[kMaxFrames] = {};    // registers with something other than a scalar
+  uint16_t scalars[kMaxFrames] = {};  // registers that count only once they are marked precise
+  uint64_t slots[kMaxFrames] = {};    // stack slots with known contents
+};
+CompareMasks MasksFor(const State& state, const LiveMasks& live);
 
 // The pairs (old id, current id) met so far in one comparison.
 class IdMap {
@@ -242,20 +251,26 @@ class IdMap {
     n_ = 0;
     next_temporary_ = temporary_base;
   }
-  bool Check(uint32_t old_id, uint32_t cur_id);
+  bool Check(uint32_t old_id, uint32_t cur_id) {
+    if ((old_id | cur_id) == 0) return true;
+    return CheckSlow(old_id, cur_id);
+  }
   bool CheckScalar(uint32_t old_id, uint32_t cur_id);
 
  private:
+  bool CheckSlow(uint32_t old_id, uint32_t cur_id);
   static constexpr int kMax = (kMaxReg + kMaxSlots) * kMaxFrames;
   uint32_t old_[kMax], cur_[kMax];
   int n_ = 0;
   uint32_t next_temporary_ = 0;
 };
 
-// Whether everything that is safe from `old_` on is safe from `cur` on (the kernel's states_equal). `id_base` is any
-// number above every id in `cur`.
-bool Subsumes(const State& old_, const PreciseMarks& precise, const LiveMasks& live, const State& cur,
-              Exactness exactness, uint32_t id_base, IdMap& ids);
+// Whether everything that is safe from `old_` on is safe from `cur` on (the kernel's states_equal, NOT_EXACT), where
+// `old_` is finished. `id_base` is any number above every id in `cur`.
+bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
+              uint32_t id_base, IdMap& ids);
+// Whether the states are the same but for the names of ids (states_equal, EXACT).
+bool SameState(const State& old_, const State& cur, IdMap& ids);
 // The kernel's states_maybe_looping: the innermost frames' registers are the same bytes.
 bool MaybeLooping(const State& old_, const State& cur);
 

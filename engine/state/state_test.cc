@@ -24,7 +24,7 @@ LiveMasks AllLive() {
 class Subsumption : public testing::Test {
  protected:
   bool Covers(const PreciseMarks& precise, const LiveMasks& live) {
-    return Subsumes(*old_, precise, live, *cur_, Exactness::kNotExact, 1000, ids_);
+    return Subsumes(*old_, precise, MasksFor(*old_, live), *cur_, 1000, ids_);
   }
   bool CoversAll() { return Covers({}, AllLive()); }
   void TearDown() override {

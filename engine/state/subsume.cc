@@ -3,7 +3,10 @@
 // The rules are the kernel's (regsafe, stacksafe, refsafe of Linux 6.18); the differences are in how liveness and
 // precision reach them. The kernel writes both into the old state; here liveness is a property of the program that was
 // computed beforehand, and precision is a pair of masks beside the state, so that the state itself never changes.
-#include <algorithm>
+//
+// Most comparisons fail, and most of them on something cheap. So what has to be looked at is worked out once, when a
+// state is published (CompareMasks), and an imprecise scalar, the commonest case, is never touched at all.
+#include <bit>
 #include <cstring>
 
 #include "engine/state/state.h"
@@ -11,26 +14,27 @@
 namespace bpfsieve {
 namespace {
 
-bool SameBytes(const void* a, const void* b, size_t n) { return std::memcmp(a, b, n) == 0; }
-
-// Everything but the ids is equal: the kernel's regs_exact.
+// Everything is equal, ids up to renaming: the kernel's regs_exact.
 bool RegsExact(const Reg& o, const Reg& c, IdMap& ids) {
-  return o.type == c.type && o.flags == c.flags && o.off == c.off && o.range == c.range && o.map_uid == c.map_uid &&
-         o.s == c.s && ids.Check(o.id, c.id) && ids.Check(o.ref_obj_id, c.ref_obj_id);
+  return o.type == c.type && o.flags == c.flags && o.frameno == c.frameno && o.off == c.off && o.range == c.range &&
+         o.map_uid == c.map_uid && std::memcmp(&o.s, &c.s, sizeof o.s) == 0 && ids.Check(o.id, c.id) &&
+         ids.Check(o.ref_obj_id, c.ref_obj_id);
 }
 
 bool ValueWithin(const Reg& o, const Reg& c) { return RangeWithin(o.s, c.s) && TnumIn(o.s.var_off, c.s.var_off); }
 
-bool RegSafe(const Reg& o, const Reg& c, bool precise, Exactness exactness, IdMap& ids) {
-  if (exactness == Exactness::kExact) return RegsExact(o, c, ids);
-  if (o.type == RegType::kNotInit) return true;
+bool ScalarSafe(const Reg& o, const Reg& c, IdMap& ids) {
+  if (o.id != 0 && (o.id & kAddConst) != (c.id & kAddConst)) return false;
+  if ((o.id & kAddConst) != 0 && o.off != c.off) return false;
+  return ValueWithin(o, c) && ids.CheckScalar(o.id, c.id);
+}
+
+// `o` is initialised.
+bool RegSafe(const Reg& o, const Reg& c, bool precise, IdMap& ids) {
   if (!o.SameType(c)) return false;
   switch (o.type) {
     case RegType::kScalar:
-      if (!precise) return true;
-      if (o.id != 0 && (o.id & kAddConst) != (c.id & kAddConst)) return false;
-      if ((o.id & kAddConst) != 0 && o.off != c.off) return false;
-      return ids.CheckScalar(o.id, c.id) && ValueWithin(o, c);
+      return !precise || ScalarSafe(o, c, ids);
     case RegType::kMapKey:
     case RegType::kMapValue:
     case RegType::kMem:
@@ -40,23 +44,16 @@ bool RegSafe(const Reg& o, const Reg& c, bool precise, Exactness exactness, IdMa
              ids.Check(o.id, c.id) && ids.Check(o.ref_obj_id, c.ref_obj_id);
     case RegType::kPacket:
     case RegType::kPacketMeta:
+      // A negative range says that the pointer is at or beyond the end: no length to compare.
       if (o.range < 0 || c.range < 0) {
         if (o.range != c.range) return false;
       } else if (o.range > c.range) {
         return false;
       }
-      return o.off == c.off && ids.Check(o.id, c.id) && ValueWithin(o, c);
-    case RegType::kStack:
-      return RegsExact(o, c, ids) && o.frameno == c.frameno;
+      return o.off == c.off && ValueWithin(o, c) && ids.Check(o.id, c.id);
     default:
       return RegsExact(o, c, ids);
   }
-}
-
-// With all capabilities, bytes that were never written may be read as unknown data.
-bool AllMisc(const StackSlot& slot) {
-  return std::all_of(std::begin(slot.bytes), std::end(slot.bytes),
-                     [](SlotByte b) { return b == SlotByte::kMisc || b == SlotByte::kInvalid; });
 }
 
 const Reg& UnboundScalar() {
@@ -71,49 +68,25 @@ const Reg& UnboundScalar() {
 // The scalar that an 8-byte load of the slot gives, where that is one register's worth.
 const Reg* SlotScalar(const StackSlot& slot) {
   if (slot.IsScalarSpill64()) return &slot.spilled;
-  if (AllMisc(slot)) return &UnboundScalar();
-  return nullptr;
+  return slot.AllUnknown() ? &UnboundScalar() : nullptr;
 }
 
-bool StackSafe(const Frame& o, const Frame& c, uint64_t precise, uint64_t live, Exactness exactness, IdMap& ids) {
-  if (exactness == Exactness::kExact) {
-    for (size_t i = 0; i < o.stack.size(); ++i) {
-      if (i >= c.stack.size() || !SameBytes(o.stack[i].bytes, c.stack[i].bytes, kSlotBytes)) return false;
-    }
+// `o` knows something of its contents.
+bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) {
+  const Reg* old_reg = SlotScalar(o);
+  if (old_reg != nullptr) {
+    const Reg* cur_reg = SlotScalar(c);
+    if (cur_reg != nullptr) return !precise || ScalarSafe(*old_reg, *cur_reg, ids);
   }
-  const StackSlot kUnused;
-  for (size_t i = 0; i < o.stack.size(); ++i) {
-    if ((live >> i & 1) == 0) continue;
-    const StackSlot& old_slot = o.stack[i];
-    // Bytes that the old state did not know anything about cannot have mattered.
-    int first = 0;
-    while (first < kSlotBytes &&
-           (old_slot.bytes[first] == SlotByte::kInvalid || old_slot.bytes[first] == SlotByte::kMisc)) {
-      ++first;
-    }
-    if (first == kSlotBytes) continue;
-    if (i >= c.stack.size()) return false;
-    const StackSlot& cur_slot = c.stack[i];
-    const Reg* old_reg = SlotScalar(old_slot);
-    const Reg* cur_reg = SlotScalar(cur_slot);
-    const bool slot_precise = (precise >> i & 1) != 0;
-    if (old_reg != nullptr && cur_reg != nullptr) {
-      if (!RegSafe(*old_reg, *cur_reg, slot_precise, exactness, ids)) return false;
-      continue;
-    }
-    for (int b = first; b < kSlotBytes; ++b) {
-      const SlotByte old_byte = old_slot.bytes[b];
-      if (old_byte == SlotByte::kInvalid || old_byte == SlotByte::kMisc) continue;
-      if (old_byte != cur_slot.bytes[b]) return false;
-    }
-    if (old_slot.IsSpill() && !RegSafe(old_slot.spilled, cur_slot.spilled, slot_precise, exactness, ids)) return false;
-  }
-  return true;
+  // Bytes that the old state did not know anything about cannot have mattered.
+  const uint64_t known = (o.Word() & 0x0101010101010101) * 0xff;
+  if (((o.Word() ^ c.Word()) & known) != 0) return false;
+  return !o.IsSpill() || RegSafe(o.spilled, c.spilled, precise, ids);
 }
 
 bool RefsSafe(const State& o, const State& c, IdMap& ids) {
-  if (o.refs.size() != c.refs.size() || o.active_locks != c.active_locks) return false;
-  if (!ids.Check(o.lock_id, c.lock_id) || o.lock_map != c.lock_map) return false;
+  if (o.refs.size() != c.refs.size() || o.active_locks != c.active_locks || o.lock_map != c.lock_map) return false;
+  if (!ids.Check(o.lock_id, c.lock_id)) return false;
   for (size_t i = 0; i < o.refs.size(); ++i) {
     if (o.refs[i].kind != c.refs[i].kind || o.refs[i].map != c.refs[i].map) return false;
     if (!ids.Check(o.refs[i].id, c.refs[i].id)) return false;
@@ -121,11 +94,18 @@ bool RefsSafe(const State& o, const State& c, IdMap& ids) {
   return true;
 }
 
+bool SameCallChain(const State& o, const State& c) {
+  if (o.cur != c.cur) return false;
+  for (int f = 1; f <= o.cur; ++f) {
+    if (o.frames[f]->callsite != c.frames[f]->callsite) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
-bool IdMap::Check(uint32_t old_id, uint32_t cur_id) {
-  if ((old_id == 0) != (cur_id == 0)) return false;
-  if (old_id == 0) return true;
+bool IdMap::CheckSlow(uint32_t old_id, uint32_t cur_id) {
+  if (old_id == 0 || cur_id == 0) return false;
   for (int i = 0; i < n_; ++i) {
     if (old_[i] == old_id) return cur_[i] == cur_id;
     if (cur_[i] == cur_id) return false;
@@ -145,27 +125,70 @@ bool IdMap::CheckScalar(uint32_t old_id, uint32_t cur_id) {
   return Check(old_id & ~kAddConst, cur_id & ~kAddConst);
 }
 
-bool Subsumes(const State& old_, const PreciseMarks& precise, const LiveMasks& live, const State& cur,
-              Exactness exactness, uint32_t id_base, IdMap& ids) {
-  if (old_.cur != cur.cur) return false;
+CompareMasks MasksFor(const State& state, const LiveMasks& live) {
+  CompareMasks masks;
+  for (int f = 0; f <= state.cur; ++f) {
+    const Frame& frame = *state.frames[f];
+    for (int r = 0; r < kRegFp; ++r) {
+      const uint16_t bit = static_cast<uint16_t>(1u << r);
+      if ((live.regs[f] & bit) == 0 || frame.regs[r].type == RegType::kNotInit) continue;
+      (frame.regs[r].IsScalar() ? masks.scalars : masks.typed)[f] |= bit;
+    }
+    for (size_t s = 0; s < frame.stack.size(); ++s) {
+      if ((live.slots[f] >> s & 1) != 0 && !frame.stack[s].AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
+    }
+  }
+  return masks;
+}
+
+bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
+              uint32_t id_base, IdMap& ids) {
+  if (!SameCallChain(old_, cur)) return false;
   ids.Reset(id_base);
   if (!RefsSafe(old_, cur, ids)) return false;
   for (int f = 0; f <= old_.cur; ++f) {
-    if (old_.frames[f]->callsite != cur.frames[f]->callsite) return false;
+    const Frame& o = *old_.frames[f];
+    const Frame& c = *cur.frames[f];
+    // An imprecise scalar still asks for a scalar.
+    for (uint16_t m = masks.scalars[f] & static_cast<uint16_t>(~precise.regs[f]); m != 0;
+         m &= static_cast<uint16_t>(m - 1)) {
+      if (!c.regs[std::countr_zero(m)].IsScalar()) return false;
+    }
+    for (uint16_t m = masks.typed[f] | (masks.scalars[f] & precise.regs[f]); m != 0;
+         m &= static_cast<uint16_t>(m - 1)) {
+      const int r = std::countr_zero(m);
+      if (!RegSafe(o.regs[r], c.regs[r], true, ids)) return false;
+    }
+    for (uint64_t m = masks.slots[f]; m != 0; m &= m - 1) {
+      const int s = std::countr_zero(m);
+      if (static_cast<size_t>(s) >= c.stack.size()) return false;
+      if (!SlotSafe(o.stack[s], c.stack[s], (precise.slots[f] >> s & 1) != 0, ids)) return false;
+    }
+  }
+  return true;
+}
+
+bool SameState(const State& old_, const State& cur, IdMap& ids) {
+  if (!SameCallChain(old_, cur)) return false;
+  ids.Reset(0);
+  if (!RefsSafe(old_, cur, ids)) return false;
+  for (int f = 0; f <= old_.cur; ++f) {
     const Frame& o = *old_.frames[f];
     const Frame& c = *cur.frames[f];
     for (int r = 0; r < kMaxReg; ++r) {
-      if (r != kRegFp && (live.regs[f] >> r & 1) == 0) continue;
-      if (!RegSafe(o.regs[r], c.regs[r], (precise.regs[f] >> r & 1) != 0, exactness, ids)) return false;
+      if (!RegsExact(o.regs[r], c.regs[r], ids)) return false;
     }
-    if (!StackSafe(o, c, precise.slots[f], live.slots[f], exactness, ids)) return false;
+    for (size_t s = 0; s < o.stack.size(); ++s) {
+      if (s >= c.stack.size() || o.stack[s].Word() != c.stack[s].Word()) return false;
+      if (o.stack[s].IsSpill() && !RegsExact(o.stack[s].spilled, c.stack[s].spilled, ids)) return false;
+    }
   }
   return true;
 }
 
 bool MaybeLooping(const State& old_, const State& cur) {
   if (old_.cur != cur.cur) return false;
-  return SameBytes(old_.frames[cur.cur]->regs.data(), cur.frames[cur.cur]->regs.data(), sizeof(Reg) * kMaxReg);
+  return std::memcmp(old_.frames[cur.cur]->regs.data(), cur.frames[cur.cur]->regs.data(), sizeof(Reg) * kMaxReg) == 0;
 }
 
 }  // namespace bpfsieve
