@@ -64,8 +64,9 @@ struct Word {
   bool quoted = false;
 };
 
-// Bytes of an expected message: it is copied into every program that inherits it.
+// Bytes of an expected message, and the number of alternatives: both are copied into every program that inherits them.
 constexpr size_t kMaxMessage = 1000;
+constexpr size_t kMaxAlternatives = 4;
 
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v'; }
 
@@ -150,6 +151,7 @@ class FileReader {
   absl::Status ReadMap(const std::vector<Word>& words);
   absl::Status ReadMapAttribute(std::string_view key, std::string_view value, MapDef* map);
   absl::Status ReadFlags(const std::vector<Word>& words);
+  absl::StatusOr<AsmExpectation> ReadVerdict(const std::vector<Word>& words, size_t* next);
   absl::Status ReadExpect(const std::vector<Word>& words);
   absl::Status ReadProgram(const std::vector<Word>& words);
   absl::Status ReadFunction(const std::vector<Word>& words);
@@ -290,31 +292,46 @@ absl::Status FileReader::ReadFlags(const std::vector<Word>& words) {
   return absl::OkStatus();
 }
 
-absl::Status FileReader::ReadExpect(const std::vector<Word>& words) {
+// One verdict from words[*next] on, up to the end or a "|".
+absl::StatusOr<AsmExpectation> FileReader::ReadVerdict(const std::vector<Word>& words, size_t* next) {
   AsmExpectation expectation;
-  if (words.empty()) return Error(".expect needs a verdict");
+  if (*next >= words.size()) return Error(".expect needs a verdict");
+  const std::string& verdict = words[(*next)++].text;
   bool known = false;
   for (Verdict v : {Verdict::kAccept, Verdict::kReject, Verdict::kLimit, Verdict::kUnsupported, Verdict::kInvalid}) {
-    if (words[0].text != VerdictName(v)) continue;
+    if (verdict != VerdictName(v)) continue;
     expectation.verdict = v;
     known = true;
   }
-  if (!known) return Error(absl::StrFormat("no verdict '%s'", words[0].text));
-  size_t next = 1;
+  if (!known) return Error(absl::StrFormat("no verdict '%s'", verdict));
   if (expectation.verdict == Verdict::kReject || expectation.verdict == Verdict::kLimit) {
-    if (words.size() < 2 || words[1].quoted) return Error(absl::StrFormat(".expect %s needs a rule", words[0].text));
-    expectation.rule = RuleFromCode(words[1].text);
-    if (!expectation.rule) return Error(absl::StrFormat("no rule '%s'", words[1].text));
-    next = 2;
+    if (*next >= words.size() || words[*next].quoted) return Error(absl::StrFormat(".expect %s needs a rule", verdict));
+    const std::string& rule = words[(*next)++].text;
+    expectation.rule = RuleFromCode(rule);
+    if (!expectation.rule) return Error(absl::StrFormat("no rule '%s'", rule));
   }
-  if (next < words.size() && words[next].quoted && expectation.verdict != Verdict::kAccept) {
-    expectation.message = words[next].text;
+  if (*next < words.size() && words[*next].quoted && expectation.verdict != Verdict::kAccept) {
+    expectation.message = words[(*next)++].text;
+    if (expectation.message.size() > kMaxMessage) return Error("the text in .expect is too long");
+  }
+  return expectation;
+}
+
+absl::Status FileReader::ReadExpect(const std::vector<Word>& words) {
+  size_t next = 0;
+  auto expectation = ReadVerdict(words, &next);
+  if (!expectation.ok()) return expectation.status();
+  while (next < words.size() && !words[next].quoted && words[next].text == "|") {
     ++next;
+    auto other = ReadVerdict(words, &next);
+    if (!other.ok()) return other.status();
+    if (other->verdict != expectation->verdict) return Error("alternatives in .expect must be of the same verdict");
+    if (expectation->alternatives.size() == kMaxAlternatives) return Error("too many alternatives in .expect");
+    expectation->alternatives.push_back(*std::move(other));
   }
   if (next != words.size()) return Error(absl::StrFormat("unexpected '%s' in .expect", words[next].text));
-  if (expectation.message.size() > kMaxMessage) return Error("the text in .expect is too long");
   if (Current().expectation && !Current().expectation_inherited) return Error("a second .expect for the same program");
-  Current().expectation = std::move(expectation);
+  Current().expectation = *std::move(expectation);
   Current().expectation_inherited = false;
   return absl::OkStatus();
 }
@@ -395,7 +412,9 @@ absl::Status FileReader::Finish() {
     file_.programs.push_back(std::move(program));
   }
   for (AsmProgram& program : file_.programs) {
-    if (program.settings.expectation) program.settings.expectation->program = program.name;
+    if (!program.settings.expectation) continue;
+    program.settings.expectation->program = program.name;
+    for (AsmExpectation& other : program.settings.expectation->alternatives) other.program = program.name;
   }
   for (const auto& [map, inner] : file_.inner_maps) {
     auto it = file_.map_index.find(inner);

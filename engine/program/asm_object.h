@@ -24,7 +24,8 @@
 // .type, .attach, .flags and .expect in front of the first .prog hold for every program that does not say otherwise.
 // .expect is one of
 //   accept | reject RULE ["message"] | limit RULE ["message"] | unsupported ["feature"] | invalid ["message"]
-// where RULE is a code of rules.inc and the quoted text a part of the message.
+// where RULE is a code of rules.inc and the quoted text a part of the message. Where a program breaks two rules and
+// either may be found first, "reject RULE | reject RULE" accepts both.
 // A program with a .func has function information, and each function of it a prototype (asm_btf.h); one that only
 // calls labels has none.
 // Maps and programs are named by letters, digits, '_', '.' and '$'. map[NAME], kfunc[NAME] and ksym[NAME] in
@@ -53,6 +54,8 @@ struct AsmExpectation {
   Verdict verdict = Verdict::kAccept;
   std::optional<Rule> rule;  // kReject and kLimit
   std::string message;       // must occur in the message or the unsupported feature's name; empty: anything will do
+  // Other outcomes that will do as well; of the same verdict, and without alternatives of their own.
+  std::vector<AsmExpectation> alternatives;
 };
 
 // One entry per program that has an expectation, in the file's order. The instructions are not looked at. Errors are

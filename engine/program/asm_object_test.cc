@@ -235,6 +235,18 @@ TEST(ParseAsmExpectations, ProgramsInheritAndOverride) {
   EXPECT_EQ((*expectations)[1].verdict, Verdict::kInvalid);
 }
 
+TEST(ParseAsmExpectations, AlternativesOfTheSameVerdict) {
+  auto expectations = ParseAsmExpectations(".prog a\n.expect reject mem-type \"a|b\" | reject mem-null \"c\" ; why\n");
+  ASSERT_TRUE(expectations.ok()) << expectations.status();
+  const AsmExpectation& first = expectations->front();
+  EXPECT_EQ(first.rule, Rule::kInvalidMem);
+  EXPECT_EQ(first.message, "a|b");
+  ASSERT_EQ(first.alternatives.size(), 1u);
+  EXPECT_EQ(first.alternatives[0].program, "a");
+  EXPECT_EQ(first.alternatives[0].rule, Rule::kNullDeref);
+  EXPECT_EQ(first.alternatives[0].message, "c");
+}
+
 TEST(ParseAsmExpectations, ErrorsTellTheLine) {
   auto error = [](std::string_view text) { return std::string(ParseAsmExpectations(text).status().message()); };
   EXPECT_EQ(error(".expect"), "line 1: .expect needs a verdict");
@@ -242,6 +254,8 @@ TEST(ParseAsmExpectations, ErrorsTellTheLine) {
   EXPECT_EQ(error(".expect reject"), "line 1: .expect reject needs a rule");
   EXPECT_EQ(error(".expect reject no-such-rule"), "line 1: no rule 'no-such-rule'");
   EXPECT_EQ(error(".expect accept \"x\""), "line 1: unexpected 'x' in .expect");
+  EXPECT_EQ(error(".expect accept | invalid"), "line 1: alternatives in .expect must be of the same verdict");
+  EXPECT_EQ(error(".expect reject mem-type |"), "line 1: .expect needs a verdict");
   EXPECT_EQ(error(".expect accept\n.expect accept"), "line 2: a second .expect for the same program");
 }
 
