@@ -1,0 +1,105 @@
+// Our verdict on every program of the corpus, one test per file.
+#include <cctype>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "bpfsieve/verify.h"
+#include "corpus/expectations.h"
+#include "engine/report/finding.h"
+#include "gtest/gtest.h"
+
+namespace bpfsieve {
+namespace {
+
+const std::vector<CorpusFile>& Corpus() {
+  static const auto* files = new absl::StatusOr<std::vector<CorpusFile>>(ReadCorpus(BPFSIEVE_CORPUS_DIR));
+  static const auto* none = new std::vector<CorpusFile>;
+  return files->ok() ? **files : *none;
+}
+
+// Programs whose verdict the engine cannot give yet, and the feature that it has to name instead.
+const std::map<std::pair<std::string, std::string>, std::string>& NotModelled() {
+  static const auto* table = [] {
+    auto* rows = new std::map<std::pair<std::string, std::string>, std::string>;
+    std::ifstream in(absl::StrCat(BPFSIEVE_CORPUS_DIR, "/not_modelled.csv"));
+    std::string line;
+    std::getline(in, line);  // file,program,feature
+    while (std::getline(in, line)) {
+      const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(',', 2));
+      if (fields.size() == 3) (*rows)[{fields[0], fields[1]}] = fields[2];
+    }
+    return rows;
+  }();
+  return *table;
+}
+
+class CorpusTest : public testing::TestWithParam<size_t> {};
+
+TEST_P(CorpusTest, EveryProgramGetsTheExpectedVerdictRuleAndMessage) {
+  const CorpusFile& file = Corpus()[GetParam()];
+  absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {});
+  ASSERT_TRUE(object.ok()) << object.status();
+  std::map<std::string, int> index;
+  for (int i = 0; i < object->program_count(); ++i) index[std::string(object->program_name(i))] = i;
+  EXPECT_EQ(index.size(), file.expectations.size()) << "a program without expectation, or the other way round";
+
+  for (const AsmExpectation& want : file.expectations) {
+    SCOPED_TRACE(absl::StrCat(file.path, " ", want.program));
+    if (!index.contains(want.program)) {
+      ADD_FAILURE() << "no such program";
+      continue;
+    }
+    const Report got = Verify(*object, index[want.program], {});
+    if (const auto it = NotModelled().find({file.name, want.program}); it != NotModelled().end()) {
+      EXPECT_EQ(got.verdict, "unsupported") << "modelled now? then it leaves not_modelled.csv";
+      EXPECT_EQ(got.feature, it->second);
+      continue;
+    }
+    EXPECT_EQ(got.verdict, VerdictName(want.verdict)) << got.rule << ": " << got.message << got.feature;
+    if (want.rule) {
+      EXPECT_EQ(got.rule, GetRuleInfo(*want.rule).code) << got.message;
+    }
+    EXPECT_TRUE(absl::StrContains(got.message, want.message) || absl::StrContains(got.feature, want.message))
+        << "wanted: " << want.message << "\ngot:    " << got.message << got.feature;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, CorpusTest, testing::Range(size_t{0}, Corpus().size()),
+                         [](const testing::TestParamInfo<size_t>& info) {
+                           std::string name = Corpus()[info.param].name;
+                           for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name;
+                         });
+
+TEST(CorpusFolderTest, IsReadWithoutErrors) {
+  absl::StatusOr<std::vector<CorpusFile>> files = ReadCorpus(BPFSIEVE_CORPUS_DIR);
+  EXPECT_TRUE(files.ok()) << files.status();
+  EXPECT_FALSE(Corpus().empty());
+}
+
+// A rule that no program of the corpus breaks is either untested or unreachable; the latter are named here.
+TEST(CorpusFolderTest, EveryRuleThatAProgramCanBreakIsBrokenByOne) {
+  const std::set<std::string_view> out_of_reach = {
+#include "corpus/rules_out_of_reach.inc"
+  };
+  std::set<std::string_view> broken;
+  for (const CorpusFile& file : Corpus()) {
+    for (const AsmExpectation& e : file.expectations) {
+      if (e.rule) broken.insert(GetRuleInfo(*e.rule).code);
+    }
+  }
+  for (int i = 0; i < RuleCount(); ++i) {
+    const std::string_view code = GetRuleInfo(static_cast<Rule>(i)).code;
+    EXPECT_NE(broken.contains(code), out_of_reach.contains(code)) << code;
+  }
+}
+
+}  // namespace
+}  // namespace bpfsieve

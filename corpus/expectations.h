@@ -1,0 +1,26 @@
+// The corpus' own programs and what is expected of each: beside the program in .bpfasm files, in a table for objects.
+#ifndef BPFSIEVE_CORPUS_EXPECTATIONS_H_
+#define BPFSIEVE_CORPUS_EXPECTATIONS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/program/asm_object.h"
+
+namespace bpfsieve {
+
+// One file and the expectations on its programs, in the file's order.
+struct CorpusFile {
+  std::string path;
+  std::string name;  // below the corpus' folder, without extension: "programs/stack/bounds"
+  std::vector<AsmExpectation> expectations;
+};
+
+// Reads programs/**/*.bpfasm and objects/expected.csv (object,program,verdict,rule,message; the message is the rest of
+// the line) below `folder`. Files are in the order of their names. Errors name the file and the line.
+absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_CORPUS_EXPECTATIONS_H_

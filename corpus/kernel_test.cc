@@ -1,0 +1,42 @@
+// The corpus' expectations against the running kernel: every expected verdict and message is the kernel's own.
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "bpfsieve/verify.h"
+#include "corpus/expectations.h"
+#include "corpus/oracle/oracle.h"
+#include "gtest/gtest.h"
+
+namespace bpfsieve {
+namespace {
+
+TEST(CorpusKernelTest, TheRunningKernelGivesEveryExpectedVerdictAndMessage) {
+  if (absl::Status status = OracleAvailable(); !status.ok()) {
+    GTEST_SKIP() << "the running kernel cannot be asked: " << status.message();
+  }
+  absl::StatusOr<std::vector<CorpusFile>> files = ReadCorpus(BPFSIEVE_CORPUS_DIR);
+  ASSERT_TRUE(files.ok()) << files.status();
+  for (const CorpusFile& file : *files) {
+    absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {});
+    ASSERT_TRUE(object.ok()) << object.status();
+    std::map<std::string, int> index;
+    for (int i = 0; i < object->program_count(); ++i) index[std::string(object->program_name(i))] = i;
+    KernelOracle oracle(object->object());
+    for (const AsmExpectation& want : file.expectations) {
+      SCOPED_TRACE(absl::StrCat(file.path, " ", want.program));
+      OracleOptions options;
+      options.log_level = 1;
+      const KernelReport got = oracle.Ask(index[want.program], options);
+      // To the kernel a spent budget and a damaged program are rejections like any other.
+      const std::string_view verdict = want.verdict == Verdict::kAccept ? "accept" : "reject";
+      EXPECT_EQ(KernelVerdictName(got.verdict), verdict) << got.message;
+      EXPECT_TRUE(absl::StrContains(got.log, want.message)) << "wanted: " << want.message << "\ngot:    " << got.message;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bpfsieve
