@@ -28,6 +28,11 @@ bool IsStatistic(absl::string_view line) {
          absl::StartsWith(line, "stack depth ") || absl::StartsWith(line, "insns processed");
 }
 
+// The two states that follow "infinite loop detected".
+bool IsState(absl::string_view line) {
+  return absl::StartsWith(line, "cur state:") || absl::StartsWith(line, "old state:");
+}
+
 }  // namespace
 
 LogStats ParseLogStats(std::string_view log) {
@@ -65,7 +70,7 @@ std::string LastMessage(std::string_view log) {
       line = line.substr(0, glued);
     }
     line = absl::StripAsciiWhitespace(line);
-    if (!line.empty() && !IsStatistic(line)) return std::string(line);
+    if (!line.empty() && !IsStatistic(line) && !IsState(line)) return std::string(line);
     if (newline == std::string_view::npos) break;
     end = newline;
   }

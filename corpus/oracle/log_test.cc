@@ -32,6 +32,12 @@ TEST(LogTest, ALogWithoutStatisticsHasNone) {
 
 TEST(LogTest, TheMessageIsTheLastLineThatIsNoStatistic) { EXPECT_EQ(LastMessage(kRejected), "R0 !read_ok"); }
 
+TEST(LogTest, TheStatesThatAnInfiniteLoopRepeatsAreNoMessage) {
+  EXPECT_EQ(LastMessage("infinite loop detected at insn 1\ncur state: R0=0 R10=fp0\nold state: R0=0 R10=fp0\n"
+                        "processed 3 insns\n"),
+            "infinite loop detected at insn 1");
+}
+
 TEST(LogTest, AMessageWithoutItsLineEndIsCutOffTheStatistics) {
   EXPECT_EQ(LastMessage("expected prog array map for tail callverification time 11 usec\nprocessed 3 insns\n"),
             "expected prog array map for tail call");
