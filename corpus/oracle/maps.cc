@@ -63,6 +63,7 @@ void MendSizes(bpf_attr* attr, MapType type) {
     attr->key_size = attr->value_size = 4;
     if (attr->max_entries == 0) attr->max_entries = std::max<long>(sysconf(_SC_NPROCESSORS_CONF), 1);
   }
+  if (type == MapType::kArrayOfMaps || type == MapType::kHashOfMaps) attr->value_size = 4;
   if (attr->max_entries == 0 && !IsStorage(type)) attr->max_entries = 1;
 }
 
