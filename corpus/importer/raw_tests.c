@@ -232,6 +232,11 @@ static void PrintFields(FILE* f, const struct MapRecord* map) {
   const struct btf* btf = recorder.btfs[map->btf];
   const struct btf_type* value = SkipModifiers(btf, map->value_type_id);
   if (!value || !btf_is_struct(value)) Fail("a map's value type is not a struct");
+  bool old_tags = false;
+  for (uint32_t i = 1; i < btf__type_cnt(btf); ++i) {
+    const struct btf_type* t = btf__type_by_id(btf, i);
+    old_tags |= btf_is_type_tag(t) && strcmp(btf__name_by_offset(btf, t->name_off), "kptr_ref") == 0;
+  }
   for (int i = 0; i < btf_vlen(value); ++i) {
     uint32_t offset = btf_member_bit_offset(value, i) / 8;
     const struct btf_type* t = SkipModifiers(btf, btf_members(value)[i].type);
@@ -247,7 +252,8 @@ static void PrintFields(FILE* f, const struct MapRecord* map) {
       const char* tag_name = btf__name_by_offset(btf, tag->name_off);
       const struct btf_type* target = SkipModifiers(btf, tag->type);
       // Linux 6.4 renamed the tags: what was "kptr" is "kptr_untrusted" and what was "kptr_ref" is "kptr".
-      const char* kind = strcmp(tag_name, "kptr_ref") == 0 ? "kptr" : "kptr_untrusted";
+      const bool trusted = strcmp(tag_name, old_tags ? "kptr_ref" : "kptr") == 0;
+      const char* kind = trusted ? "kptr" : "kptr_untrusted";
       fprintf(f, " field=%s@%u:%s", kind, offset, target ? btf__name_by_offset(btf, target->name_off) : "");
     } else if (!btf_is_int(t)) {
       Fail("a map's value has a field of unknown kind");
