@@ -1,0 +1,167 @@
+// The public entry: what each kind of verdict looks like, budgets, determinism. Rules are tested by corpus/programs.
+#include "bpfsieve/verify.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace bpfsieve {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+Report VerifyText(const std::string& text, const VerifyOptions& options = {}) {
+  absl::StatusOr<ObjectFile> object = ObjectFile::Parse(text, "test.bpfasm", {.kernel_btf = "none"});
+  EXPECT_TRUE(object.ok()) << object.status();
+  if (!object.ok()) return {};
+  EXPECT_EQ(object->program_count(), 1);
+  return Verify(*object, 0, options);
+}
+
+constexpr char kTrivial[] = ".type xdp\n.prog p\nr0 = 2\nexit\n";
+constexpr char kNullDeref[] =
+    ".type xdp\n.map m type=hash key=4 value=8 entries=1\n.prog p\n"
+    "*(u32 *)(r10 -4) = 0\nr2 = r10\nr2 += -4\nr1 = map[m] ll\ncall bpf_map_lookup_elem\n"
+    "r0 = *(u64 *)(r0 +0)\nexit\n";
+
+// `n` conditional jumps on data that cannot be known, each around one instruction.
+std::string Diamonds(int n) {
+  std::string text = ".type xdp\n.prog p\nr6 = *(u32 *)(r1 +16)\nr0 = 0\n";
+  for (int i = 0; i < n; ++i) {
+    absl::StrAppend(&text, "r6 >>= 1\nif r6 & 1 goto l", i, "\nr0 += 1\nl", i, ":\n");
+  }
+  return text + "r0 = 2\nexit\n";
+}
+
+TEST(Verify, AcceptsTheTrivialProgram) {
+  const Report r = VerifyText(kTrivial);
+  EXPECT_EQ(r.verdict, "accept");
+  EXPECT_EQ(r.rule, "");
+  EXPECT_EQ(r.stats.total_insns, 2u);
+  EXPECT_EQ(r.stats.prog_size, 2u);
+}
+
+TEST(Verify, RejectNamesRuleInstructionAndKernelMessage) {
+  const Report r = VerifyText(kNullDeref);
+  EXPECT_EQ(r.verdict, "reject");
+  EXPECT_EQ(r.rule, "mem-null");
+  EXPECT_EQ(r.message, "R0 invalid mem access 'map_value_or_null'");
+  EXPECT_EQ(r.insn, 6);
+}
+
+TEST(Verify, ExplanationShowsWhereTheValueCameFrom) {
+  const Report r = VerifyText(kNullDeref, {.explain = true});
+  EXPECT_THAT(r.explanation, HasSubstr("R0=map_value_or_null(id=1,map=m,ks=4,vs=8)"));
+  EXPECT_THAT(r.explanation_json, HasSubstr("\"rule\":\"mem-null\""));
+}
+
+TEST(Verify, UnmodelledIsUnsupportedByName) {
+  const Report r = VerifyText(".type xdp\n.prog p\nr0 = 2\nmay_goto +0\nexit\n");
+  EXPECT_EQ(r.verdict, "unsupported");
+  EXPECT_EQ(r.rule, "unsupported");
+  EXPECT_NE(r.feature, "");
+}
+
+TEST(Verify, UnknownTypeIsInvalidWithTheReason) {
+  const absl::StatusOr<ObjectFile> object = ObjectFile::Parse(std::string("\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0", 16),
+                                                              "raw.bin", {.kernel_btf = "none"});
+  ASSERT_TRUE(object.ok()) << object.status();
+  const Report r = Verify(*object, 0, {});
+  EXPECT_EQ(r.verdict, "invalid");
+  EXPECT_THAT(r.message, HasSubstr("type"));
+}
+
+TEST(Verify, RawInstructionsTakeTheDefaultType) {
+  const absl::StatusOr<ObjectFile> object =
+      ObjectFile::Parse(std::string("\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0", 16), "raw.bin",
+                        {.kernel_btf = "none", .default_type = "socket_filter"});
+  ASSERT_TRUE(object.ok()) << object.status();
+  EXPECT_EQ(Verify(*object, 0, {}).verdict, "accept");
+}
+
+TEST(Verify, MissingFileIsAnErrorNotAVerdict) {
+  const absl::StatusOr<ObjectFile> object = ObjectFile::Open("/nonexistent/prog.o", {});
+  EXPECT_EQ(object.status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(Verify, GarbageIsAnErrorNotACrash) {
+  EXPECT_FALSE(ObjectFile::Parse("\x7f" "ELF garbage", "x.o", {.kernel_btf = "none"}).ok());
+  EXPECT_FALSE(ObjectFile::Parse("", "x.o", {.kernel_btf = "none"}).ok());
+}
+
+TEST(Verify, InstructionBudgetIsAVerdict) {
+  const Report r = VerifyText(Diamonds(10), {.max_processed = 20});
+  EXPECT_EQ(r.verdict, "limit");
+  EXPECT_EQ(r.rule, "limit-insns");
+}
+
+TEST(Verify, BranchBudgetIsAVerdict) {
+  const Report r = VerifyText(Diamonds(10), {.max_pending = 5});
+  EXPECT_EQ(r.verdict, "limit");
+  EXPECT_EQ(r.rule, "limit-branches");
+}
+
+TEST(Verify, MemoryBudgetIsAVerdict) {
+  const Report r = VerifyText(Diamonds(400), {.memory_limit = 1 << 16});
+  EXPECT_EQ(r.verdict, "limit");
+  EXPECT_EQ(r.rule, "limit-memory");
+}
+
+// Without pruning this is 2^200 paths.
+TEST(Verify, PruningMakesDiamondsLinear) {
+  const Report r = VerifyText(Diamonds(200));
+  EXPECT_EQ(r.verdict, "accept");
+  EXPECT_LT(r.stats.total_insns, 4000u);
+}
+
+// The kernel's count for this program; ours follows its heuristics.
+TEST(Verify, ProcessedInstructionsAreTheKernels) { EXPECT_EQ(VerifyText(Diamonds(20)).stats.total_insns, 184u); }
+
+TEST(Verify, BoundedLoopRunsToItsEnd) {
+  const Report r = VerifyText(".type xdp\n.prog p\nr1 = 0\nagain:\nr1 += 1\nif r1 < 100 goto again\nr0 = 2\nexit\n");
+  EXPECT_EQ(r.verdict, "accept");
+  EXPECT_GE(r.stats.total_insns, 200u);
+}
+
+TEST(Verify, LoopWithoutProgressIsRejected) {
+  const Report r = VerifyText(".type xdp\n.prog p\nr0 = 2\nagain:\nif r0 == 2 goto again\nexit\n");
+  EXPECT_EQ(r.verdict, "reject");
+  EXPECT_EQ(r.rule, "loop-infinite");
+}
+
+TEST(Verify, LogLevel2PrintsStatesInTheKernelsColumns) {
+  const Report r = VerifyText(kTrivial, {.log_level = 2});
+  EXPECT_THAT(r.log, StartsWith("0: R1=ctx() R10=fp0\n"));
+  EXPECT_THAT(r.log, HasSubstr("0: (b7) r0 = 2                        ; R0=2\n"));
+}
+
+TEST(Verify, LogLevel1KeepsTheFailingPathOnly) {
+  const std::string text =
+      ".type xdp\n.prog p\nr6 = *(u32 *)(r1 +16)\nif r6 == 7 goto bad\nr0 = 2\nexit\nbad:\nr0 = *(u64 *)(r6 +0)\nexit\n";
+  const std::string log = VerifyText(text, {.log_level = 1}).log;
+  EXPECT_THAT(log, HasSubstr("R6 invalid mem access 'scalar'"));
+  EXPECT_THAT(log, testing::Not(HasSubstr("r0 = 2")));
+}
+
+TEST(Verify, LogIsBounded) {
+  const Report r = VerifyText(Diamonds(100), {.log_level = 2, .log_limit = 1000});
+  EXPECT_LE(r.log.size(), 1000u);
+  EXPECT_EQ(r.verdict, "accept");
+}
+
+TEST(Verify, ReportIsAFunctionOfProgramAndOptions) {
+  const VerifyOptions options = {.log_level = 2, .explain = true};
+  const Report a = VerifyText(kNullDeref, options), b = VerifyText(kNullDeref, options);
+  EXPECT_EQ(a.log, b.log);
+  EXPECT_EQ(a.explanation, b.explanation);
+  EXPECT_EQ(a.stats.total_states, b.stats.total_states);
+  EXPECT_EQ(a.stats.mem_peak, b.stats.mem_peak);
+}
+
+}  // namespace
+}  // namespace bpfsieve
