@@ -87,6 +87,7 @@ class Builder {
     if (auto finding = FindSubprogs()) return finding;
     if (auto finding = CheckSubprogs()) return finding;
     if (auto finding = CheckAbnormalReturn()) return finding;
+    if (auto finding = CheckImmediates()) return finding;
     if (auto finding = CheckReachable()) return finding;
     MarkPoints();
     CollectEffects();
@@ -161,18 +162,27 @@ class Builder {
     return std::nullopt;
   }
 
+  // All that follows relies on second halves being just that.
+  std::optional<Finding> CheckImmediates() {
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (!IsLdImm64(insns_[i])) continue;
+      ++i;
+      if (i == Size() || insns_[i].code != 0 || insns_[i].dst != 0 || insns_[i].src != 0 || insns_[i].off != 0) {
+        return MakeFinding(Rule::kBadImm64, i - 1, "invalid bpf_ld_imm64 insn");
+      }
+    }
+    return std::nullopt;
+  }
+
   // Calls `visit(target)` for everything that `i` may lead to, callees included.
   template <typename Visit>
-  bool ForEachEdge(uint32_t i, Visit visit) const {
+  void ForEachEdge(uint32_t i, Visit visit) const {
     uint32_t next[2];
     const int count = Successors(program_, i, next);
-    for (int k = 0; k < count; ++k) {
-      if (!visit(next[k])) return false;
-    }
+    for (int k = 0; k < count; ++k) visit(next[k]);
     if (IsPseudoCall(insns_[i]) || IsPseudoFunc(insns_[i])) {
-      return visit(static_cast<uint32_t>(CallTarget(insns_[i], i)));
+      visit(static_cast<uint32_t>(CallTarget(insns_[i], i)));
     }
-    return true;
   }
 
   std::optional<Finding> CheckReachable() {
@@ -182,22 +192,12 @@ class Builder {
     while (!stack.empty()) {
       const uint32_t i = stack.back();
       stack.pop_back();
-      uint32_t outside = 0;
-      const bool in_range = ForEachEdge(i, [&](uint32_t next) {
-        if (next >= Size()) {
-          outside = next;
-          return false;
-        }
-        if (!seen[next]) {
-          seen[next] = 1;
-          stack.push_back(next);
-        }
-        return true;
+      // Every edge stays in the program: jumps and calls have been checked, and every subprogram ends in one.
+      ForEachEdge(i, [&](uint32_t next) {
+        if (seen[next]) return;
+        seen[next] = 1;
+        stack.push_back(next);
       });
-      // Only a 64-bit immediate that lacks its second half gets here.
-      if (!in_range) {
-        return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump out of range from insn ", i, " to ", outside));
-      }
     }
     for (uint32_t i = 0; i < Size(); ++i) {
       if (!seen[i]) return MakeFinding(Rule::kUnreachable, i, absl::StrCat("unreachable insn ", i));
@@ -227,7 +227,7 @@ class Builder {
         if (AsyncCallbackArg(program_, insn) != 0) prune[i] = 1;
         if (CallsCallback(program_, insn)) force[i] = prune[i] = jmp[i] = 1;
         if (IsKfuncCall(insn) && IsIterNext(KfuncName(program_, insn))) prune[i] = force[i] = 1;
-        MarkCall(i, i + 1, insn.src == kPseudoCall);
+        MarkCall(i, i + 1, IsPseudoCall(insn));
       } else if (IsJa(insn)) {
         const int64_t target = JumpTarget(insn, i);
         prune[target] = jmp[target] = 1;
@@ -321,15 +321,12 @@ class Builder {
         bool descended = false;
         while (edge[w] < count) {
           const uint32_t s = next[edge[w]];
-          // The second half of an immediate at a program's end is a root without a successor.
-          if (s < Size()) {
-            if (pre[s] == 0) {
-              path.push_back(s);
-              descended = true;
-              break;
-            }
-            low[w] = std::min(low[w], low[s]);
+          if (pre[s] == 0) {
+            path.push_back(s);
+            descended = true;
+            break;
           }
+          low[w] = std::min(low[w], low[s]);
           ++edge[w];
         }
         if (descended) continue;

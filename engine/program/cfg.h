@@ -72,8 +72,9 @@ struct HelperTraits {
 
 // Checks encoding-independent structure as the kernel's add_subprog_and_kfunc, check_subprogs and check_cfg do (jumps
 // stay in their subprogram, no instruction unreachable, every subprogram ends, no jump into a 64-bit immediate) and
-// fills `cfg`; also, between the last two, that subprograms without function information neither tail-call nor load
-// from the packet (that those with it return an int is the caller's to check). Returns the finding for a program that
+// fills `cfg`; also, between the last two, that 64-bit immediates are whole and that subprograms without function
+// information neither tail-call nor load from the packet (that those with it return an int is the caller's to check;
+// so are all opcodes). Returns the finding for a program that
 // breaks a rule, in the order that the kernel would find it; `cfg` is then incomplete. Subprograms are found from calls
 // and callback references alone, as in the kernel; of Program::subprogs only btf_func_id matters. Linear in
 // the program's size but for live registers, which are near it.

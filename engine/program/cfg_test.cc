@@ -117,6 +117,11 @@ TEST(CfgStructure, JumpIntoImmediate) {
             "1: jump into the middle of ldimm64 insn 1");
 }
 
+TEST(CfgStructure, ImmediateWithoutSecondHalf) {
+  EXPECT_EQ(ErrorOf(MakeProgram({Imm64Lo(1, 0), Exit()})), "0: invalid bpf_ld_imm64 insn");
+  EXPECT_EQ(ErrorOf(MakeProgram({Imm64Lo(1, 0), Imm64Lo(1, 0), Ja(-2)})), "0: invalid bpf_ld_imm64 insn");
+}
+
 TEST(CfgStructure, CallOutOfTheProgram) {
   EXPECT_EQ(ErrorOf(MakeProgram({Call(5), Exit()})), "0: call to invalid destination");
   EXPECT_EQ(ErrorOf(MakeProgram({Call(INT32_MIN), Exit()})), "0: call to invalid destination");

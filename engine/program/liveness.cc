@@ -601,7 +601,7 @@ struct StackLiveness::Impl {
   void StepCall(uint32_t i, const Insn& insn, State* s, Instance* record) {
     uint8_t passed = 0;
     for (int r = 1; r <= 5; ++r) passed |= s->regs[r].levels();
-    if (insn.src == kPseudoCall) {
+    if (IsPseudoCall(insn)) {
       CallSubprogram(i, insn, *s, record);
     } else if (record != nullptr && passed != 0) {
       CallKernel(i, insn, *s, passed, record);
