@@ -160,7 +160,7 @@ bool Explorer::Paths() {
                     absl::StrCat("BPF program is too large. Processed ", stats.processed, " insn"));
       }
       if ((stats.processed & 0xff) == 0) {
-        if (pool_.bytes() > limits_.memory) {
+        if (pool_.bytes() + (live_checkpoints_ + evicted_.size()) * sizeof(Checkpoint) > limits_.memory) {
           return Stop(Verdict::kLimit, Rule::kMemoryLimit, insn,
                       absl::StrCat("more than ", limits_.memory, " bytes of states"));
         }

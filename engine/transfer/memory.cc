@@ -3,13 +3,10 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
 namespace {
-
-std::string TnumText(const Tnum& t) { return absl::StrFormat("(0x%x; 0x%x)", t.value, t.mask); }
 
 // What a load of `size` bytes at `off` of frozen map contents gives.
 uint64_t ReadConst(const std::vector<uint8_t>& data, uint64_t off, int size, bool sign_extend) {

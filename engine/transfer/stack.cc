@@ -6,13 +6,10 @@
 #include <bit>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
 namespace {
-
-std::string TnumText(const Tnum& t) { return absl::StrFormat("(0x%x; 0x%x)", t.value, t.mask); }
 
 int SlotOf(int off) { return (-off - 1) / kSlotBytes; }
 int ByteOf(int off) { return (-off - 1) % kSlotBytes; }

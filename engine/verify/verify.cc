@@ -67,22 +67,24 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
     return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, "attach type does not go with the program type"));
   }
 
-  // 2. Encoding: opcodes, 64-bit immediates and loads are sound everywhere; map references are valid.
+  // 2. The text of the program: control flow, encoding, references; complaints in the order that the kernel makes them.
+  //    Subprograms, prune points, loops and live registers are known afterwards and do not change any more.
+  Cfg cfg;
+  const HelperTraits traits = TraitsFor(program.type);
+  std::optional<Finding> flow = BuildCfg(program, traits, &cfg);
+  const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange);
+  if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<EncodingError> e = CheckEncoding(program.insns.data(), program.insns.size())) {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
   if (std::optional<Finding> f = CheckReferences(object, program)) return Settle(Verdict::kReject, std::move(*f));
   if (std::optional<std::string> feature = UnmodelledReference(object, program)) return Unsupported(*feature);
+  if (flow) return Settle(Verdict::kReject, std::move(*flow));
 
-  // 3. Control flow: subprograms, prune points, loops and live registers are known and do not change from here on.
-  Cfg cfg;
-  const HelperTraits traits = TraitsFor(program.type);
-  if (std::optional<Finding> f = BuildCfg(program, traits, &cfg)) return Settle(Verdict::kReject, std::move(*f));
-
-  // 4. Live stack slots, for every calling context.
+  // 3. Live stack slots, for every calling context.
   const StackLiveness liveness(program, object.maps, cfg, traits);
 
-  // 5. Every path.
+  // 4. Every path.
   Context context = MakeContext(object, program, cfg, liveness);
   context.strict_alignment = options.strict_alignment || program.strict_alignment;
   SearchLimits limits;
@@ -97,7 +99,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   SearchResult result = Explorer(context, limits).Run();
   if (result.verdict != Verdict::kAccept) return result;
 
-  // 6. The stack of every call chain, now that each function's use is known.
+  // 5. The stack of every call chain, now that each function's use is known.
   if (std::optional<Finding> f = CheckStackDepth(program, cfg, result.depths, {}, stack_depth)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
