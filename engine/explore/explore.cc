@@ -139,6 +139,7 @@ bool Explorer::ExploreFunction(int sub) {
 // Runs the pending paths, last one first, until none is left.
 bool Explorer::Paths() {
   SearchStats& stats = result_.stats;
+  StepResult step;
   while (!stack_.empty()) {
     Pending top = stack_.back();
     stack_.pop_back();
@@ -199,7 +200,7 @@ bool Explorer::Paths() {
       const Insn& i = prog_.insns[insn];
       if (IsJmpClass(i)) ++jumps_;
       const int frame = state.cur;
-      StepResult step;
+      step.Reset();
       transfer_.Step(state, insn, step);
 
       if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {

@@ -81,6 +81,19 @@ struct StepResult {
   Rule rule{};
   int fault_reg = -1;
   std::string message;  // kFinding: kernel wording; kUnsupported: the feature
+
+  // Ready for the next step. A step that ends in a message is the last one of its result.
+  void Reset() {
+    kind = Kind::kContinue;
+    branch = nullptr;
+    branch_records_step = true;
+    precise_regs = 0;
+    precise_slot = -1;
+    hist_flags = 0;
+    hist_linked = 0;
+    used_pointer = RegType::kNotInit;
+    called_global = -1;
+  }
 };
 
 // The greatest stack use seen per subprogram, in bytes; grows monotonically.
@@ -91,7 +104,7 @@ class Transfer {
   Transfer(const Context& context, StatePool& pool, StackDepths& depths)
       : ctx_(context), prog_(*context.program), pool_(pool), depths_(depths) {}
 
-  // Executes instruction `insn` on `state`, in place. `r` must be fresh.
+  // Executes instruction `insn` on `state`, in place. `r` must be fresh or Reset().
   void Step(State& state, uint32_t insn, StepResult& r);
 
  private:
