@@ -3,18 +3,21 @@
 #include <bpf/libbpf.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace bpfsieve {
 namespace {
 
 constexpr size_t kMaxName = 4096;
+constexpr size_t kMaxStrings = size_t{1} << 31;
 constexpr char kRunningKernel[] = "/sys/kernel/btf/vmlinux";
 
 absl::Status BadType(uint32_t id, absl::string_view what) {
@@ -153,6 +156,69 @@ absl::Status CheckTargetKind(const struct btf* btf, uint32_t id, const btf_type*
   return absl::OkStatus();
 }
 
+// Bytes of a type and what follows it, 0: no such kind.
+size_t TypeBytes(uint32_t kind, uint32_t length) {
+  switch (kind) {
+    case BTF_KIND_PTR:
+    case BTF_KIND_FWD:
+    case BTF_KIND_TYPEDEF:
+    case BTF_KIND_VOLATILE:
+    case BTF_KIND_CONST:
+    case BTF_KIND_RESTRICT:
+    case BTF_KIND_FUNC:
+    case BTF_KIND_FLOAT:
+    case BTF_KIND_TYPE_TAG:
+      return sizeof(btf_type);
+    case BTF_KIND_INT: return sizeof(btf_type) + sizeof(uint32_t);
+    case BTF_KIND_ARRAY: return sizeof(btf_type) + sizeof(struct btf_array);
+    case BTF_KIND_STRUCT:
+    case BTF_KIND_UNION:
+      return sizeof(btf_type) + length * sizeof(btf_member);
+    case BTF_KIND_ENUM: return sizeof(btf_type) + length * sizeof(struct btf_enum);
+    case BTF_KIND_ENUM64: return sizeof(btf_type) + length * sizeof(struct btf_enum64);
+    case BTF_KIND_FUNC_PROTO: return sizeof(btf_type) + length * sizeof(btf_param);
+    case BTF_KIND_VAR: return sizeof(btf_type) + sizeof(struct btf_var);
+    case BTF_KIND_DATASEC: return sizeof(btf_type) + length * sizeof(btf_var_secinfo);
+    case BTF_KIND_DECL_TAG: return sizeof(btf_type) + sizeof(struct btf_decl_tag);
+    default: return 0;
+  }
+}
+
+// The layout alone: libbpf's reader prints to standard error what it does not like, so it gets only what it will.
+absl::Status CheckLayout(std::string_view bytes) {
+  if (bytes.size() < sizeof(btf_header) || bytes.size() > UINT32_MAX) {
+    return absl::InvalidArgumentError("BTF: shorter than its header");
+  }
+  btf_header header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  if (header.magic != BTF_MAGIC) return absl::InvalidArgumentError("BTF: wrong magic number");
+  if (header.version != 1) return absl::InvalidArgumentError("BTF: unknown version");
+  if (header.hdr_len < sizeof header || header.hdr_len > bytes.size() || header.hdr_len % 4 != 0) {
+    return absl::InvalidArgumentError("BTF: header size");
+  }
+  std::string_view body = bytes.substr(header.hdr_len);
+  if (uint64_t{header.type_off} + header.type_len > body.size() ||
+      uint64_t{header.str_off} + header.str_len > body.size() ||
+      uint64_t{header.type_off} + header.type_len > header.str_off || header.type_off % 4 != 0) {
+    return absl::InvalidArgumentError("BTF: tables overlap or reach outside of the section");
+  }
+  std::string_view strings = body.substr(header.str_off, header.str_len);
+  if (strings.empty() || strings.size() > kMaxStrings || strings.front() != 0 || strings.back() != 0) {
+    return absl::InvalidArgumentError("BTF: malformed strings");
+  }
+  std::string_view types = body.substr(header.type_off, header.type_len);
+  for (uint32_t id = 1; !types.empty(); ++id) {
+    if (types.size() < sizeof(btf_type)) return BadType(id, "is cut off");
+    btf_type type;
+    std::memcpy(&type, types.data(), sizeof type);
+    const size_t size = TypeBytes(BTF_INFO_KIND(type.info), BTF_INFO_VLEN(type.info));
+    if (size == 0) return BadType(id, "is of an unknown kind");
+    if (size > types.size()) return BadType(id, "is cut off");
+    types.remove_prefix(size);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckBtf(const struct btf* btf) {
@@ -172,7 +238,7 @@ absl::Status CheckBtf(const struct btf* btf) {
 }
 
 absl::StatusOr<BtfPtr> ParseBtf(std::string_view bytes) {
-  if (bytes.size() > UINT32_MAX) return absl::InvalidArgumentError("BTF: too large");
+  if (absl::Status status = CheckLayout(bytes); !status.ok()) return status;
   BtfPtr btf(btf__new(bytes.data(), static_cast<uint32_t>(bytes.size())));
   if (long error = libbpf_get_error(btf.get()); error != 0 || btf == nullptr) {
     (void)btf.release();  // an error code, not memory
@@ -248,6 +314,28 @@ uint32_t KernelBtf::Find(std::string_view name, uint32_t kind) const {
   return 0;
 }
 
+namespace {
+
+absl::StatusOr<std::shared_ptr<const KernelBtf>> ReadKernelBtf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat("kernel BTF: cannot open ", path));
+  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (!absl::StartsWith(bytes, "\177ELF")) {
+    absl::StatusOr<BtfPtr> btf = ParseBtf(bytes);
+    if (!btf.ok()) return absl::InvalidArgumentError(absl::StrCat("kernel ", btf.status().message(), " in ", path));
+    return std::make_shared<const KernelBtf>(*std::move(btf));
+  }
+  BtfPtr btf(btf__parse_elf(path.c_str(), nullptr));
+  if (long error = libbpf_get_error(btf.get()); error != 0 || btf == nullptr) {
+    (void)btf.release();  // an error code, not memory
+    return absl::InvalidArgumentError(absl::StrCat("kernel BTF: none in ", path, " (", -error, ")"));
+  }
+  if (absl::Status status = CheckBtf(btf.get()); !status.ok()) return status;
+  return std::make_shared<const KernelBtf>(std::move(btf));
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const KernelBtf>> GetKernelBtf(const std::string& path) {
   using Result = absl::StatusOr<std::shared_ptr<const KernelBtf>>;
   if (path == "none") return std::shared_ptr<const KernelBtf>();
@@ -258,22 +346,7 @@ absl::StatusOr<std::shared_ptr<const KernelBtf>> GetKernelBtf(const std::string&
   std::lock_guard<std::mutex> lock(mutex);
   auto [it, is_new] = cache.try_emplace(path, std::shared_ptr<const KernelBtf>());
   if (!is_new) return it->second;
-  const std::string& file = path.empty() ? std::string(kRunningKernel) : path;
-  BtfPtr btf(btf__parse(file.c_str(), nullptr));
-  if (long error = libbpf_get_error(btf.get()); error != 0 || btf == nullptr) {
-    (void)btf.release();
-    if (-error == ENOENT) {
-      it->second = absl::NotFoundError(absl::StrCat("kernel BTF: ", file, ": no such file"));
-    } else {
-      it->second = absl::InvalidArgumentError(absl::StrCat("kernel BTF: ", file, ": cannot be read (", -error, ")"));
-    }
-    return it->second;
-  }
-  if (absl::Status status = CheckBtf(btf.get()); !status.ok()) {
-    it->second = status;
-  } else {
-    it->second = std::make_shared<const KernelBtf>(std::move(btf));
-  }
+  it->second = ReadKernelBtf(path.empty() ? std::string(kRunningKernel) : path);
   return it->second;
 }
 

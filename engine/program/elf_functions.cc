@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/program/elf_loader.h"
-#include "engine/program/raw_references.h"
 
 namespace bpfsieve {
 namespace {
@@ -227,9 +226,6 @@ absl::Status CollectRelocs(ElfLoader* loader) {
     for (const Reloc& reloc : function.relocs) {
       if (reloc.kind == Reloc::Kind::kFuncAddress) function.insns[reloc.insn].src = kPseudoFunc;
     }
-    std::vector<uint32_t> relocated;
-    for (const Reloc& reloc : function.relocs) relocated.push_back(reloc.insn);
-    function.unsupported = DisownRawReferences(function.insns, relocated);
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/program/elf_loader.h"
+#include "engine/program/raw_references.h"
 #include "engine/program/section_names.h"
 #include "engine/program/type_names.h"
 
@@ -78,20 +79,28 @@ class Linker {
 
   bool Has(int index) const { return base_.contains(index); }
 
+  // Once all is appended. The whole program at once, because that is how the kernel reads it: an immediate cut off at
+  // the end of one function takes the start of the next for its second half.
+  void Finish() {
+    std::string unsupported = DisownRawReferences(program_->insns, relocated_);
+    if (unsupported.empty() || !program_->broken.empty()) return;
+    program_->broken = std::move(unsupported);
+    program_->broken_unsupported = true;
+  }
+
  private:
   // Copies the function to the end of the program with its data relocations done.
   std::string Place(int index) {
     const Function& function = loader_.functions[index];
     if (!function.error.empty()) return function.error;
-    if (!function.unsupported.empty()) {
-      program_->broken_unsupported = true;
-      return function.unsupported;
-    }
     if (!budget_->Take(function.insns.size() * sizeof(Insn))) return "programs share too much code to be linked";
     const uint32_t base = static_cast<uint32_t>(program_->insns.size());
     base_[index] = base;
     program_->insns.insert(program_->insns.end(), function.insns.begin(), function.insns.end());
-    for (const Reloc& reloc : function.relocs) Relocate(reloc, &program_->insns[base + reloc.insn]);
+    for (const Reloc& reloc : function.relocs) {
+      Relocate(reloc, &program_->insns[base + reloc.insn]);
+      relocated_.push_back(base + reloc.insn);
+    }
     return AddInfo(function, base);
   }
 
@@ -230,6 +239,7 @@ class Linker {
   Budget* budget_;
   Program* program_;
   absl::flat_hash_map<int, uint32_t> base_;    // function -> first instruction in the program
+  std::vector<uint32_t> relocated_;            // instructions, ascending
   absl::flat_hash_map<int, int> externs_;      // loader's extern -> program's
   bool has_funcs_ = false, has_lines_ = false;  // of the main function: else nothing is kept for its callees
 };
@@ -319,6 +329,7 @@ absl::Status LinkPrograms(ElfLoader* loader) {
         program.broken = linker.Append(callback->second);
       }
     }
+    linker.Finish();
     if (program.subprogs.empty()) program.subprogs.push_back({.name = program.name});
     if (absl::Status status = SetType(*loader, &program); !status.ok()) return status;
     loader->object->programs.push_back(std::move(program));

@@ -64,8 +64,7 @@ struct Function {
   bool hidden = false;   // restricted visibility: the kernel is told that it is static
   std::vector<Insn> insns;
   std::vector<Reloc> relocs;  // by insn
-  std::string error;        // why programs may not use it
-  std::string unsupported;  // what it needs and the engine does not model
+  std::string error;          // why programs may not use it
 
   uint32_t end() const { return first + static_cast<uint32_t>(insns.size()); }
 };
