@@ -59,7 +59,7 @@ void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<
     Item(out, &comma, "off=");
     AppendLogSigned(out, reg.off);
   }
-  if (reg.IsPacketAny()) {
+  if (reg.IsPacket()) {
     Item(out, &comma, "r=");
     AppendLogNumber(out, static_cast<uint64_t>(static_cast<int64_t>(reg.range)));
   }

@@ -24,16 +24,14 @@ uint8_t Flip(uint8_t op) {
   }
 }
 
-// The pointer's base is known not to be null, and its offset cannot wrap around to zero.
+// The kernel's reg_not_null(): pointers that a comparison with zero is decided for. An offset that wraps around to zero
+// is not thought of.
 bool SurelyNotNull(const Reg& r) {
   if (r.MayBeNull()) return false;
-  if (r.s.smin <= -kMaxVarOff || r.s.smax >= kMaxVarOff) return false;
   switch (r.type) {
     case RegType::kSocket:
     case RegType::kTcpSock:
-    case RegType::kXdpSock:
     case RegType::kSockCommon:
-    case RegType::kBuf:
     case RegType::kMapValue:
     case RegType::kMapKey:
     case RegType::kMem:
@@ -295,14 +293,11 @@ bool Transfer::CondJump() {
     }
   }
 
-  // Two pointers that are equal: what is known of one's null-ness holds for the other.
-  if (!is32 && x && !src.IsScalar() && !dst.IsScalar() && src.type != RegType::kBtfId &&
-      dst.type != RegType::kBtfId && (op == kJeq || op == kJne)) {
+  // Two pointers that are equal: where only one of them may be null, it is not. Any other pointer counts as not null.
+  if (!is32 && x && !src.IsScalar() && !dst.IsScalar() && src.MayBeNull() != dst.MayBeNull() &&
+      src.type != RegType::kBtfId && dst.type != RegType::kBtfId && (op == kJeq || op == kJne)) {
     State& equal = op == kJeq ? other : *st_;
-    const bool dst_sure = SurelyNotNull(dst), src_sure = SurelyNotNull(src);
-    const bool dst_may = dst.MayBeNull(), src_may = src.MayBeNull();
-    if (dst_sure && src_may) NotNull(equal.regs()[i.src]);
-    if (src_sure && dst_may) NotNull(equal.regs()[i.dst]);
+    NotNull(equal.regs()[src.MayBeNull() ? i.src : i.dst]);
   }
 
   if (!is32 && !x && i.imm == 0 && (op == kJeq || op == kJne) && dst.MayBeNull()) {
