@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -120,7 +122,7 @@ absl::StatusOr<std::vector<SortKey>> ParseSort(std::string_view list) {
 }
 
 void SortRows(std::span<const SortKey> keys, std::vector<Row>* rows) {
-  std::stable_sort(rows->begin(), rows->end(), [keys](const Row& a, const Row& b) {
+  const auto compare = [keys](const Row& a, const Row& b) {
     for (const SortKey& key : keys) {
       int order = 0;
       if (key.field->text != nullptr) {
@@ -128,10 +130,20 @@ void SortRows(std::span<const SortKey> keys, std::vector<Row>* rows) {
       } else if (a.*key.field->number != b.*key.field->number) {
         order = a.*key.field->number < b.*key.field->number ? -1 : 1;
       }
-      if (order != 0) return key.ascending ? order < 0 : order > 0;
+      if (order != 0) return key.ascending ? order : -order;
     }
-    return false;
+    return 0;
+  };
+  std::vector<size_t> order(rows->size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const int c = compare((*rows)[a], (*rows)[b]);
+    return c != 0 ? c < 0 : a < b;
   });
+  std::vector<Row> sorted;
+  sorted.reserve(rows->size());
+  for (size_t i : order) sorted.push_back(std::move((*rows)[i]));
+  *rows = std::move(sorted);
 }
 
 std::string CsvHeader(std::span<const Field* const> fields) {
