@@ -1,15 +1,12 @@
 // Our verdict on every program of the corpus, one test per file.
 #include <cctype>
-#include <fstream>
 #include <map>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "bpfsieve/verify.h"
 #include "corpus/expectations.h"
 #include "engine/report/finding.h"
@@ -25,18 +22,8 @@ const std::vector<CorpusFile>& Corpus() {
 }
 
 // Programs whose verdict the engine cannot give yet, and the feature that it has to name instead.
-const std::map<std::pair<std::string, std::string>, std::string>& NotModelled() {
-  static const auto* table = [] {
-    auto* rows = new std::map<std::pair<std::string, std::string>, std::string>;
-    std::ifstream in(absl::StrCat(BPFSIEVE_CORPUS_DIR, "/not_modelled.csv"));
-    std::string line;
-    std::getline(in, line);  // file,program,feature
-    while (std::getline(in, line)) {
-      const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(',', 2));
-      if (fields.size() == 3) (*rows)[{fields[0], fields[1]}] = fields[2];
-    }
-    return rows;
-  }();
+const ProgramTable& NotModelled() {
+  static const auto* table = new ProgramTable(ReadProgramTable(BPFSIEVE_CORPUS_DIR, "not_modelled.csv"));
   return *table;
 }
 

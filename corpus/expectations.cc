@@ -88,4 +88,16 @@ absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder) {
   return files;
 }
 
+ProgramTable ReadProgramTable(const std::string& folder, const std::string& table) {
+  ProgramTable rows;
+  std::ifstream in(absl::StrCat(folder, "/", table));
+  std::string line;
+  std::getline(in, line);
+  while (std::getline(in, line)) {
+    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(',', 2));
+    if (fields.size() == 3) rows[{fields[0], fields[1]}] = fields[2];
+  }
+  return rows;
+}
+
 }  // namespace bpfsieve

@@ -2,7 +2,9 @@
 #ifndef BPFSIEVE_CORPUS_EXPECTATIONS_H_
 #define BPFSIEVE_CORPUS_EXPECTATIONS_H_
 
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,6 +22,11 @@ struct CorpusFile {
 // Reads programs/**/*.bpfasm and objects/expected.csv (object,program,verdict,rule,message; the message is the rest of
 // the line) below `folder`. Files are in the order of their names. Errors name the file and the line.
 absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
+
+// Programs named in a table beside them (file,program,text with a header row), with the text. `table` is the name of a
+// file in `folder`; one that is missing is empty.
+using ProgramTable = std::map<std::pair<std::string, std::string>, std::string>;
+ProgramTable ReadProgramTable(const std::string& folder, const std::string& table);
 
 }  // namespace bpfsieve
 

@@ -19,6 +19,8 @@ TEST(CorpusKernelTest, TheRunningKernelGivesEveryExpectedVerdictAndMessage) {
   }
   absl::StatusOr<std::vector<CorpusFile>> files = ReadCorpus(BPFSIEVE_CORPUS_DIR);
   ASSERT_TRUE(files.ok()) << files.status();
+  // Where the kernel is known to be wrong its verdict is not ours; see docs/unsupported.md.
+  const ProgramTable differs = ReadProgramTable(BPFSIEVE_CORPUS_DIR, "kernel_differs.csv");
   for (const CorpusFile& file : *files) {
     absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {});
     ASSERT_TRUE(object.ok()) << object.status();
@@ -26,6 +28,7 @@ TEST(CorpusKernelTest, TheRunningKernelGivesEveryExpectedVerdictAndMessage) {
     for (int i = 0; i < object->program_count(); ++i) index[std::string(object->program_name(i))] = i;
     KernelOracle oracle(object->object());
     for (const AsmExpectation& want : file.expectations) {
+      if (differs.contains({file.name, want.program})) continue;
       SCOPED_TRACE(absl::StrCat(file.path, " ", want.program));
       OracleOptions options;
       options.log_level = 1;
