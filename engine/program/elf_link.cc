@@ -320,6 +320,7 @@ absl::Status LinkPrograms(ElfLoader* loader) {
     Linker linker(*loader, &budget, &program);
     program.broken = linker.Append(static_cast<int>(i));
     if (auto it = callbacks.find(function.name); it != callbacks.end() && program.broken.empty()) {
+      program.has_exception_callback = true;
       auto callback = text_functions.find(it->second);
       if (callback == text_functions.end()) {
         if (!it->second.empty()) {

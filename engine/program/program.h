@@ -98,6 +98,7 @@ struct Program {
   bool any_alignment = false;     // BPF_F_ANY_ALIGNMENT
   bool test_state_freq = false;   // BPF_F_TEST_STATE_FREQ: a checkpoint at every prune point
   bool has_frags = false;         // xdp.frags
+  bool has_exception_callback = false;  // a declaration tag names a function for bpf_throw to run
   std::string attach_target;      // what follows the slash in the section name: function, hook, event; may be empty
   std::vector<Insn> insns;
   std::vector<Subprog> subprogs;  // by start; at least one

@@ -1,15 +1,20 @@
 #include "engine/verify/prepare.h"
 
+#include <bpf/btf.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/isa/helper_names.h"
+#include "engine/program/btf_view.h"
 #include "engine/program/liveness.h"
 #include "engine/spec/spec.h"
 
 namespace bpfsieve {
 namespace {
+
+constexpr uint32_t kTailCall = 12;  // helper
 
 Finding At(uint32_t insn, Rule rule, std::string message) {
   Finding f;
@@ -63,6 +68,14 @@ Rule RuleOf(EncodingError::Kind kind) {
   return Rule::kReservedField;
 }
 
+// Whether the function returns something no wider than a register: an integer or an enumeration.
+bool ReturnsScalar(const struct btf* btf, uint32_t func_id) {
+  const btf_type* func = btf__type_by_id(btf, func_id);
+  const btf_type* proto = func != nullptr && btf_is_func(func) ? btf__type_by_id(btf, func->type) : nullptr;
+  if (proto == nullptr || !btf_is_func_proto(proto) || proto->type == 0) return false;
+  const btf_type* ret = SkipModifiers(btf, proto->type, nullptr);
+  return ret != nullptr && (btf_is_any_enum(ret) || (btf_is_int(ret) && ret->size <= 8));
+}
 
 }  // namespace
 
@@ -108,10 +121,31 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
   return std::nullopt;
 }
 
+std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& program, const Cfg& cfg) {
+  if (object.btf == nullptr) return std::nullopt;
+  for (const Subprog& info : program.subprogs) {
+    const int s = info.btf_func_id == 0 ? -1 : cfg.SubAt(info.start);
+    if (s <= 0) continue;
+    const Cfg::Sub& sub = cfg.subs[s];
+    if ((!sub.has_ld_abs && !sub.has_tail_call) || ReturnsScalar(object.btf.get(), info.btf_func_id)) continue;
+    return At(sub.start, sub.has_ld_abs ? Rule::kBtfInfo : Rule::kTailCall,
+              absl::StrCat(sub.has_ld_abs ? "LD_ABS" : "tail_call",
+                           " is only allowed in functions that return 'int'."));
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> UnmodelledReference(const Object& object, const Program& program) {
-  for (const Insn& in : program.insns) {
-    if (!IsLdImm64(in) || (in.src != kPseudoMapFd && in.src != kPseudoMapValue)) continue;
-    if (object.maps[in.imm].type == MapType::kArena) return "arena";
+  if (program.has_exception_callback) return "exception callback";
+  for (size_t i = 0; i < program.insns.size(); ++i) {
+    const Insn& in = program.insns[i];
+    if (!IsLdImm64(in)) continue;
+    ++i;  // the second half names nothing
+    if ((in.src == kPseudoMapFd || in.src == kPseudoMapValue) && object.maps[in.imm].type == MapType::kArena) {
+      return "arena";
+    }
+    // The kernel looks up the address of each, used or not, and not every kernel keeps it.
+    if (in.src == kPseudoBtfId) return "ksym variable";
   }
   return std::nullopt;
 }
@@ -119,6 +153,8 @@ std::optional<std::string> UnmodelledReference(const Object& object, const Progr
 HelperTraits TraitsFor(ProgType type) {
   HelperTraits t;
   t.changes_packet = [type](uint32_t id) {
+    // The program that a tail call goes on to may, and the function that called does not come back to tell.
+    if (id == kTailCall) return true;
     const HelperProto* p = FindHelper(id, type);
     return p != nullptr && p->changes_packet;
   };

@@ -19,6 +19,9 @@ Finding FromEncoding(const EncodingError& error);
 // Map references are within the object, and such as the kernel lets the program type use
 // (check_and_resolve_insns, check_map_prog_compatibility).
 std::optional<Finding> CheckReferences(const Object& object, const Program& program);
+// Subprograms that packet loads or tail calls may leave early return a number (check_btf_func). `cfg`'s subprograms must
+// be known.
+std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& program, const Cfg& cfg);
 // The first thing that the program refers to and that is not modelled; CheckReferences must have passed.
 std::optional<std::string> UnmodelledReference(const Object& object, const Program& program);
 // The helper facts that control flow and liveness use, for programs of this type.

@@ -74,6 +74,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   std::optional<Finding> flow = BuildCfg(program, traits, &cfg);
   const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange);
   if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
+  if (std::optional<Finding> f = CheckFunctionInfo(object, program, cfg)) return Settle(Verdict::kReject, std::move(*f));
   if (std::optional<EncodingError> e = CheckEncoding(program.insns.data(), program.insns.size())) {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
