@@ -42,6 +42,29 @@ uint32_t RunningKernelVersion() {
 
 std::string ErrnoText(int error) { return error == kErrNotSupp ? "not supported (524)" : strerror(error); }
 
+// Whether the kernel loads the smallest program of the type with any attach type: some are built without a few types
+// and then refuse all of their programs with the same EINVAL that other misuse gets.
+bool KernelHasType(ProgType type) {
+  // Types that need a target are refused for want of one, which says nothing.
+  if (type == ProgType::kTracing || type == ProgType::kLsm || type == ProgType::kExt || type == ProgType::kStructOps) {
+    return true;
+  }
+  const Insn insns[] = {{.code = kClassAlu64 | kMov | kSrcK, .imm = 1}, {.code = kCodeExit}};
+  for (uint32_t attach = 0; attach < kAttachTypeCount; ++attach) {
+    ProgLoadAttr attr;
+    memset(&attr, 0, sizeof(attr));
+    attr.prog_type = static_cast<uint32_t>(type);
+    attr.expected_attach_type = attach;
+    attr.insns = ToU64(insns);
+    attr.insn_cnt = std::size(insns);
+    attr.license = ToU64("GPL");
+    attr.kern_version = RunningKernelVersion();
+    const UniqueFd fd(SysProgLoad(&attr));
+    if (fd.ok()) return true;
+  }
+  return false;
+}
+
 KernelReport NotDecided(int error, std::string why) {
   KernelReport report;
   report.error = error;
@@ -250,6 +273,10 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
     return report;
   }
   const bool judged = !report.message.empty() || report.stats.processed >= 0;
+  if (!judged && report.error == EINVAL && !KernelHasType(program.type)) {
+    report.message = "this kernel is built without the program type";
+    return report;
+  }
   if (judged || report.error == EINVAL || report.error == E2BIG) {
     report.verdict = KernelReport::Verdict::kReject;
     if (!judged) report.message = absl::StrCat("refused before verification: ", ErrnoText(report.error));
