@@ -32,6 +32,7 @@ bool Explorer::Backtrack::Empty() const {
 
 Explorer::Back Explorer::BacktrackInsn(uint32_t at, int64_t next, const HistoryEntry* hist, Backtrack& bt) const {
   const Insn& i = prog_.insns[at];
+  if (i.code == 0) return Back::kOk;  // the second half of a 64-bit immediate, which sets nothing
   const int fr = bt.frame;
   auto is_set = [&](int r) { return (bt.regs[fr] >> r & 1) != 0; };
   auto set = [&](int r) { bt.regs[fr] |= static_cast<uint16_t>(1u << r); };
