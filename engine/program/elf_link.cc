@@ -291,6 +291,36 @@ absl::Status SetType(const ElfLoader& loader, Program* program) {
   return absl::OkStatus();
 }
 
+// Programs that attach to something in the kernel by its type can be loaded only where the kernel has it.
+void CheckTarget(ElfLoader* loader, Program* program) {
+  const char* prefix = "";
+  uint32_t kind = BTF_KIND_FUNC;
+  switch (program->attach) {
+    case AttachType::kTraceRawTp:
+      prefix = "btf_trace_";
+      kind = BTF_KIND_TYPEDEF;
+      break;
+    case AttachType::kTraceFentry:
+    case AttachType::kTraceFexit:
+    case AttachType::kModifyReturn:
+      break;
+    case AttachType::kTraceIter:
+      prefix = "bpf_iter_";
+      break;
+    case AttachType::kLsmMac:
+    case AttachType::kLsmCgroup:
+      prefix = "bpf_lsm_";
+      break;
+    default:
+      return;
+  }
+  if (program->type != ProgType::kTracing && program->type != ProgType::kLsm) return;
+  if (program->attach_target.empty() || !program->broken.empty()) return;
+  const KernelBtf* kernel = NeedKernel(loader);
+  if (kernel == nullptr || kernel->Find(absl::StrCat(prefix, program->attach_target), kind) != 0) return;
+  program->broken = absl::StrCat("attach target '", program->attach_target, "' is not in the kernel's BTF");
+}
+
 }  // namespace
 
 absl::Status LinkPrograms(ElfLoader* loader) {
@@ -333,6 +363,7 @@ absl::Status LinkPrograms(ElfLoader* loader) {
     linker.Finish();
     if (program.subprogs.empty()) program.subprogs.push_back({.name = program.name});
     if (absl::Status status = SetType(*loader, &program); !status.ok()) return status;
+    CheckTarget(loader, &program);
     loader->object->programs.push_back(std::move(program));
   }
   return absl::OkStatus();
