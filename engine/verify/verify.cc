@@ -46,6 +46,17 @@ SearchResult Unsupported(std::string feature) {
   return r;
 }
 
+// Which programs may sleep, and which must (check_attach_btf_id); of the types that are modelled.
+std::optional<Finding> CheckSleepable(const Program& program) {
+  if (program.type == ProgType::kSyscall) {
+    if (program.sleepable) return std::nullopt;
+    return Plain(Rule::kSleepable, "Syscall programs can only be sleepable");
+  }
+  if (!program.sleepable || program.type == ProgType::kKprobe) return std::nullopt;
+  return Plain(Rule::kSleepable,
+               "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable");
+}
+
 SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options, uint32_t* stack_depth) {
   // 1. What the loader could not prepare has no verdict of the rules.
   if (!program.broken.empty()) {
@@ -81,13 +92,14 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   if (std::optional<Finding> f = CheckReferences(object, program)) return Settle(Verdict::kReject, std::move(*f));
   if (std::optional<std::string> feature = UnmodelledReference(object, program)) return Unsupported(*feature);
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
+  if (std::optional<Finding> f = CheckSleepable(program)) return Settle(Verdict::kReject, std::move(*f));
 
   // 3. Live stack slots, for every calling context.
   const StackLiveness liveness(program, object.maps, cfg, traits);
 
   // 4. Every path.
   Context context = MakeContext(object, program, cfg, liveness);
-  context.strict_alignment = options.strict_alignment || program.strict_alignment;
+  context.strict_alignment = (options.strict_alignment || program.strict_alignment) && !program.any_alignment;
   SearchLimits limits;
   limits.max_processed = options.max_processed;
   limits.max_pending = options.max_pending;
