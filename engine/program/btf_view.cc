@@ -320,18 +320,19 @@ absl::StatusOr<std::shared_ptr<const KernelBtf>> ReadKernelBtf(const std::string
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("kernel BTF: cannot open ", path));
   std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!absl::StartsWith(bytes, "\177ELF")) {
-    absl::StatusOr<BtfPtr> btf = ParseBtf(bytes);
-    if (!btf.ok()) return absl::InvalidArgumentError(absl::StrCat("kernel ", btf.status().message(), " in ", path));
-    return std::make_shared<const KernelBtf>(*std::move(btf));
+  if (absl::StartsWith(bytes, "\177ELF")) {
+    BtfPtr in_elf(btf__parse_elf(path.c_str(), nullptr));
+    if (long error = libbpf_get_error(in_elf.get()); error != 0 || in_elf == nullptr) {
+      (void)in_elf.release();  // an error code, not memory
+      return absl::InvalidArgumentError(absl::StrCat("kernel BTF: none in ", path, " (", -error, ")"));
+    }
+    uint32_t size = 0;
+    const void* raw = btf__raw_data(in_elf.get(), &size);
+    bytes.assign(static_cast<const char*>(raw), raw == nullptr ? 0 : size);
   }
-  BtfPtr btf(btf__parse_elf(path.c_str(), nullptr));
-  if (long error = libbpf_get_error(btf.get()); error != 0 || btf == nullptr) {
-    (void)btf.release();  // an error code, not memory
-    return absl::InvalidArgumentError(absl::StrCat("kernel BTF: none in ", path, " (", -error, ")"));
-  }
-  if (absl::Status status = CheckBtf(btf.get()); !status.ok()) return status;
-  return std::make_shared<const KernelBtf>(std::move(btf));
+  absl::StatusOr<BtfPtr> btf = ParseBtf(bytes);
+  if (!btf.ok()) return absl::InvalidArgumentError(absl::StrCat("kernel ", btf.status().message(), " in ", path));
+  return std::make_shared<const KernelBtf>(*std::move(btf));
 }
 
 }  // namespace

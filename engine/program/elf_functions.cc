@@ -67,7 +67,7 @@ absl::Status AddFunctions(ElfLoader* loader, int index, const std::vector<const 
                                                      CopyName(name), "' crosses the section's boundary"));
     }
     // Functions of a sound object do not overlap, but for an alias or two.
-    total += span.size;
+    total += std::max<uint64_t>(span.size, kInsnSize);
     if (total > 4 * section.size) {
       return absl::InvalidArgumentError(absl::StrCat("section '", CopyName(section.name), "': functions overlap"));
     }
@@ -222,6 +222,11 @@ absl::Status CollectRelocs(ElfLoader* loader) {
   for (Function& function : loader->functions) {
     std::stable_sort(function.relocs.begin(), function.relocs.end(),
                      [](const Reloc& a, const Reloc& b) { return a.insn < b.insn; });
+    auto same_insn = [](const Reloc& a, const Reloc& b) { return a.insn == b.insn; };
+    if (std::adjacent_find(function.relocs.begin(), function.relocs.end(), same_insn) != function.relocs.end() &&
+        function.error.empty()) {
+      function.error = "two relocations of one instruction";
+    }
     // Address loads become recognisable, so that linking looks up relocations of calls only.
     for (const Reloc& reloc : function.relocs) {
       if (reloc.kind == Reloc::Kind::kFuncAddress) function.insns[reloc.insn].src = kPseudoFunc;

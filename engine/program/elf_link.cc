@@ -93,7 +93,9 @@ class Linker {
   std::string Place(int index) {
     const Function& function = loader_.functions[index];
     if (!function.error.empty()) return function.error;
-    if (!budget_->Take(function.insns.size() * sizeof(Insn))) return "programs share too much code to be linked";
+    if (!budget_->Take(function.insns.size() * sizeof(Insn) + sizeof(Subprog) + function.name.size())) {
+      return "programs share too much code to be linked";
+    }
     const uint32_t base = static_cast<uint32_t>(program_->insns.size());
     base_[index] = base;
     program_->insns.insert(program_->insns.end(), function.insns.begin(), function.insns.end());
@@ -203,7 +205,9 @@ class Linker {
       if (record == nullptr) return is_main ? "" : "missing .BTF.ext line info";
       has_lines_ = true;
       const LineRecord* last = section->lines.data() + section->lines.size();
-      for (; record != last && record->insn < function.end(); ++record) AddLine(*record, function.first, base);
+      for (; record != last && record->insn < function.end(); ++record) {
+        if (!AddLine(*record, function.first, base)) break;
+      }
     }
     return "";
   }
@@ -222,17 +226,19 @@ class Linker {
     subprog->global = BtfFuncLinkage(type) == BTF_FUNC_GLOBAL && !function.hidden;
   }
 
-  void AddLine(const LineRecord& record, uint32_t first, uint32_t base) {
+  // False when the budget is spent.
+  bool AddLine(const LineRecord& record, uint32_t first, uint32_t base) {
     const struct btf* btf = loader_.object->btf.get();
     LineInfo line{.insn = base + (record.insn - first), .line = record.line, .column = record.column};
     std::string_view file = BtfName(btf, record.file_off).substr(0, kMaxLineText);
     std::string_view text = BtfName(btf, record.text_off).substr(0, kMaxLineText);
-    if (!budget_->Take(sizeof(LineInfo))) return;
+    if (!budget_->Take(sizeof(LineInfo))) return false;
     if (budget_->Take(file.size() + text.size())) {
       line.file = file;
       line.text = text;
     }
     program_->lines.push_back(std::move(line));
+    return true;
   }
 
   const ElfLoader& loader_;

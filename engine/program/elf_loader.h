@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "bpfsieve/verify.h"
 #include "engine/isa/insn.h"
@@ -80,6 +81,8 @@ struct ElfLoader {
   std::string kernel_error;
 
   absl::flat_hash_map<std::string_view, uint32_t> datasecs;  // DATASEC types of the object's BTF by name
+  absl::flat_hash_set<uint32_t> exported_datasecs;           // those with a variable that is not static
+  absl::flat_hash_map<uint32_t, std::vector<MapField>> fields_of_type;  // FindMapFields() of the value types seen
   std::vector<MapSource> sources;  // beside object->maps
   absl::flat_hash_map<std::pair<int, uint64_t>, int> map_at;  // section and offset of BTF-defined and legacy maps
   absl::flat_hash_map<int, int> data_map;                     // section -> map

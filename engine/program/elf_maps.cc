@@ -177,6 +177,10 @@ void CompleteDatasecs(ElfLoader* loader) {
         const_cast<struct btf_var*>(btf_var(variable))->linkage = BTF_VAR_STATIC;
       }
     }
+    for (int i = 0; i < btf_vlen(type); ++i) {
+      const btf_type* variable = btf__type_by_id(btf, infos[i].type);
+      if (btf_is_var(variable) && btf_var(variable)->linkage != BTF_VAR_STATIC) loader->exported_datasecs.insert(id);
+    }
     std::stable_sort(infos, infos + btf_vlen(type),
                      [](const btf_var_secinfo& a, const btf_var_secinfo& b) { return a.offset < b.offset; });
   }
@@ -267,17 +271,6 @@ std::string DataMapName(const std::string& path, std::string_view section) {
   return name;
 }
 
-// Exported variables make a data map one that user space may map into its memory.
-bool HasExportedVariable(const struct btf* btf, uint32_t datasec) {
-  if (datasec == 0) return false;
-  const btf_type* type = btf__type_by_id(btf, datasec);
-  for (int i = 0; i < btf_vlen(type); ++i) {
-    const btf_type* variable = btf__type_by_id(btf, btf_var_secinfos(type)[i].type);
-    if (btf_is_var(variable) && btf_var(variable)->linkage != BTF_VAR_STATIC) return true;
-  }
-  return false;
-}
-
 int AddDataMap(ElfLoader* loader, int section, std::string_view name, bool read_only, uint64_t size) {
   MapDef map;
   MapSource source{.section = section, .is_data = true};
@@ -288,7 +281,8 @@ int AddDataMap(ElfLoader* loader, int section, std::string_view name, bool read_
   map.flags = read_only ? kMapRdonlyProg : 0;
   map.frozen = read_only;
   map.btf_value_type_id = FindDatasec(*loader, name);
-  if (HasExportedVariable(loader->object->btf.get(), map.btf_value_type_id)) map.flags |= kMapMmapable;
+  // Exported variables make it a map that user space may map into its memory.
+  if (loader->exported_datasecs.contains(map.btf_value_type_id)) map.flags |= kMapMmapable;
   if (size > INT32_MAX) {
     source.error = absl::StrCat("map '", map.name, "': ", size, " bytes of global data");
   } else {
@@ -346,7 +340,9 @@ void AddKconfigMap(ElfLoader* loader) {
 
 int AddMap(ElfLoader* loader, MapDef map, MapSource source) {
   if (map.fields.empty() && map.btf_value_type_id != 0) {
-    map.fields = FindMapFields(loader->object->btf.get(), map.btf_value_type_id);
+    auto [it, is_new] = loader->fields_of_type.try_emplace(map.btf_value_type_id);
+    if (is_new) it->second = FindMapFields(loader->object->btf.get(), map.btf_value_type_id);
+    map.fields = it->second;
   }
   loader->object->maps.push_back(std::move(map));
   loader->sources.push_back(std::move(source));

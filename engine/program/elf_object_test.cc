@@ -323,6 +323,15 @@ TEST(ElfLinkTest, RelocationOfAnInstructionThatTakesNoneBreaksTheProgram) {
   EXPECT_THAT(Load(linked.elf)->programs[0].broken, HasSubstr("invalid relo"));
 }
 
+TEST(ElfLinkTest, TwoRelocationsOfOneInstructionBreakTheProgram) {
+  Linked linked;
+  const int code = linked.elf.Code("xdp", {CallSub(-1), ExitInsn()});
+  linked.elf.Symbol("main", code, 0, 16);
+  linked.elf.Rel(code, 0, linked.leaf);
+  linked.elf.Rel(code, 0, linked.leaf2);
+  EXPECT_THAT(Load(linked.elf)->programs[0].broken, HasSubstr("two relocations"));
+}
+
 TEST(ElfLinkTest, RelocationsOutsideOfTheTablesAreRefused) {
   Linked bad_symbol;
   const int code = bad_symbol.elf.Code("xdp", {CallSub(-1), ExitInsn()});
