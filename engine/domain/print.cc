@@ -1,5 +1,4 @@
 // The notation of the verifier's log for numbers (kernel/bpf/log.c of Linux 6.18).
-#include <cstdio>
 #include <cstddef>
 #include <iterator>
 
@@ -102,14 +101,9 @@ void AppendScalar(std::string& out, const Scalar& r) {
 }
 
 std::string TnumText(const Tnum& t) {
-  char text[48];
-  if (t.IsConst()) {
-    std::snprintf(text, sizeof text, "%#llx", static_cast<unsigned long long>(t.value));
-  } else {
-    std::snprintf(text, sizeof text, "(%#llx; %#llx)", static_cast<unsigned long long>(t.value),
-                  static_cast<unsigned long long>(t.mask));
-  }
-  return text;
+  std::string out;
+  AppendTnum(out, t);
+  return out;
 }
 
 }  // namespace bpfsieve

@@ -146,7 +146,7 @@ constexpr bool RangeWithin(const Scalar& old_, const Scalar& cur) {
          old_.s32_max >= cur.s32_max;
 }
 
-// A tristate number as the kernel's messages have it: "(0x0; 0xff)", a constant as its hexadecimal number.
+// A tristate number as the kernel writes it, in messages and in the log: "(0x0; 0xff)", or the number if it is constant.
 std::string TnumText(const Tnum& t);
 // Appends the ranges and the tristate number in the notation of the verifier's log, e.g.
 // "smin=0,smax=umax=255,var_off=(0x0; 0xff)". Every item is preceded by a comma if `*comma` is true; the first item sets

@@ -83,6 +83,11 @@ bool MapHelperCompatible(MapType map, uint32_t helper, ProgType type, AttachType
   return !map_is_special && !helper_is_special;
 }
 
+uint32_t MapAccessFlags(MapType map, uint32_t flags) {
+  if (map == M::kDevmap || map == M::kDevmapHash) flags |= kMapRdonlyProg;
+  return flags & (kMapRdonlyProg | kMapWronlyProg);
+}
+
 bool MapAllowedInSleepable(MapType map) {
   return In(map, {M::kHash, M::kLruHash, M::kArray, M::kPercpuHash, M::kPercpuArray, M::kLruPercpuHash, M::kArrayOfMaps,
                   M::kHashOfMaps, M::kRingbuf, M::kUserRingbuf, M::kInodeStorage, M::kSkStorage, M::kTaskStorage,

@@ -104,6 +104,9 @@ bool HelperTakesPacket(const HelperProto& proto, ProgType type);
 // matters to updates and deletions in socket maps, which without a type are refused.
 bool MapHelperCompatible(MapType map, uint32_t helper, ProgType type = ProgType::kUnspec, AttachType attach = {});
 
+// What programs may do with a map's values, as BPF_F_RDONLY_PROG and BPF_F_WRONLY_PROG of its flags: device maps forbid
+// writing by themselves.
+uint32_t MapAccessFlags(MapType map, uint32_t flags);
 // Whether a sleepable program may use the map at all.
 bool MapAllowedInSleepable(MapType map);
 

@@ -13,10 +13,10 @@ namespace {
 // Helper numbers that have rules of their own.
 enum : uint32_t {
   kMapLookupElem = 1, kMapUpdateElem = 2, kMapDeleteElem = 3, kGetSmpProcessorId = 8, kTailCall = 12,
-  kGetLocalStorage = 81, kProbeReadStr = 45, kRedirectMap = 51, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
-  kMapPeekElem = 89, kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
+  kGetLocalStorage = 81, kProbeReadStr = 45, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
+  kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
-  kGetTaskStack = 141, kSnprintf = 165, kSkcToUnixSock = 178, kMapLookupPercpuElem = 195, kSkcToMptcpSock = 196,
+  kGetTaskStack = 141, kSnprintf = 165, kSkcToUnixSock = 178, kSkcToMptcpSock = 196,
 };
 
 // Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
@@ -31,11 +31,6 @@ bool IsPtrCast(uint32_t id) {
 
 bool IsMapWrite(uint32_t id) {
   return id == kMapDeleteElem || id == kMapUpdateElem || id == kMapPushElem || id == kMapPopElem;
-}
-
-bool UsesMapAsFunction(uint32_t id) {
-  return id == kTailCall || id == kMapLookupElem || IsMapWrite(id) || id == kMapPeekElem || id == kRedirectMap ||
-         id == kMapLookupPercpuElem;
 }
 
 std::string FuncText(uint32_t id) { return absl::StrCat(std::string(HelperName(id)), "#", id); }
@@ -178,10 +173,14 @@ bool Transfer::CallHelper() {
   for (int a = 0; a < 5; ++a) {
     if (!HelperArg(a, meta)) return false;
   }
-  if (meta.map >= 0 && UsesMapAsFunction(id) && IsMapWrite(id) && (ctx_.map(meta.map).flags & kMapRdonlyProg) != 0) {
+  if (meta.map >= 0 && IsMapWrite(id) &&
+      (MapAccessFlags(ctx_.map(meta.map).type, ctx_.map(meta.map).flags) & kMapRdonlyProg) != 0) {
     return Fail(Rule::kMapAccess, -1, "write into map forbidden");
   }
   if (id == kTailCall) {
+    if (ctx_.map(meta.map).type != MapType::kProgArray) {
+      return Fail(Rule::kHelperMap, -1, "expected prog array map for tail call");
+    }
     const Reg& index = reg(3);
     if (index.IsScalar() && index.s.IsConst() && index.s.ConstValue() < ctx_.map(meta.map).max_entries) Precise(3);
   }

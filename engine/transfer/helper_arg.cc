@@ -37,7 +37,7 @@ const Accepted* AcceptedFor(Arg base) {
   static const Accepted kRing = {{{T::kMem, kRingbuf}}, "ringbuf_mem"};
   static const Accepted kMapPtr = {{{T::kConstMapPtr, 0}}, "map_ptr"};
   static const Accepted kBtf = {{{T::kBtfId, 0}}, "ptr_, trusted_ptr_, rcu_ptr_"};
-  static const Accepted kLock = {{{T::kMapValue, 0}}, "map_value, alloc_ptr_"};
+  static const Accepted kLock = {{{T::kMapValue, 0}}, "map_value, ptr_"};
   static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
   static const Accepted kValueOnly = {{{T::kMapValue, 0}}, "map_value"};
   switch (base) {
@@ -289,6 +289,9 @@ bool Transfer::SpinLock(int r, bool lock) {
                                              "constant offset"));
   }
   const MapDef& map = ctx_.map(p.map);
+  if (map.fields.empty() && map.btf_value_type_id == 0) {
+    return Fail(Rule::kLock, r, absl::StrCat("map '", map.name, "' has to have BTF in order to use bpf_spin_lock"));
+  }
   const MapField* field = nullptr;
   for (const MapField& f : map.fields) {
     if (f.kind == SpecialField::kSpinLock) field = &f;

@@ -281,11 +281,12 @@ bool Transfer::RegionAccess(int r, int64_t off, int64_t size, uint64_t region, b
 
 bool Transfer::MapDirection(int r, int off, int size, bool write) {
   const MapDef& map = ctx_.map(reg(r).map);
-  if (write && (map.flags & kMapRdonlyProg) != 0) {
+  const uint32_t access = MapAccessFlags(map.type, map.flags);
+  if (write && (access & kMapRdonlyProg) != 0) {
     return Fail(Rule::kMapAccess, r, absl::StrCat("write into map forbidden, value_size=", map.value_size, " off=",
                                                   off, " size=", size));
   }
-  if (!write && (map.flags & kMapWronlyProg) != 0) {
+  if (!write && (access & kMapWronlyProg) != 0) {
     return Fail(Rule::kMapAccess, r, absl::StrCat("read from map forbidden, value_size=", map.value_size, " off=",
                                                   off, " size=", size));
   }
