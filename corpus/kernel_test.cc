@@ -36,7 +36,8 @@ TEST(CorpusKernelTest, TheRunningKernelGivesEveryExpectedVerdictAndMessage) {
       // To the kernel a spent budget and a damaged program are rejections like any other.
       const std::string_view verdict = want.verdict == Verdict::kAccept ? "accept" : "reject";
       EXPECT_EQ(KernelVerdictName(got.verdict), verdict) << got.message;
-      EXPECT_TRUE(absl::StrContains(got.log, want.message)) << "wanted: " << want.message << "\ngot:    " << got.message;
+      EXPECT_TRUE(absl::StrContains(got.log, want.message))
+          << "wanted: " << want.message << "\ngot:    " << got.message;
     }
   }
 }
