@@ -102,7 +102,7 @@ int AlignedSlot(int64_t off) {
 
 // Forward state. Slots without a bit in `pointers` hold no stack pointer.
 struct State {
-  std::array<Value, kMaxReg> regs;
+  std::array<Value, 16> regs;  // as many as the field names: R11 and up are an error, but only of a path that gets there
   uint64_t pointers = 0;
   std::array<Value, kSlots> slots;
 
