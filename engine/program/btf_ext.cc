@@ -97,10 +97,9 @@ absl::StatusOr<BtfExt> ParseBtfExt(std::string_view bytes, const struct btf* btf
                          .kind = ReadAt<uint32_t>(*relos, at + 12)});
   });
   if (!status.ok()) return status;
-  auto by_insn = [](const auto& a, const auto& b) { return a.insn < b.insn; };
   for (auto& [index, section] : ext.sections) {
-    std::stable_sort(section.funcs.begin(), section.funcs.end(), by_insn);
-    std::stable_sort(section.lines.begin(), section.lines.end(), by_insn);
+    std::sort(section.funcs.begin(), section.funcs.end());
+    std::sort(section.lines.begin(), section.lines.end());
   }
   return ext;
 }

@@ -3,6 +3,7 @@
 #ifndef BPFSIEVE_ENGINE_PROGRAM_BTF_EXT_H_
 #define BPFSIEVE_ENGINE_PROGRAM_BTF_EXT_H_
 
+#include <compare>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@ namespace bpfsieve {
 struct FuncRecord {
   uint32_t insn = 0;
   uint32_t type_id = 0;
+  friend auto operator<=>(const FuncRecord&, const FuncRecord&) = default;
 };
 struct LineRecord {
   uint32_t insn = 0;
@@ -26,6 +28,7 @@ struct LineRecord {
   uint32_t text_off = 0;
   uint32_t line = 0;
   uint32_t column = 0;
+  friend auto operator<=>(const LineRecord&, const LineRecord&) = default;
 };
 struct CoreRecord {
   int section = 0;

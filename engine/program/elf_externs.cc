@@ -163,10 +163,11 @@ void SortAndPlace(ElfLoader* loader) {
   const struct btf* btf = loader->object->btf.get();
   auto key = [btf](const ExternSymbol& symbol) {
     const uint32_t align = symbol.kconfig ? KconfigAlign(btf, symbol.type_id) : 0;
-    return std::tuple(!symbol.kconfig, -int64_t{align}, symbol.kconfig_size, std::string_view(symbol.pub.name));
+    return std::tuple(!symbol.kconfig, -int64_t{align}, symbol.kconfig_size, std::string_view(symbol.pub.name),
+                      symbol.symbol);
   };
-  std::stable_sort(loader->externs.begin(), loader->externs.end(),
-                   [&](const ExternSymbol& a, const ExternSymbol& b) { return key(a) < key(b); });
+  std::sort(loader->externs.begin(), loader->externs.end(),
+            [&](const ExternSymbol& a, const ExternSymbol& b) { return key(a) < key(b); });
   uint32_t offset = 0;
   for (size_t i = 0; i < loader->externs.size(); ++i) {
     ExternSymbol& symbol = loader->externs[i];

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/program/elf_loader.h"
@@ -41,7 +43,9 @@ std::vector<Span> UntypedSpans(const std::vector<const ElfSymbol*>& symbols, boo
     const bool is_function = symbol->bind != STB_LOCAL || (is_text && !IsBlockLabel(symbol->name));
     if (is_function) spans.push_back({symbol, symbol->value, 0});
   }
-  std::stable_sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.start < b.start; });
+  // Of several names for one place the first in the symbol table counts.
+  std::sort(spans.begin(), spans.end(),
+            [](const Span& a, const Span& b) { return std::pair(a.start, a.symbol) < std::pair(b.start, b.symbol); });
   spans.erase(std::unique(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.start == b.start; }),
               spans.end());
   for (size_t i = 0; i < spans.size(); ++i) {
@@ -220,8 +224,8 @@ absl::Status CollectRelocs(ElfLoader* loader) {
     }
   }
   for (Function& function : loader->functions) {
-    std::stable_sort(function.relocs.begin(), function.relocs.end(),
-                     [](const Reloc& a, const Reloc& b) { return a.insn < b.insn; });
+    std::sort(function.relocs.begin(), function.relocs.end(),
+              [](const Reloc& a, const Reloc& b) { return a.insn < b.insn; });
     auto same_insn = [](const Reloc& a, const Reloc& b) { return a.insn == b.insn; };
     if (std::adjacent_find(function.relocs.begin(), function.relocs.end(), same_insn) != function.relocs.end() &&
         function.error.empty()) {
@@ -262,8 +266,8 @@ absl::Status CollectFunctions(ElfLoader* loader) {
     if (section.type != SHT_PROGBITS || !section.Executable() || section.size == 0) continue;
     if (absl::Status status = AddFunctions(loader, static_cast<int>(i), symbols[i]); !status.ok()) return status;
   }
-  std::stable_sort(loader->functions.begin(), loader->functions.end(), [](const Function& a, const Function& b) {
-    return a.section != b.section ? a.section < b.section : a.first < b.first;
+  std::sort(loader->functions.begin(), loader->functions.end(), [](const Function& a, const Function& b) {
+    return std::tuple(a.section, a.first, a.name) < std::tuple(b.section, b.first, b.name);
   });
   return CollectRelocs(loader);
 }

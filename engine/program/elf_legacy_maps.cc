@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "engine/program/elf_loader.h"
@@ -44,8 +45,8 @@ std::vector<Definition> FindDefinitions(const ElfFile& elf) {
     if (symbol.value >= section.data.size()) continue;
     result.push_back({.symbol = &symbol, .section = symbol.shndx, .bytes = section.data.substr(symbol.value)});
   }
-  std::stable_sort(result.begin(), result.end(), [](const Definition& a, const Definition& b) {
-    return a.section != b.section ? a.section < b.section : a.symbol->value < b.symbol->value;
+  std::sort(result.begin(), result.end(), [](const Definition& a, const Definition& b) {
+    return std::tuple(a.section, a.symbol->value, a.symbol) < std::tuple(b.section, b.symbol->value, b.symbol);
   });
   auto same_place = [](const Definition& a, const Definition& b) {
     return a.section == b.section && a.symbol->value == b.symbol->value;

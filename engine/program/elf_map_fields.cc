@@ -1,6 +1,7 @@
 // Fields of a map's value that the kernel manages itself: where they are. The rules are those of the kernel's
 // btf_parse_fields() for maps (Linux 6.18, kernel/bpf/btf.c).
 #include <algorithm>
+#include <utility>
 
 #include "engine/program/elf_loader.h"
 
@@ -172,8 +173,9 @@ class Finder {
 std::vector<MapField> FindMapFields(const struct btf* btf, uint32_t value_type_id) {
   if (btf == nullptr || value_type_id == 0) return {};
   std::vector<MapField> fields = Finder(btf).Find(value_type_id);
-  std::stable_sort(fields.begin(), fields.end(),
-                   [](const MapField& a, const MapField& b) { return a.offset < b.offset; });
+  std::sort(fields.begin(), fields.end(), [](const MapField& a, const MapField& b) {
+    return std::pair(a.offset, a.kind) < std::pair(b.offset, b.kind);
+  });
   return fields;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/program/elf_loader.h"
@@ -181,8 +182,9 @@ void CompleteDatasecs(ElfLoader* loader) {
       const btf_type* variable = btf__type_by_id(btf, infos[i].type);
       if (btf_is_var(variable) && btf_var(variable)->linkage != BTF_VAR_STATIC) loader->exported_datasecs.insert(id);
     }
-    std::stable_sort(infos, infos + btf_vlen(type),
-                     [](const btf_var_secinfo& a, const btf_var_secinfo& b) { return a.offset < b.offset; });
+    std::sort(infos, infos + btf_vlen(type), [](const btf_var_secinfo& a, const btf_var_secinfo& b) {
+      return std::pair(a.offset, a.type) < std::pair(b.offset, b.type);
+    });
   }
 }
 

@@ -74,7 +74,7 @@ int types(struct __sk_buff *skb) {
   return 0;
 }
 
-SEC("tp_btf/whatever")
+SEC("raw_tracepoint/whatever")
 int loads(unsigned long long *ctx) {
   struct sample *s = (void *)ctx[0];
   return s->moved + s->narrow;
