@@ -13,9 +13,7 @@ namespace {
 
 constexpr uint16_t kMagic = 0xeb9f;
 
-absl::Status Damaged(absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat(".BTF.ext: ", what));
-}
+absl::Status Damaged(absl::string_view what) { return absl::InvalidArgumentError(absl::StrCat(".BTF.ext: ", what)); }
 
 // Calls record(section index, bytes of the record) for each record of one of the three tables, whose records are at
 // least `min_size` bytes.

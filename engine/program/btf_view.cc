@@ -37,9 +37,7 @@ void ForEachReference(const btf_type* type, Visit visit, Name name) {
     case BTF_KIND_TYPE_TAG:
     case BTF_KIND_FUNC:
     case BTF_KIND_VAR:
-    case BTF_KIND_DECL_TAG:
-      visit(type->type);
-      break;
+    case BTF_KIND_DECL_TAG: visit(type->type); break;
     case BTF_KIND_ARRAY:
       visit(btf_array(type)->type);
       visit(btf_array(type)->index_type);
@@ -67,8 +65,7 @@ void ForEachReference(const btf_type* type, Visit visit, Name name) {
     case BTF_KIND_DATASEC:
       for (int i = 0; i < btf_vlen(type); ++i) visit(btf_var_secinfos(type)[i].type);
       break;
-    default:
-      break;
+    default: break;
   }
 }
 
@@ -83,10 +80,8 @@ bool IsChain(const btf_type* type) {
     case BTF_KIND_TYPE_TAG:
     case BTF_KIND_PTR:
     case BTF_KIND_ARRAY:
-    case BTF_KIND_VAR:
-      return true;
-    default:
-      return false;
+    case BTF_KIND_VAR: return true;
+    default: return false;
   }
 }
 
@@ -167,13 +162,11 @@ size_t TypeBytes(uint32_t kind, uint32_t length) {
     case BTF_KIND_RESTRICT:
     case BTF_KIND_FUNC:
     case BTF_KIND_FLOAT:
-    case BTF_KIND_TYPE_TAG:
-      return sizeof(btf_type);
+    case BTF_KIND_TYPE_TAG: return sizeof(btf_type);
     case BTF_KIND_INT: return sizeof(btf_type) + sizeof(uint32_t);
     case BTF_KIND_ARRAY: return sizeof(btf_type) + sizeof(struct btf_array);
     case BTF_KIND_STRUCT:
-    case BTF_KIND_UNION:
-      return sizeof(btf_type) + length * sizeof(btf_member);
+    case BTF_KIND_UNION: return sizeof(btf_type) + length * sizeof(btf_member);
     case BTF_KIND_ENUM: return sizeof(btf_type) + length * sizeof(struct btf_enum);
     case BTF_KIND_ENUM64: return sizeof(btf_type) + length * sizeof(struct btf_enum64);
     case BTF_KIND_FUNC_PROTO: return sizeof(btf_type) + length * sizeof(btf_param);
@@ -276,8 +269,8 @@ int64_t BtfSize(const struct btf* btf, uint32_t id) {
 
 std::string_view BtfKindName(const btf_type* type) {
   static constexpr std::string_view kNames[] = {
-      "void",  "int",      "ptr",   "array",    "struct", "union",      "enum", "fwd",     "typedef", "volatile",
-      "const", "restrict", "func",  "func_proto", "var",  "datasec",    "float", "decl_tag", "type_tag", "enum64"};
+      "void",  "int",      "ptr",  "array",      "struct", "union",   "enum",  "fwd",      "typedef",  "volatile",
+      "const", "restrict", "func", "func_proto", "var",    "datasec", "float", "decl_tag", "type_tag", "enum64"};
   size_t kind = btf_kind(type);
   return kind < std::size(kNames) ? kNames[kind] : "unknown";
 }

@@ -27,10 +27,8 @@ Match Compatible(const TypePair& pair, uint32_t local_id, uint32_t target_id, in
       case BTF_KIND_UNION:
       case BTF_KIND_ENUM:
       case BTF_KIND_ENUM64:
-      case BTF_KIND_FWD:
-        return Match::kYes;
-      case BTF_KIND_INT:
-        return Of(PlainInts(local, target));
+      case BTF_KIND_FWD: return Match::kYes;
+      case BTF_KIND_INT: return Of(PlainInts(local, target));
       case BTF_KIND_PTR:
         local_id = local->type;
         target_id = target->type;
@@ -51,8 +49,7 @@ Match Compatible(const TypePair& pair, uint32_t local_id, uint32_t target_id, in
         local_id = local->type;
         target_id = target->type;
         break;
-      default:
-        return Match::kNo;
+      default: return Match::kNo;
     }
   }
   return Match::kError;
@@ -108,14 +105,12 @@ Match MatchAt(const TypePair& pair, uint32_t local_id, uint32_t target_id, bool 
     if (!NamesMatch(pair, local->name_off, target->name_off)) return Match::kNo;
     const bool same_kind = btf_kind(local) == btf_kind(target);
     switch (btf_kind(local)) {
-      case BTF_KIND_UNKN:
-        return Of(same_kind);
+      case BTF_KIND_UNKN: return Of(same_kind);
       case BTF_KIND_FWD:
         if (same_kind) return Of(BTF_INFO_KFLAG(local->info) == BTF_INFO_KFLAG(target->info));
         return Of(behind_pointer && ForwardFor(local, target));
       case BTF_KIND_ENUM:
-      case BTF_KIND_ENUM64:
-        return IsAnyEnum(target) ? EnumsMatch(pair, local, target) : Match::kNo;
+      case BTF_KIND_ENUM64: return IsAnyEnum(target) ? EnumsMatch(pair, local, target) : Match::kNo;
       case BTF_KIND_STRUCT:
       case BTF_KIND_UNION:
         if (behind_pointer) return Of(same_kind || (btf_is_fwd(target) && ForwardFor(target, local)));
@@ -144,8 +139,7 @@ Match MatchAt(const TypePair& pair, uint32_t local_id, uint32_t target_id, bool 
         local_id = local->type;
         target_id = target->type;
         break;
-      default:
-        return Match::kNo;
+      default: return Match::kNo;
     }
   }
   return Match::kError;
@@ -173,20 +167,17 @@ Match FieldsCompatible(const TypePair& pair, uint32_t local_id, uint32_t target_
     if (!SameCoreKind(local, target)) return Match::kNo;
     switch (btf_kind(local)) {
       case BTF_KIND_PTR:
-      case BTF_KIND_FLOAT:
-        return Match::kYes;
+      case BTF_KIND_FLOAT: return Match::kYes;
       case BTF_KIND_FWD:
       case BTF_KIND_ENUM:
       case BTF_KIND_ENUM64:
         return Of(local->name_off == 0 || target->name_off == 0 || NamesMatch(pair, local->name_off, target->name_off));
-      case BTF_KIND_INT:
-        return Of(PlainInts(local, target));
+      case BTF_KIND_INT: return Of(PlainInts(local, target));
       case BTF_KIND_ARRAY:
         local_id = btf_array(local)->type;
         target_id = btf_array(target)->type;
         break;
-      default:
-        return Match::kNo;
+      default: return Match::kNo;
     }
   }
   return Match::kError;

@@ -11,7 +11,8 @@ namespace bpfsieve {
 namespace {
 
 constexpr int kMaxSteps = 64;                // of an access, libbpf's BPF_CORE_SPEC_MAX_LEN
-constexpr int64_t kMaxWork = 1'000'000;      // type comparisons for one relocation
+constexpr int64_t kMaxComparisons = 1'000'000;   // of types, for one relocation
+constexpr int64_t kMaxAllComparisons = 50'000'000;  // for one object
 constexpr int32_t kPoison = 0xbad2310;       // libbpf's helper number in place of what the kernel has not
 constexpr char kTooDeep[] = "access is too deep";
 
@@ -85,9 +86,7 @@ std::string MemberValue(CoreKind kind, const struct btf* btf, const btf_type* pa
         out->type = type_id;
       }
       break;
-    case CoreKind::kFieldByteSize:
-      out->value = byte_size;
-      break;
+    case CoreKind::kFieldByteSize: out->value = byte_size; break;
     case CoreKind::kFieldSigned:
       out->value = (IsAnyEnum(type) && BTF_INFO_KFLAG(type->info)) ||
                    (btf_is_int(type) && (btf_int_encoding(type) & BTF_INT_SIGNED) != 0);
@@ -101,8 +100,7 @@ std::string MemberValue(CoreKind kind, const struct btf* btf, const btf_type* pa
       out->value = uint32_t{64} - bit_size;
       out->check = true;
       break;
-    default:
-      return "unknown kind of relocation";
+    default: return "unknown kind of relocation";
   }
   return "";
 }
@@ -120,6 +118,9 @@ bool IsFlexible(const struct btf* btf, uint32_t parent_id, uint32_t index, bool 
 }
 
 }  // namespace
+
+CoreResolver::CoreResolver(const struct btf* local, const KernelBtf& kernel)
+    : local_(local), kernel_(kernel), work_(kMaxAllComparisons) {}
 
 std::string CoreResolver::StepInto(uint32_t index, uint32_t* id, Spec* spec) const {
   const btf_type* type = SkipModifiers(local_, *id, id);
@@ -208,8 +209,7 @@ CoreResolver::Found CoreResolver::MatchEnumerator(const Spec& local, uint32_t ta
 }
 
 // Finds the field by name, in unnamed structures and unions too. Recursion is bounded by kMaxSteps.
-CoreResolver::Found CoreResolver::MatchMember(const Accessor& local, uint32_t target_id, Spec* target,
-                                              uint32_t* next) {
+CoreResolver::Found CoreResolver::MatchMember(const Accessor& local, uint32_t target_id, Spec* target, uint32_t* next) {
   const btf_type* type = SkipModifiers(kernel_.get(), target_id, &target_id);
   if (!btf_is_composite(type)) return Found::kNo;
   for (uint32_t i = 0; i < btf_vlen(type); ++i) {
@@ -321,8 +321,7 @@ std::string CoreResolver::Calculate(CoreKind kind, const Spec& local, const Spec
         result->value = enumerator(kernel_.get(), *target);
       }
       return "";
-    default:
-      break;
+    default: break;
   }
   FieldValue expected, actual;
   if (std::string error = field(local_, local, &expected); !error.empty()) return error;
@@ -353,7 +352,14 @@ std::string CoreResolver::Resolve(CoreKind kind, uint32_t type_id, std::string_v
     return "";
   }
   if (BtfTypeName(local_, type_id).empty()) return "types without a name cannot be relocated";
-  steps_ = kMaxWork;
+  steps_ = std::min(kMaxComparisons, work_);
+  const int64_t before = steps_;
+  std::string error = Decide(kind, type_id, local, result);
+  work_ -= before - std::max<int64_t>(steps_, 0);
+  return error;
+}
+
+std::string CoreResolver::Decide(CoreKind kind, uint32_t type_id, const Spec& local, CoreResult* result) {
   Spec chosen, target;
   std::vector<uint32_t> matching;
   for (uint32_t candidate : Candidates(type_id)) {
@@ -377,9 +383,7 @@ std::string CoreResolver::Resolve(CoreKind kind, uint32_t type_id, std::string_v
   return "";
 }
 
-CoreResult LocalTypeId(uint32_t type_id) {
-  return {.expected = type_id, .value = type_id, .check_expected = false};
-}
+CoreResult LocalTypeId(uint32_t type_id) { return {.expected = type_id, .value = type_id, .check_expected = false}; }
 
 namespace {
 
@@ -459,8 +463,7 @@ std::string PatchCore(const CoreResult& result, std::span<Insn> insn) {
       insn[1].imm = static_cast<int32_t>(result.value >> 32);
       return "";
     }
-    default:
-      break;
+    default: break;
   }
   return absl::StrCat("instruction of code ", insn[0].code, " cannot be relocated");
 }

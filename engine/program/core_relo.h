@@ -16,8 +16,19 @@
 namespace bpfsieve {
 
 enum class CoreKind : uint32_t {
-  kFieldByteOffset, kFieldByteSize, kFieldExists, kFieldSigned, kFieldLshiftU64, kFieldRshiftU64, kTypeIdLocal,
-  kTypeIdTarget, kTypeExists, kTypeSize, kEnumvalExists, kEnumvalValue, kTypeMatches,
+  kFieldByteOffset,
+  kFieldByteSize,
+  kFieldExists,
+  kFieldSigned,
+  kFieldLshiftU64,
+  kFieldRshiftU64,
+  kTypeIdLocal,
+  kTypeIdTarget,
+  kTypeExists,
+  kTypeSize,
+  kEnumvalExists,
+  kEnumvalValue,
+  kTypeMatches,
 };
 
 // What a relocation comes to.
@@ -37,7 +48,7 @@ struct CoreResult {
 class CoreResolver {
  public:
   // Both must outlive the resolver.
-  CoreResolver(const struct btf* local, const KernelBtf& kernel) : local_(local), kernel_(kernel) {}
+  CoreResolver(const struct btf* local, const KernelBtf& kernel);
 
   // `access` is the record's access string ("0:1:2"). Returns why it cannot be resolved; empty: it is.
   std::string Resolve(CoreKind kind, uint32_t type_id, std::string_view access, CoreResult* result);
@@ -64,12 +75,15 @@ class CoreResolver {
   Found MatchEnumerator(const Spec& local, uint32_t target_id, Spec* target) const;
   Found MatchMember(const Accessor& local, uint32_t target_id, Spec* target, uint32_t* next);
   Found MatchElement(const Accessor& local, bool is_first, uint32_t target_id, Spec* target, uint32_t* next) const;
+  // Tries the candidates and chooses; `local` is what ParseSpec() made of the record.
+  std::string Decide(CoreKind kind, uint32_t type_id, const Spec& local, CoreResult* result);
   std::string Calculate(CoreKind kind, const Spec& local, const Spec* target, CoreResult* result) const;
 
   const struct btf* local_;
   const KernelBtf& kernel_;
   absl::flat_hash_map<uint32_t, std::vector<uint32_t>> candidates_;  // by local type
-  int64_t steps_ = 0;
+  int64_t steps_ = 0;  // type comparisons left for this relocation
+  int64_t work_;       // and for the object
 };
 
 // Writes the result into `insn` (the instruction and, where there is one, the one after it). Returns why it cannot.

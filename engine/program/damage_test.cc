@@ -47,8 +47,23 @@ std::vector<std::string> Seeds() {
 
 // Overwrites 1, 2, 4 or 8 bytes with a number that is likely to be off.
 void Poke(Random* random, std::string* bytes, size_t from, size_t to) {
-  constexpr uint64_t kNumbers[] = {0, 1, 2, 3, 7, 8, 0x7f, 0xff, 0x7fff, 0xffff, 0x10000, 0x7fffffff, 0xffffffff,
-                                   0x80000000, 0x7fffffffffffffff, 0xffffffffffffffff, 0xfffffffffffffff8};
+  constexpr uint64_t kNumbers[] = {0,
+                                   1,
+                                   2,
+                                   3,
+                                   7,
+                                   8,
+                                   0x7f,
+                                   0xff,
+                                   0x7fff,
+                                   0xffff,
+                                   0x10000,
+                                   0x7fffffff,
+                                   0xffffffff,
+                                   0x80000000,
+                                   0x7fffffffffffffff,
+                                   0xffffffffffffffff,
+                                   0xfffffffffffffff8};
   const size_t width = size_t{1} << Below(random, 4);
   if (to > bytes->size() || to - from < width) return;
   const size_t at = from + Below(random, (to - from - width + 1));
@@ -104,9 +119,7 @@ std::string Damage(Random* random, const std::vector<std::string>& seeds) {
         bytes[at] = static_cast<char>(bytes[at] ^ (1 << Below(random, 8)));
         break;
       }
-      default:
-        Poke(random, &bytes, from, to);
-        break;
+      default: Poke(random, &bytes, from, to); break;
     }
   }
   return bytes;

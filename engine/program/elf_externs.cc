@@ -127,8 +127,8 @@ void ResolveUntyped(ElfLoader* loader) {
 void Describe(ElfLoader* loader, const Declarations& declarations, ExternSymbol* symbol) {
   const struct btf* btf = loader->object->btf.get();
   auto declared = declarations.by_name.find(loader->elf.symbols[symbol->symbol].name);
-  auto section = declared == declarations.by_name.end() ? declarations.section.end()
-                                                        : declarations.section.find(declared->second);
+  auto section =
+      declared == declarations.by_name.end() ? declarations.section.end() : declarations.section.find(declared->second);
   if (section == declarations.section.end()) {
     symbol->error = absl::StrCat("failed to find BTF for extern '", symbol->pub.name, "'");
     return;
@@ -136,8 +136,7 @@ void Describe(ElfLoader* loader, const Declarations& declarations, ExternSymbol*
   symbol->btf_id = declared->second;
   const btf_type* type = btf__type_by_id(btf, symbol->btf_id);
   symbol->pub.kind = btf_is_func(type) ? Extern::Kind::kFunc : Extern::Kind::kVar;
-  if (btf_is_var(type) ? btf_var(type)->linkage != BTF_VAR_GLOBAL_EXTERN
-                       : BtfFuncLinkage(type) != BTF_FUNC_EXTERN) {
+  if (btf_is_var(type) ? btf_var(type)->linkage != BTF_VAR_GLOBAL_EXTERN : BtfFuncLinkage(type) != BTF_FUNC_EXTERN) {
     symbol->error = absl::StrCat("extern '", symbol->pub.name, "' is not declared extern in BTF");
   } else if (section->second == ".kconfig") {
     const int64_t size = BtfSize(btf, type->type);

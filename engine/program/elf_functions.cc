@@ -155,8 +155,7 @@ class Resolver {
   std::string ResolveCall(const Insn& insn, const ElfSymbol& symbol, Reloc* out) const {
     if (insn.src != kPseudoCall) return absl::StrCat("incorrect bpf_call opcode for ", Named(symbol));
     if (loader_.text < 0 || symbol.shndx != loader_.text) {
-      std::string_view section =
-          loader_.elf.ValidSection(symbol.shndx) ? loader_.elf.sections[symbol.shndx].name : "?";
+      std::string_view section = loader_.elf.ValidSection(symbol.shndx) ? loader_.elf.sections[symbol.shndx].name : "?";
       return absl::StrCat("bad call relo against ", Named(symbol), " in section '", CopyName(section), "'");
     }
     if (symbol.value % kInsnSize != 0) return absl::StrCat("bad call relo against ", Named(symbol));
@@ -202,9 +201,9 @@ absl::Status CollectRelocs(ElfLoader* loader) {
     const ElfSection& target = elf.sections[section.info];
     for (const ElfRel& rel : ReadRels(section)) {
       if (rel.symbol >= elf.symbols.size()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("section '", CopyName(section.name), "': relocation against symbol ", rel.symbol,
-                         ", which does not exist"));
+        return absl::InvalidArgumentError(absl::StrCat("section '", CopyName(section.name),
+                                                       "': relocation against symbol ", rel.symbol,
+                                                       ", which does not exist"));
       }
       if (rel.offset % kInsnSize != 0 || rel.offset >= target.size) {
         return absl::InvalidArgumentError(

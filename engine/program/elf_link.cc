@@ -109,8 +109,7 @@ class Linker {
   void Relocate(const Reloc& reloc, Insn* insn) {
     switch (reloc.kind) {
       case Reloc::Kind::kCall:
-      case Reloc::Kind::kFuncAddress:
-        break;  // Append() does these
+      case Reloc::Kind::kFuncAddress: break;  // Append() does these
       case Reloc::Kind::kMap:
         insn[0].src = kPseudoMapFd;
         insn[0].imm = reloc.index;
@@ -121,9 +120,7 @@ class Linker {
         insn[0].src = kPseudoMapValue;
         insn[0].imm = reloc.index;
         break;
-      case Reloc::Kind::kExternLoad:
-        LoadExtern(reloc.index, insn);
-        break;
+      case Reloc::Kind::kExternLoad: LoadExtern(reloc.index, insn); break;
       case Reloc::Kind::kExternCall:
         if (loader_.externs[reloc.index].resolved) {
           insn->src = kPseudoKfuncCall;
@@ -244,9 +241,9 @@ class Linker {
   const ElfLoader& loader_;
   Budget* budget_;
   Program* program_;
-  absl::flat_hash_map<int, uint32_t> base_;    // function -> first instruction in the program
-  std::vector<uint32_t> relocated_;            // instructions, ascending
-  absl::flat_hash_map<int, int> externs_;      // loader's extern -> program's
+  absl::flat_hash_map<int, uint32_t> base_;  // function -> first instruction in the program
+  std::vector<uint32_t> relocated_;  // instructions, ascending
+  absl::flat_hash_map<int, int> externs_;  // loader's extern -> program's
   bool has_funcs_ = false, has_lines_ = false;  // of the main function: else nothing is kept for its callees
 };
 
@@ -308,17 +305,11 @@ void CheckTarget(ElfLoader* loader, Program* program) {
       break;
     case AttachType::kTraceFentry:
     case AttachType::kTraceFexit:
-    case AttachType::kModifyReturn:
-      break;
-    case AttachType::kTraceIter:
-      prefix = "bpf_iter_";
-      break;
+    case AttachType::kModifyReturn: break;
+    case AttachType::kTraceIter: prefix = "bpf_iter_"; break;
     case AttachType::kLsmMac:
-    case AttachType::kLsmCgroup:
-      prefix = "bpf_lsm_";
-      break;
-    default:
-      return;
+    case AttachType::kLsmCgroup: prefix = "bpf_lsm_"; break;
+    default: return;
   }
   if (program->type != ProgType::kTracing && program->type != ProgType::kLsm) return;
   if (program->attach_target.empty() || !program->broken.empty()) return;

@@ -83,8 +83,8 @@ class Definition {
     if (name == "value") return Typed(member, "value", &map->value_size, &map->btf_value_type_id);
     if (name == "values") return Values(member, is_last, map, inner);
     uint64_t number = 0;
-    constexpr std::string_view kNumbers[] = {"type",       "max_entries", "map_flags", "numa_node", "key_size",
-                                             "value_size", "pinning",     "map_extra"};
+    constexpr std::string_view kNumbers[] = {"type",     "max_entries", "map_flags", "numa_node",
+                                             "key_size", "value_size",  "pinning",   "map_extra"};
     if (std::find(std::begin(kNumbers), std::end(kNumbers), name) == std::end(kNumbers)) {
       return absl::StrCat("unknown field '", CopyName(name), "'");
     }

@@ -475,8 +475,8 @@ TEST(ElfFileTest, OtherMachinesClassesAndKindsAreRefused) {
   TestElf elf;
   elf.Symbol("p", elf.Code("xdp", {ExitInsn()}), 0, 8);
   const std::string image = elf.Write();
-  for (size_t offset : {size_t{0}, size_t{EI_CLASS}, size_t{EI_DATA}, offsetof(Elf64_Ehdr, e_type),
-                        offsetof(Elf64_Ehdr, e_machine)}) {
+  for (size_t offset :
+       {size_t{0}, size_t{EI_CLASS}, size_t{EI_DATA}, offsetof(Elf64_Ehdr, e_type), offsetof(Elf64_Ehdr, e_machine)}) {
     std::string other = image;
     other[offset] = 62;
     EXPECT_FALSE(LoadElfObject(other, "t.o", {}).ok()) << offset;
@@ -568,8 +568,10 @@ TEST_F(CompiledObjectTest, SubprogramsCarryLinkageAndSourceLines) {
     EXPECT_NE(subprog.btf_func_id, 0u) << subprog.name;
     global[subprog.name] = subprog.global;
   }
-  EXPECT_EQ(global, (std::map<std::string, bool>{{"first", true}, {"shared", true}, {"middle", false},
-                                                 {"leaf", false}, {"hidden", false}, {"weak", true}}));
+  EXPECT_EQ(
+      global,
+      (std::map<std::string, bool>{
+          {"first", true}, {"shared", true}, {"middle", false}, {"leaf", false}, {"hidden", false}, {"weak", true}}));
   ASSERT_FALSE(first.lines.empty());
   EXPECT_EQ(first.lines[0].insn, 0u);
   EXPECT_THAT(first.lines[0].file, HasSubstr("subprogs.bpf.c"));

@@ -17,8 +17,8 @@ namespace {
 absl::StatusOr<std::shared_ptr<Object>> LoadRawObject(std::string_view bytes, const std::string& name,
                                                       const LoadOptions& options) {
   if (bytes.empty() || bytes.size() % sizeof(Insn) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("raw instructions: ", bytes.size(), " bytes, no multiple of ",
-                                                   sizeof(Insn)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("raw instructions: ", bytes.size(), " bytes, no multiple of ", sizeof(Insn)));
   }
   auto object = std::make_shared<Object>();
   object->path = name;

@@ -59,8 +59,8 @@ TEST(LoadObjectTest, BadInputsAreRefusedWithAReason) {
 
 TEST(ObjectTest, OnlyTheKernelsLicencesAreCompatible) {
   Object object;
-  for (const char* license : {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL",
-                              "Dual MPL/GPL"}) {
+  for (const char* license :
+       {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}) {
     object.license = license;
     EXPECT_TRUE(object.GplCompatible()) << license;
   }

@@ -25,11 +25,8 @@ std::string DisownRawReferences(std::span<Insn> insns, std::span<const uint32_t>
           insn.src = kPseudoMapValue;
           insn.imm = kNoSuchMap;
           break;
-        case kPseudoBtfId:
-          unsupported = "kernel symbol by its BTF id";
-          break;
-        default:
-          break;
+        case kPseudoBtfId: unsupported = "kernel symbol by its BTF id"; break;
+        default: break;
       }
     }
     ++i;  // the second half is data

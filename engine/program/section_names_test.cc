@@ -41,8 +41,8 @@ TEST(SectionNamesTest, SuffixesSaySleepableAndFrags) {
 }
 
 TEST(SectionNamesTest, TracingProgramsNeedATarget) {
-  for (const char* name : {"fentry/x", "fexit/x", "fmod_ret/x", "lsm/x", "lsm_cgroup/x", "tp_btf/x", "iter/task",
-                           "freplace/x"}) {
+  for (const char* name :
+       {"fentry/x", "fexit/x", "fmod_ret/x", "lsm/x", "lsm_cgroup/x", "tp_btf/x", "iter/task", "freplace/x"}) {
     EXPECT_TRUE(Exact(name)->needs_target) << name;
   }
   EXPECT_FALSE(Exact("kprobe/x")->needs_target);

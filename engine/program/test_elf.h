@@ -24,7 +24,10 @@ inline Insn LdImm64(uint8_t dst, uint8_t src, int32_t imm) {
 
 class TestElf {
  public:
-  TestElf() { sections_.push_back({}); symbols_.push_back({}); }
+  TestElf() {
+    sections_.push_back({});
+    symbols_.push_back({});
+  }
 
   // Each returns the index of what it added.
   int Section(const std::string& name, uint32_t type, uint64_t flags, std::string data) {
@@ -72,8 +75,12 @@ class TestElf {
     parts.push_back({.name = ".strtab", .type = SHT_STRTAB, .data = symbol_names_});
     for (uint32_t i = 0; i < symtab; ++i) {
       if (sections_[i].rels.empty()) continue;
-      parts.push_back({.name = ".rel" + sections_[i].name, .type = SHT_REL, .data = sections_[i].rels,
-                       .link = symtab, .info = i, .entsize = sizeof(Elf64_Rel)});
+      parts.push_back({.name = ".rel" + sections_[i].name,
+                       .type = SHT_REL,
+                       .data = sections_[i].rels,
+                       .link = symtab,
+                       .info = i,
+                       .entsize = sizeof(Elf64_Rel)});
     }
     std::string names(1, '\0');
     std::vector<uint32_t> name_offsets;
