@@ -59,8 +59,8 @@ want() {
 }
 
 # What the engine and the command line are built from.
-build_packages=(g++ cmake ninja-build pkg-config libabsl-dev libtbb-dev libelf-dev libbpf-dev nlohmann-json3-dev
-  libcli11-dev)
+build_packages=(g++ cmake ninja-build pkg-config libabsl-dev libtbb-dev libelf-dev libbpf-dev zlib1g-dev
+  nlohmann-json3-dev libcli11-dev)
 # What the tests need on top: the second compiler, its sanitizers' run-time and symbolizer.
 test_packages=(libgtest-dev libgmock-dev clang-19 libclang-rt-19-dev llvm-19)
 
