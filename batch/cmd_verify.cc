@@ -1,12 +1,15 @@
 // bpfsieve verify: our verdicts.
 #include <oneapi/tbb/parallel_for.h>
 
-#include <algorithm>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "batch/commands.h"
+#include "batch/interrupt.h"
 #include "batch/run_batch.h"
 
 namespace bpfsieve {
@@ -38,10 +41,12 @@ std::vector<Row> VerifyObject(const std::string& path, const TypedObject& object
                               const VerifyOptions& options) {
   std::vector<Row> rows(wanted.size());
   oneapi::tbb::parallel_for(size_t{0}, wanted.size(), [&](size_t i) {
+    if (Interrupted()) return;  // leaves a row without a verdict
     const int index = object.progs[wanted[i]].index;
     const ObjectFile& file = object.file(wanted[i]);
     rows[i] = ReportRow(ProgramRow(path, file, index), Verify(file, index, options));
   });
+  std::erase_if(rows, [](const Row& row) { return row.verdict.empty(); });
   return rows;
 }
 
