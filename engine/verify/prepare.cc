@@ -87,6 +87,18 @@ Finding FromEncoding(const EncodingError& error) { return At(error.insn, RuleOf(
 
 std::optional<Finding> CheckReferences(const Object& object, const Program& program) {
   const auto& insns = program.insns;
+  // Kernel functions are looked up before anything is known of what is reached.
+  for (uint32_t i = 0; i < insns.size(); ++i) {
+    if (IsLdImm64(insns[i])) {
+      ++i;
+    } else if (IsKfuncCall(insns[i])) {
+      if (!object.GplCompatible()) {
+        return At(i, Rule::kLicense, "cannot call kernel function from non-GPL compatible program");
+      }
+      // Functions of modules; a loader gives their module's descriptor, which a file cannot.
+      if (insns[i].off != 0) return At(i, Rule::kBtfInfo, "failed to find BTF for kernel function");
+    }
+  }
   int cgroup_storage[2] = {-1, -1};
   for (uint32_t i = 0; i < insns.size(); ++i) {
     const Insn& in = insns[i];
