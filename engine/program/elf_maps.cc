@@ -148,6 +148,14 @@ absl::flat_hash_map<std::string_view, const ElfSymbol*> GlobalVariables(const El
   return result;
 }
 
+bool HasExportedVariable(const struct btf* btf, const btf_type* datasec) {
+  for (int i = 0; i < btf_vlen(datasec); ++i) {
+    const btf_type* variable = btf__type_by_id(btf, btf_var_secinfos(datasec)[i].type);
+    if (btf_is_var(variable) && btf_var(variable)->linkage != BTF_VAR_STATIC) return true;
+  }
+  return false;
+}
+
 // Compilers leave sizes of data sections and places of global variables open in BTF; their symbols tell. The object's
 // BTF is ours to complete until it is published.
 void CompleteDatasecs(ElfLoader* loader) {
@@ -160,7 +168,10 @@ void CompleteDatasecs(ElfLoader* loader) {
     if (!btf_is_datasec(type)) continue;
     std::string_view name = BtfName(btf, type->name_off);
     loader->datasecs.try_emplace(name, id);
-    if (name == kKconfigSection || name == kKsymsSection) continue;
+    if (name == kKconfigSection || name == kKsymsSection) {
+      if (HasExportedVariable(btf, type)) loader->exported_datasecs.insert(id);
+      continue;
+    }
     const bool complete = type->size != 0;
     if (!complete) {
       auto size = section_size.find(name);
@@ -178,10 +189,7 @@ void CompleteDatasecs(ElfLoader* loader) {
         const_cast<struct btf_var*>(btf_var(variable))->linkage = BTF_VAR_STATIC;
       }
     }
-    for (int i = 0; i < btf_vlen(type); ++i) {
-      const btf_type* variable = btf__type_by_id(btf, infos[i].type);
-      if (btf_is_var(variable) && btf_var(variable)->linkage != BTF_VAR_STATIC) loader->exported_datasecs.insert(id);
-    }
+    if (HasExportedVariable(btf, type)) loader->exported_datasecs.insert(id);
     std::sort(infos, infos + btf_vlen(type), [](const btf_var_secinfo& a, const btf_var_secinfo& b) {
       return std::pair(a.offset, a.type) < std::pair(b.offset, b.type);
     });
