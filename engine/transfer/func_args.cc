@@ -27,8 +27,8 @@ const btf_type* SkipModifiers(const struct btf* btf, uint32_t id, uint32_t* out_
   return nullptr;
 }
 
-// The name by which a program of this type declares its context.
-bool IsContextName(ProgType type, std::string_view name) {
+// The structure by which a program of this type names its context; empty: there is none.
+std::string_view ContextName(ProgType type) {
   switch (type) {
     case ProgType::kSocketFilter:
     case ProgType::kSchedCls:
@@ -39,24 +39,74 @@ bool IsContextName(ProgType type, std::string_view name) {
     case ProgType::kLwtXmit:
     case ProgType::kLwtSeg6local:
     case ProgType::kSkSkb:
-    case ProgType::kFlowDissector: return name == "__sk_buff";
-    case ProgType::kXdp: return name == "xdp_md";
-    case ProgType::kCgroupSock: return name == "bpf_sock";
-    case ProgType::kCgroupSockAddr: return name == "bpf_sock_addr";
-    case ProgType::kSockOps: return name == "bpf_sock_ops";
-    case ProgType::kSkMsg: return name == "sk_msg_md";
-    case ProgType::kKprobe: return name == "pt_regs" || name == "user_pt_regs" || name == "bpf_user_pt_regs_t";
-    case ProgType::kPerfEvent: return name == "bpf_perf_event_data";
+    case ProgType::kFlowDissector: return "__sk_buff";
+    case ProgType::kXdp: return "xdp_md";
+    case ProgType::kCgroupSock: return "bpf_sock";
+    case ProgType::kCgroupSockAddr: return "bpf_sock_addr";
+    case ProgType::kSockOps: return "bpf_sock_ops";
+    case ProgType::kSkMsg: return "sk_msg_md";
+    case ProgType::kKprobe: return "pt_regs";
+    case ProgType::kPerfEvent: return "bpf_perf_event_data";
     case ProgType::kRawTracepoint:
-    case ProgType::kRawTracepointWritable: return name == "bpf_raw_tracepoint_args";
-    case ProgType::kCgroupDevice: return name == "bpf_cgroup_dev_ctx";
-    case ProgType::kCgroupSysctl: return name == "bpf_sysctl";
-    case ProgType::kCgroupSockopt: return name == "bpf_sockopt";
-    case ProgType::kSkReuseport: return name == "sk_reuseport_md";
-    case ProgType::kSkLookup: return name == "bpf_sk_lookup";
-    case ProgType::kNetfilter: return name == "bpf_nf_ctx";
-    default: return false;
+    case ProgType::kRawTracepointWritable: return "bpf_raw_tracepoint_args";
+    case ProgType::kCgroupDevice: return "bpf_cgroup_dev_ctx";
+    case ProgType::kCgroupSysctl: return "bpf_sysctl";
+    case ProgType::kCgroupSockopt: return "bpf_sockopt";
+    case ProgType::kSkReuseport: return "sk_reuseport_md";
+    case ProgType::kSkLookup: return "bpf_sk_lookup";
+    case ProgType::kNetfilter: return "bpf_nf_ctx";
+    default: return {};
   }
+}
+
+std::string_view NameOf(const struct btf* btf, const btf_type* t) {
+  const char* name = btf__name_by_offset(btf, t->name_off);
+  return name == nullptr ? std::string_view() : name;
+}
+
+// Probes may name their context by this typedef, whatever stands behind it.
+bool IsUserPtRegs(const struct btf* btf, uint32_t id) {
+  for (int hops = 0; hops < 32; ++hops) {
+    const btf_type* t = btf__type_by_id(btf, id);
+    if (t == nullptr) return false;
+    if (btf_is_typedef(t)) return NameOf(btf, t) == "bpf_user_pt_regs_t";
+    if (!btf_is_mod(t)) return false;
+    id = t->type;
+  }
+  return false;
+}
+
+// Whether a pointer to type `id` is the context by its type alone (btf_is_prog_ctx_type).
+bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
+  if (type == ProgType::kKprobe && IsUserPtRegs(btf, id)) return true;
+  const btf_type* t = SkipModifiers(btf, id);
+  if (t == nullptr || !btf_is_composite(t)) return false;
+  const std::string_view name = NameOf(btf, t), context = ContextName(type);
+  if (context.empty()) return false;
+  if (name == context) return true;
+  // The kernel's own structures behind two of them will do.
+  return (context == "__sk_buff" && name == "sk_buff") || (context == "xdp_md" && name == "xdp_buff") ||
+         (type == ProgType::kKprobe && name == "bpf_user_pt_regs_t");
+}
+
+// Why a pointer to type `id` may not be tagged as the context (btf_validate_prog_ctx_type); empty: it may.
+std::string ContextTagError(const struct btf* btf, uint32_t id, ProgType type, uint32_t arg) {
+  const bool pt_regs = type == ProgType::kKprobe || type == ProgType::kPerfEvent;
+  if (pt_regs && IsUserPtRegs(btf, id)) return {};
+  if (id == 0) return {};
+  const btf_type* t = SkipModifiers(btf, id);
+  if (t == nullptr) return absl::StrCat("arg#", arg, " type doesn't have a name");
+  if (btf_is_void(t)) return {};
+  const std::string_view name = NameOf(btf, t);
+  if (name.empty()) return absl::StrCat("arg#", arg, " type doesn't have a name");
+  if (pt_regs && btf_is_struct(t) && name == "pt_regs") return {};
+  const bool u64_array = type == ProgType::kRawTracepoint || type == ProgType::kRawTracepointWritable;
+  if (u64_array && btf_is_int(t) && t->size == 8) return {};
+  if (type == ProgType::kTracepoint || type == ProgType::kSyscall || type == ProgType::kExt) return {};
+  const std::string_view context = ContextName(type);
+  if (context.empty()) return absl::StrCat("arg#", arg, " should be void pointer");
+  if (btf_is_struct(t) && name == context) return {};
+  return absl::StrCat("arg#", arg, " should be `struct ", std::string(context), " *`");
 }
 
 Finding Bad(uint32_t insn, std::string message) {
@@ -138,28 +188,22 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
       out.args.push_back(arg);
       continue;
     }
-    // bpf_user_pt_regs_t is a typedef that names the context by itself.
-    bool is_ctx = ctx_tag;
-    uint32_t id = t->type;
-    for (int hops = 0; hops < 32; ++hops) {
-      const btf_type* p = btf__type_by_id(btf, id);
-      if (p == nullptr) break;
-      const int kind = btf_kind(p);
-      const char* name = btf__name_by_offset(btf, p->name_off);
-      if ((kind == BTF_KIND_STRUCT || kind == BTF_KIND_TYPEDEF) && name != nullptr && IsContextName(program.type, name)) {
-        is_ctx = true;
+    if (ctx_tag || IsContext(btf, t->type, program.type)) {
+      if (nonnull) {
+        bad(absl::StrCat("arg#", i, " has invalid combination of tags"));
+        return out;
       }
-      if (kind != BTF_KIND_TYPEDEF && kind != BTF_KIND_CONST && kind != BTF_KIND_VOLATILE &&
-          kind != BTF_KIND_RESTRICT && kind != BTF_KIND_TYPE_TAG) {
-        break;
+      if (ctx_tag) {
+        if (std::string error = ContextTagError(btf, t->type, program.type, i); !error.empty()) {
+          bad(std::move(error));
+          return out;
+        }
       }
-      id = p->type;
-    }
-    if (is_ctx) {
       arg.kind = FuncArg::Kind::kCtx;
       out.args.push_back(arg);
       continue;
     }
+    uint32_t id = t->type;
     const btf_type* target = SkipModifiers(btf, t->type, &id);
     const char* target_name = target != nullptr ? btf__name_by_offset(btf, target->name_off) : nullptr;
     if (target != nullptr && btf_is_struct(target) && target_name != nullptr &&
