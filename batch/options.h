@@ -32,7 +32,7 @@ struct RawOptions {
   int log_level = 0;
   VerifyOptions verify;  // log_level aside
 };
-// Adds them to a subcommand. `verify_only` ones are left out for the oracle, which has no budgets of ours.
+// Adds them to a subcommand. The oracle does without our budgets, explanations and choice of BTF.
 void AddOptions(CLI::App* app, RawOptions* options, bool for_oracle);
 
 // Checked and resolved.

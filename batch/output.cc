@@ -50,7 +50,7 @@ void Output::Add(ObjectResult result) {
     ClearProgress();
     Print(printed);
   }
-  Progress(false);
+  Progress();
 }
 
 void Output::Print(const std::vector<Row>& rows) {
@@ -115,11 +115,11 @@ int Output::ExitCode() const {
   return kExitAllAccepted;
 }
 
-void Output::Progress(bool force) {
+void Output::Progress() {
   using std::chrono::steady_clock;
   if (!options_.progress || (stream_ && isatty(STDOUT_FILENO) != 0)) return;
   const steady_clock::time_point now = steady_clock::now();
-  if (!force && now - last_progress_ < std::chrono::milliseconds(100)) return;
+  if (now - last_progress_ < std::chrono::milliseconds(100)) return;
   last_progress_ = now;
   constexpr size_t kWidth = 30;
   const size_t filled = total_files_ == 0 ? kWidth : kWidth * files_done_ / total_files_;

@@ -28,7 +28,7 @@ class Output {
  private:
   void Print(const std::vector<Row>& rows);
   void PrintLog(const Row& row);
-  void Progress(bool force);
+  void Progress();
   void ClearProgress();
   std::string Summary() const;
 
