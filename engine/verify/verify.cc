@@ -57,7 +57,7 @@ std::optional<Finding> CheckSleepable(const Program& program) {
                "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable");
 }
 
-SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options, uint32_t* stack_depth) {
+SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options) {
   // 1. What the loader could not prepare has no verdict of the rules.
   if (!program.broken.empty()) {
     return program.broken_unsupported ? Unsupported(program.broken)
@@ -113,7 +113,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   if (result.verdict != Verdict::kAccept) return result;
 
   // 5. The stack of every call chain, now that each function's use is known.
-  if (std::optional<Finding> f = CheckStackDepth(program, cfg, result.depths, {}, stack_depth)) {
+  if (std::optional<Finding> f = CheckStackDepth(program, cfg, result.depths, {}, nullptr)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
   }
@@ -154,8 +154,7 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   const Object& object = file.object();
   const Program& program = object.programs[index];
   const auto begin = std::chrono::steady_clock::now();
-  uint32_t stack_depth = 0;
-  SearchResult result = Decide(object, program, options, &stack_depth);
+  SearchResult result = Decide(object, program, options);
   const auto end = std::chrono::steady_clock::now();
 
   Report report;
@@ -167,7 +166,7 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   report.stats.peak_states = result.stats.peak_states;
   report.stats.max_states_per_insn = result.stats.max_states_per_insn;
   report.stats.mem_peak = result.stats.peak_bytes;
-  report.stats.stack_depth = stack_depth;
+  for (uint16_t depth : result.depths) report.stats.stack_depth += depth;
   report.stats.prog_size = program.insns.size();
   report.stats.duration_ns =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());

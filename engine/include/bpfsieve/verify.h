@@ -55,7 +55,7 @@ struct Stats {
   uint64_t total_states = 0;  // states recorded
   uint64_t peak_states = 0;   // at most so many at once
   uint64_t max_states_per_insn = 0;
-  uint64_t stack_depth = 0;   // bytes, of the deepest call chain as the kernel sums it
+  uint64_t stack_depth = 0;   // bytes, summed over the functions as veristat does
   uint64_t mem_peak = 0;      // bytes of states at the peak
   uint64_t duration_ns = 0;   // wall time of the verification
   uint64_t prog_size = 0;     // instructions
