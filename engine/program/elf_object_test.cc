@@ -129,7 +129,7 @@ TEST(ElfProgramsTest, FunctionBeyondItsSectionIsRefused) {
 TEST(ElfProgramsTest, ManyOverlappingFunctionsAreRefused) {
   TestElf elf;
   const int code = elf.Code("xdp", {MovImm(0, 0), ExitInsn()});
-  for (int i = 0; i < 5; ++i) elf.Symbol("p" + std::to_string(i), code, 0, 16);
+  for (int i = 0; i < 5; ++i) elf.Symbol("p", code, 0, 16);
   EXPECT_THAT(ErrorOf(elf), HasSubstr("overlap"));
 }
 
