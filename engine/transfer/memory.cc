@@ -64,14 +64,18 @@ bool Transfer::Atomic() {
     } else if (!ReadReg(i.src) || !ReadReg(i.dst)) {
       return false;
     }
-    if (!pointer_ok(ptr)) {
-      return Fail(Rule::kAtomic, ptr,
-                  absl::StrCat("BPF_ATOMIC ", load ? "loads from" : "stores into", " R", ptr, " ",
-                               RegTypeName(reg(ptr)), " is not allowed"));
-    }
-    const RegType type = reg(ptr).type;
+    // The kernel looks at the pointer after the access, when a load may have overwritten it with a number, and then lets
+    // a raw load from the context through.
+    const Reg p = reg(ptr);
+    const bool ok = pointer_ok(ptr);
     if (!MemAccess(ptr, i.off, size, !load, load ? i.dst : i.src, true, false)) return false;
+    if (!ok) {
+      return Fail(Rule::kAtomic, ptr,
+                  absl::StrCat("BPF_ATOMIC ", load ? "loads from" : "stores into", " R", ptr, " ", RegTypeName(p),
+                               " is not allowed"));
+    }
     if (load) RepairBounds(reg(i.dst).s);
+    const RegType type = p.type;
     return UsePointer(type);
   }
   if (size < 4) return Fail(Rule::kAtomic, -1, "invalid atomic operand size");
@@ -215,7 +219,7 @@ bool Transfer::Alignment(const Reg& p, int off, int size, bool strict_once) {
                              off, " size ", size));
   }
   const char* what = "";
-  switch (p.type) {
+  switch (p.flags == 0 ? p.type : RegType::kScalar) {
     case RegType::kFlowKeys: what = "flow keys "; break;
     case RegType::kMapKey: what = "key "; break;
     case RegType::kMapValue: what = "value "; break;

@@ -26,6 +26,29 @@ bool Transfer::ReadReg(int r) {
   return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok"));
 }
 
+// The kernel complains about some faults of an instruction only once it has seen that the operands may be read.
+bool Transfer::OperandsBefore(Rule fault) {
+  const Insn& i = insn();
+  if (i.src >= kMaxReg || i.dst >= kMaxReg) return true;
+  const bool alu = Class(i) == kClassAlu || Class(i) == kClassAlu64;
+  switch (fault) {
+    case Rule::kDivZero:
+    case Rule::kBadShift:
+      return ReadReg(i.dst);
+    case Rule::kBadRegister:
+      if (alu) return !UsesX(i) || ReadReg(i.src);
+      if (Class(i) == kClassLdx) return ReadReg(i.src);
+      if (Class(i) != kClassStx || Mode(i) != kModeAtomic) return true;
+      return ReadReg(i.src) && (i.imm == kLoadAcq || ReadReg(i.dst));
+    case Rule::kReservedField:
+      // The source of a conditional jump is looked at after its destination.
+      if (!IsJmpClass(i) || JmpOp(i) == kJa || JmpOp(i) == kCall || JmpOp(i) == kExit || JmpOp(i) == kJcond) return true;
+      return ReadReg(i.dst);
+    default:
+      return true;
+  }
+}
+
 State* Transfer::Fork(uint32_t at) {
   out_->branch = pool_.Clone(*st_);
   out_->branch_insn = at;
@@ -38,7 +61,8 @@ void Transfer::Step(State& state, uint32_t insn_index, StepResult& r) {
   pc_ = insn_index;
   r.next = insn_index + 1;
   if (!ctx_.faults.empty() && ctx_.faults[pc_].bad) {
-    Fail(ctx_.faults[pc_].rule, -1, ctx_.faults[pc_].message);
+    const LazyFault& fault = ctx_.faults[pc_];
+    if (OperandsBefore(fault.rule)) Fail(fault.rule, -1, fault.message);
     return;
   }
   const Insn& i = insn();

@@ -128,6 +128,7 @@ class Transfer {
   bool Fail(Rule rule, int reg, std::string message);
   bool Unsupported(std::string feature);
   bool ReadReg(int reg);
+  bool OperandsBefore(Rule fault);
   uint32_t NewId() { return ++st_->id_gen; }
   Reg& reg(int r) { return st_->regs()[r]; }
   const Insn& insn() const { return prog_.insns[pc_]; }
