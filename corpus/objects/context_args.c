@@ -20,6 +20,15 @@ __noinline int tagged(void* ctx __arg_ctx) { return bpf_skb_pull_data(ctx, 0); }
 __noinline int tagged_as_numbers(__u64* ctx __arg_ctx) { return ctx[0]; }
 __noinline int of_other_registers(struct user_pt_regs* ctx) { return ctx ? ctx->opaque : 0; }
 
+// A syscall program's context serves as memory of any size.
+struct request {
+  __u64 words[4];
+};
+__noinline int of_a_request(struct request* request) { return request ? request->words[3] : 0; }
+
+SEC("syscall")
+int context_as_memory(void* ctx) { return of_a_request(ctx); }
+
 SEC("tc")
 int by_type(struct __sk_buff* ctx) { return of_its_type(ctx); }
 

@@ -215,8 +215,9 @@ bool Transfer::HelperMem(int r, int64_t size, bool write, bool zero_ok, CallMeta
       case RegType::kBuf:
         return Unsupported("buffer pointer argument");
       case RegType::kCtx:
-        if (prog_.type == ProgType::kSyscall) return Unsupported("syscall context as helper memory");
-        break;
+        // What a syscall program is run with has a size that only the run knows: it is checked then, up to the last byte.
+        if (prog_.type != ProgType::kSyscall) break;
+        return size == 0 ? zero_ok : CtxAccessAt(r, static_cast<int>(size) - 1, 1, write, -1, false);
       default:
         break;
     }
