@@ -98,7 +98,7 @@ bool Explorer::SetUpEntry(int sub, State& state) {
       case FuncArg::Kind::kMem:
         r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
         r.mem_size = arg.mem_size;
-        r.id = ++state.id_gen;
+        if (arg.nullable) r.id = ++state.id_gen;
         break;
     }
   }
