@@ -5,16 +5,17 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "engine/program/stack_value.h"
 
 namespace bpfsieve {
 namespace {
 
-constexpr int kSlots = 64;           // MAX_BPF_STACK / 8
-constexpr int kStackBytes = 512;
+using stack_value::AlignedSlot, stack_value::Join, stack_value::kSlots, stack_value::kUnknownSize,
+    stack_value::SlotMask, stack_value::SlotsAt, stack_value::Value;
+
 constexpr int kLevels = 8;           // MAX_CALL_FRAMES; level 0 is the frame itself, 1 its caller's
 constexpr uint8_t kOwn = 1;          // bit 0 of a mask of levels
 constexpr uint64_t kAll = ~uint64_t{0};
-constexpr int kUnknownSize = -1;
 
 // Instance 0 stands for "we do not know": everything is live.
 constexpr int kEverything = 0;
@@ -27,78 +28,6 @@ constexpr uint64_t kMaxCells = 2'000'000;
 constexpr size_t kMaxBlocks = 200'000;
 
 constexpr uint32_t kHelperTailCall = 12;
-
-// What a register or slot holds, with respect to the stack, in 32 bits so that states are cheap to copy and compare:
-//   payload  20 bits, signed: the constant, the map's index, or the offset from the frame's fp
-//   levels    8 bits: the frames that it may point into; zero: not a stack pointer
-//   kind      2 bits
-//   maybe     1 bit: may also be something that is no stack pointer. Reads through it still happen, but a store
-//             through it need not hit the stack
-class Value {
- public:
-  enum Kind : uint32_t { kOther, kConst, kMap, kExact };  // kOther with levels: a pointer at an unknown offset
-
-  constexpr Value() : bits_(0) {}
-  static constexpr Value Const(int64_t c) { return Fits(c) ? Value(kConst, 0, c, false) : Value(); }
-  static constexpr Value Map(int64_t index) { return Fits(index) ? Value(kMap, 0, index, false) : Value(); }
-  static constexpr Value Exact(int level, int64_t off, bool maybe) {
-    const auto levels = static_cast<uint8_t>(1u << level);
-    return Fits(off) ? Value(kExact, levels, off, maybe) : Somewhere(levels);
-  }
-  static constexpr Value Somewhere(uint8_t levels) { return Value(kOther, levels, 0, levels != 0); }
-
-  constexpr Kind kind() const { return static_cast<Kind>(bits_ >> 28 & 3); }
-  constexpr uint8_t levels() const { return static_cast<uint8_t>(bits_ >> 20); }
-  constexpr int payload() const { return static_cast<int32_t>(bits_ << 12) >> 12; }
-  constexpr bool maybe() const { return bits_ >> 31 != 0; }
-  constexpr bool IsPointer() const { return levels() != 0; }
-  // Only for kExact.
-  constexpr int level() const { return __builtin_ctz(levels()); }
-  constexpr uint32_t bits() const { return bits_; }
-  constexpr Value Maybe() const {
-    Value v = *this;
-    if (IsPointer()) v.bits_ |= 1u << 31;
-    return v;
-  }
-  // As a plain number is to the stack: constants forgotten.
-  constexpr Value PointerOnly() const { return IsPointer() ? *this : Value(); }
-
-  friend constexpr bool operator==(Value a, Value b) { return a.bits_ == b.bits_; }
-
- private:
-  static constexpr bool Fits(int64_t c) { return c >= -(1 << 19) && c < (1 << 19); }
-  constexpr Value(Kind kind, uint8_t levels, int64_t payload, bool maybe)
-      : bits_(static_cast<uint32_t>(maybe) << 31 | static_cast<uint32_t>(kind) << 28 |
-              static_cast<uint32_t>(levels) << 20 | (static_cast<uint32_t>(payload) & 0xfffff)) {}
-
-  uint32_t bits_;
-};
-
-Value Join(Value a, Value b) {
-  if (a == b) return a;
-  if (!a.IsPointer() && !b.IsPointer()) return Value();
-  if (!a.IsPointer()) return b.Maybe();
-  if (!b.IsPointer()) return a.Maybe();
-  if (a.Maybe() == b.Maybe()) return a.Maybe();
-  return Value::Somewhere(static_cast<uint8_t>(a.levels() | b.levels()));
-}
-
-// The slots that bytes [off, off + size) of a frame lie in; kUnknownSize: up to the frame's top.
-uint64_t SlotMask(int64_t off, int64_t size) {
-  const int64_t lo = std::max<int64_t>(off, -kStackBytes);
-  const int64_t hi = size == kUnknownSize ? 0 : std::min<int64_t>(off + size, 0);
-  if (lo >= hi) return 0;
-  const int last = static_cast<int>((-lo - 1) / 8);  // slot of the lowest byte: the highest number
-  const int first = static_cast<int>((-hi) / 8);     // slot of the highest byte, at hi - 1
-  const uint64_t up_to_last = last == kSlots - 1 ? kAll : (uint64_t{1} << (last + 1)) - 1;
-  return up_to_last & ~((uint64_t{1} << first) - 1);
-}
-
-// An aligned slot within the frame: its number, else -1.
-int AlignedSlot(int64_t off) {
-  if (off >= 0 || off < -kStackBytes || off % 8 != 0) return -1;
-  return static_cast<int>(-off / 8 - 1);
-}
 
 // Forward state. Slots without a bit in `pointers` hold no stack pointer.
 struct State {
@@ -502,8 +431,8 @@ struct StackLiveness::Impl {
     }
     if (is64 && !x && (op == kAdd || op == kSub)) {
       const int64_t delta = op == kAdd ? int64_t{insn.imm} : -int64_t{insn.imm};
-      if (dst.kind() == Value::kExact) {
-        dst = Value::Exact(dst.level(), dst.payload() + delta, dst.maybe());
+      if (dst.kind() == Value::kRange) {
+        dst = Value::Range(dst.level(), dst.low() + delta, dst.high() + delta, dst.maybe());
         return;
       }
       if (dst.kind() == Value::kConst) {
@@ -537,12 +466,11 @@ struct StackLiveness::Impl {
 
   Value Load(const State& s, Value base, int off, int bytes) const {
     if (!base.IsPointer()) return Value();
-    if (base.kind() == Value::kExact && base.level() == 0) {
-      const int64_t at = base.payload() + off;
-      const int slot = bytes == 8 ? AlignedSlot(at) : -1;
+    if (base.kind() == Value::kRange && base.level() == 0) {
+      const int slot = base.IsExact() && bytes == 8 ? AlignedSlot(base.low() + off) : -1;
       if (slot >= 0) return base.maybe() ? s.Slot(slot).Maybe() : s.Slot(slot);
       uint8_t levels = 0;
-      for (uint64_t left = SlotMask(at, bytes) & s.pointers; left != 0; left &= left - 1) {
+      for (uint64_t left = SlotsAt(base, off, bytes) & s.pointers; left != 0; left &= left - 1) {
         levels |= s.slots[__builtin_ctzll(left)].levels();
       }
       return Value::Somewhere(levels);
@@ -554,8 +482,8 @@ struct StackLiveness::Impl {
   }
 
   void Store(Value base, int off, int bytes, Value v, State* s) const {
-    const bool exact_own = base.kind() == Value::kExact && base.level() == 0;
-    const int slot = exact_own && bytes == 8 ? AlignedSlot(base.payload() + off) : -1;
+    const bool exact_own = base.IsExact() && base.level() == 0;
+    const int slot = exact_own && bytes == 8 ? AlignedSlot(base.low() + off) : -1;
     if (slot >= 0 && !base.maybe()) {
       s->SetSlot(slot, v.PointerOnly());
     } else {
@@ -566,7 +494,7 @@ struct StackLiveness::Impl {
   // verifier forbids it.
   void StoreWeakly(Value base, int off, int bytes, Value v, State* s) const {
     if ((base.levels() & kOwn) == 0) return;
-    uint64_t hit = base.kind() == Value::kExact ? SlotMask(base.payload() + off, bytes) : kAll;
+    uint64_t hit = base.kind() == Value::kRange ? SlotsAt(base, off, bytes) : kAll;
     if (!v.IsPointer()) hit &= s->pointers;
     for (; hit != 0; hit &= hit - 1) {
       const int slot = __builtin_ctzll(hit);
@@ -576,8 +504,8 @@ struct StackLiveness::Impl {
 
   void NoteRead(uint32_t i, Value base, int64_t off, int64_t bytes, Instance* record) const {
     if (record == nullptr || !base.IsPointer()) return;
-    if (base.kind() == Value::kExact) {
-      const uint64_t mask = SlotMask(base.payload() + off, bytes);
+    if (base.kind() == Value::kRange) {
+      const uint64_t mask = SlotsAt(base, off, bytes);
       if (mask != 0) record->effects.push_back({i, static_cast<uint8_t>(base.level()), mask, 0});
       return;
     }
@@ -590,8 +518,8 @@ struct StackLiveness::Impl {
     }
   }
   void NoteWrite(uint32_t i, Value base, int64_t off, int bytes, Instance* record) const {
-    if (record == nullptr || base.kind() != Value::kExact || base.maybe() || bytes != 8) return;
-    const int slot = AlignedSlot(base.payload() + off);
+    if (record == nullptr || !base.IsExact() || base.maybe() || bytes != 8) return;
+    const int slot = AlignedSlot(base.low() + off);
     if (slot < 0) return;
     record->effects.push_back({i, static_cast<uint8_t>(base.level()), 0, uint64_t{1} << slot});
   }
@@ -650,8 +578,8 @@ struct StackLiveness::Impl {
   static uint8_t Outward(uint8_t levels) { return static_cast<uint8_t>(levels << 1 | (levels & 0x80)); }
   static Value SeenByCallee(Value v) {
     if (!v.IsPointer()) return Value();
-    if (v.kind() == Value::kExact && v.level() + 1 < kLevels) {
-      return Value::Exact(v.level() + 1, v.payload(), v.maybe());
+    if (v.kind() == Value::kRange && v.level() + 1 < kLevels) {
+      return Value::Range(v.level() + 1, v.low(), v.high(), v.maybe());
     }
     return Value::Somewhere(Outward(v.levels()));
   }

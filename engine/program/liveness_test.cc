@@ -174,9 +174,20 @@ TEST(LivenessOwn, OffsetInARegisterReachesTheWholeFrame) {
   EXPECT_EQ(store.Own(2), Slots({-8}));
 }
 
-TEST(LivenessOwn, PointersThatDifferByPathReachTheWholeFrame) {
+TEST(LivenessOwn, PointersThatDifferByPathReachWhatIsBetweenThem) {
   const Analysed a =
-      Analyse({MovReg(6, 10), Jeq(1, 1), Add(6, -8), Load(kSizeDw, 0, 6, -8), Exit()});
+      Analyse({MovReg(6, 10), Add(6, -24), Jeq(1, 1), Add(6, 16), Load(kSizeDw, 0, 6, -8), Exit()});
+  EXPECT_EQ(a.Own(0), Slots({-16, -24, -32}));
+}
+
+TEST(LivenessOwn, StoreThroughPointersThatDifferByPathDoesNotKill) {
+  const Analysed a = Analyse({MovReg(6, 10), Add(6, -8), Jeq(1, 1), Add(6, -8), StoreImm(kSizeDw, 6, 0, 0),
+                              Load(kSizeDw, 0, 10, -8), Exit()});
+  EXPECT_EQ(a.Own(0), Slots({-8}));
+}
+
+TEST(LivenessOwn, PointerThatWalksInALoopReachesTheWholeFrame) {
+  const Analysed a = Analyse({MovReg(6, 10), Load(kSizeB, 2, 6, -1), Add(6, -1), Jeq(2, -3), Mov(0, 0), Exit()});
   EXPECT_EQ(a.Own(0), kAll);
 }
 
@@ -716,7 +727,7 @@ class Generator {
     for (int k = 0; k < length; ++k) {
       boundaries.push_back(insns_.size());
       if (k == length / 2 && !called) CallTo(s + 1);
-      switch (Random(20)) {
+      switch (Random(21)) {
         case 0: insns_.push_back(MovReg(6 + Random(3), Random(2) == 0 ? 10 : 6 + Random(3))); break;
         case 1: insns_.push_back(Add(6 + Random(3), 8 * (Random(5) - 3))); break;
         case 2: insns_.push_back(Random(3) == 0 ? AddReg(6 + Random(3), 9) : Mov(6 + Random(3), 0)); break;
@@ -742,6 +753,13 @@ class Generator {
           insns_.push_back(Atomic(Pointer(), Offset(), 9, kOps[Random(4)]));
           break;
         }
+        case 19:  // ways with different pointers that meet, as merged tails of branches do
+          insns_.push_back(MovReg(7, Random(2) == 0 ? 10 : 8));
+          insns_.push_back(Add(7, Offset()));
+          insns_.push_back(MakeInsn(kClassJmp | kJne, 9, 0, 1, 8));
+          insns_.push_back(Add(7, 8 * (Random(5) - 3)));
+          insns_.push_back(Random(3) == 0 ? StoreImm(kSizeDw, 7, 0, 8) : Load(Size(), 0, 7, 0));
+          break;
         case 13:
         case 14:  // spill a pointer to the frame, fill a pointer from anywhere
           insns_.push_back(Store(kSizeDw, Random(3) == 0 ? Pointer() : 10, Offset(), 8));
