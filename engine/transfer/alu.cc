@@ -217,6 +217,10 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
     return Fail(Rule::kPointerArith, i.dst,
                 absl::StrCat(r, " pointer arithmetic on ", RegTypeName(ptr), " prohibited"));
   }
+  if (!dst_is_ptr && ptr.type == RegType::kStack && ptr.frameno != 0) {
+    // Linux 6.18 takes the sum for a pointer to the outermost frame. To follow is unsafe, not to follow accepts more.
+    return Unsupported("number += pointer to a called function's stack");
+  }
   if (!dst_is_ptr) dst = ptr;
   if (!SaneOffset(off, ptr) || !SaneOffset(ptr, ptr)) return false;
   UnboundRange32(dst.s);

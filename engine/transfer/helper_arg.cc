@@ -106,7 +106,7 @@ bool Transfer::ArgOffset(const Reg& p, int r, bool release) {
 }
 
 bool Transfer::HelperArg(int arg, CallMeta& meta) {
-  const ArgSpec& spec = meta.proto->args[arg];
+  ArgSpec spec = meta.proto->args[arg];
   const int r = arg + 1;
   if (spec.type == Arg::kDontcare) return true;
   if (!ReadReg(r)) return false;
@@ -124,6 +124,10 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
         return Fail(Rule::kHelperMap, r, "invalid arg_type for sockmap/sockhash");
       }
       base = Arg::kBtfIdSockCommon;
+    }
+    // A bloom filter is asked for a value, where queues give one.
+    if (type == MapType::kBloomFilter && meta.id == kMapPeekElem) {
+      spec.flags &= static_cast<decltype(spec.flags)>(~(kArgUninit | kArgWrite));
     }
   }
   const bool release = (spec.flags & kArgRelease) != 0;
@@ -273,7 +277,7 @@ bool Transfer::ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta) {
 bool Transfer::ConstStr(int r) {
   const Reg& p = reg(r);
   const MapDef& map = ctx_.map(p.map);
-  if (!map.frozen || map.data.empty()) {
+  if (!KnownContents(map)) {
     return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " does not point to a readonly map'"));
   }
   if (!p.s.IsConst()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a constant address'"));

@@ -128,7 +128,12 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       }
       if (!write && value >= 0) {
         const uint64_t at = static_cast<uint64_t>(off) + p.s.ConstValue();
-        if (p.s.IsConst() && map.frozen && at + static_cast<uint64_t>(size) <= map.data.size()) {
+        if (p.s.IsConst() && map.type == MapType::kArray && KnownContents(map) &&
+            at + static_cast<uint64_t>(size) <= map.data.size()) {
+          // The kernel finds contents only in an array of one.
+          if (map.max_entries != 1) {
+            return Fail(Rule::kMapAccess, r, "contents of a read-only array of several values are not known");
+          }
           reg(value).MakeScalar(Scalar::Const(ReadConst(map.data, at, size, sign_extend)));
         } else {
           reg(value).MakeUnknown();

@@ -99,6 +99,11 @@ struct StepResult {
 // The greatest stack use seen per subprogram, in bytes; grows monotonically.
 using StackDepths = std::vector<uint16_t>;
 
+// The contents of the map's values are `data` for good: nobody may change them any more.
+inline bool KnownContents(const MapDef& map) {
+  return map.frozen && !map.data.empty() && (MapAccessFlags(map.type, map.flags) & kMapRdonlyProg) != 0;
+}
+
 class Transfer {
  public:
   Transfer(const Context& context, StatePool& pool, StackDepths& depths)
