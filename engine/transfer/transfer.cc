@@ -36,7 +36,7 @@ bool Transfer::OperandsBefore(Rule fault) {
     case Rule::kBadShift:
       return ReadReg(i.dst);
     case Rule::kBadRegister:
-      if (alu) return !UsesX(i) || ReadReg(i.src);
+      if (alu) return AluOp(i) == kEnd || !UsesX(i) || ReadReg(i.src);  // of a byte swap, X is the byte order
       if (Class(i) == kClassLdx) return ReadReg(i.src);
       if (Class(i) != kClassStx || Mode(i) != kModeAtomic) return true;
       return ReadReg(i.src) && (i.imm == kLoadAcq || ReadReg(i.dst));
