@@ -444,10 +444,18 @@ bool Transfer::LoadImm64() {
       return true;
     case kPseudoBtfId:
       return Unsupported("ksym variable");
-    case kPseudoFunc:
+    case kPseudoFunc: {
+      const int sub = ctx_.cfg->SubAt(static_cast<uint32_t>(int64_t{pc_} + i.imm + 1));
+      const uint32_t start = ctx_.cfg->subs[sub].start;
+      const bool described = std::any_of(prog_.subprogs.begin(), prog_.subprogs.end(), [start](const Subprog& s) {
+        return s.start == start && s.btf_func_id != 0;
+      });
+      if (!described) return Fail(Rule::kBtfInfo, -1, "missing btf func_info");
+      if (ctx_.global_sub[sub]) return Fail(Rule::kBtfInfo, -1, "callback function not static");
       dst.MakePointer(RegType::kFunc);
-      dst.subprog = static_cast<uint32_t>(ctx_.cfg->SubAt(static_cast<uint32_t>(int64_t{pc_} + i.imm + 1)));
+      dst.subprog = static_cast<uint32_t>(sub);
       return true;
+    }
   }
   return Fail(Rule::kBadImm64, -1, "unrecognized bpf_ld_imm64 insn");
 }
