@@ -100,6 +100,9 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
     }
   }
   int cgroup_storage[2] = {-1, -1};
+  constexpr int kMaxUsedMaps = 64;  // MAX_USED_MAPS
+  std::vector<bool> used(object.maps.size(), false);
+  int used_count = 0;
   for (uint32_t i = 0; i < insns.size(); ++i) {
     const Insn& in = insns[i];
     if (!IsLdImm64(in) || i + 1 >= insns.size()) continue;
@@ -109,6 +112,13 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
       return At(at, Rule::kBadImm64, absl::StrCat("fd ", in.imm, " is not pointing to valid bpf_map"));
     }
     const MapDef& map = object.maps[in.imm];
+    if (!used[in.imm]) {
+      used[in.imm] = true;
+      if (++used_count > kMaxUsedMaps) {
+        return At(at, Rule::kProgramSize,
+                  absl::StrCat("The total number of maps per program has reached the limit of ", kMaxUsedMaps));
+      }
+    }
     if (std::optional<Finding> f = CheckMapUse(program, map, at)) return f;
     if (map.type == MapType::kCgroupStorage || map.type == MapType::kPercpuCgroupStorage) {
       int& seen = cgroup_storage[map.type == MapType::kPercpuCgroupStorage];
