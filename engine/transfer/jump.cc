@@ -204,14 +204,16 @@ void Transfer::NotNull(Reg& r) {
       }
       return;
     }
+    // The kernel leaves the map beside the socket, which sets it apart from one of another origin when states are
+    // compared.
     case MapType::kXskmap:
       r.type = RegType::kXdpSock;
-      r.map = 0;
+      r.map = ~r.map;
       return;
     case MapType::kSockmap:
     case MapType::kSockhash:
       r.type = RegType::kSocket;
-      r.map = 0;
+      r.map = ~r.map;
       return;
     default:
       return;

@@ -77,6 +77,13 @@ bool ReturnsScalar(const struct btf* btf, uint32_t func_id) {
   return ret != nullptr && (btf_is_any_enum(ret) || (btf_is_int(ret) && ret->size <= 8));
 }
 
+// Functions of a network device, for programs that are loaded for one (bpf_dev_bound_kfunc_id); a file does not say so.
+bool NeedsDevice(const Extern& function) {
+  return (!function.weak || function.btf_id != 0) &&
+         (function.name == "bpf_xdp_metadata_rx_timestamp" || function.name == "bpf_xdp_metadata_rx_hash" ||
+          function.name == "bpf_xdp_metadata_rx_vlan_tag");
+}
+
 }  // namespace
 
 bool TypeModelled(ProgType type) {
@@ -96,6 +103,10 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
         return At(i, Rule::kLicense, "cannot call kernel function from non-GPL compatible program");
       }
       // Functions of modules; a loader gives their module's descriptor, which a file cannot.
+      const size_t n = static_cast<size_t>(insns[i].imm);
+      if (n < program.externs.size() && NeedsDevice(program.externs[n])) {
+        return At(i, Rule::kProgramLoad, "metadata kfuncs require device-bound program");
+      }
       if (insns[i].off != 0) return At(i, Rule::kBtfInfo, "failed to find BTF for kernel function");
     }
   }
