@@ -129,14 +129,11 @@ enum class CtxYield : uint8_t {
 struct CtxAccess {
   bool ok = false;
   CtxYield yield = CtxYield::kScalar;
-  // Size of the whole field that a narrower load is converted to, in bytes; 0: no conversion.
-  uint8_t field_size = 0;
 };
 // A fixed-offset access of `size` bytes at `off`, as probed from the running kernel. `attach` matters to some types.
 // A sign-extending load is allowed exactly where the plain load of the same size is and yields a scalar.
 CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bool write);
-// Bytes of the context structure as the program sees it (for the kernel's "invalid bpf_context access").
-// `unsupported`: not null when the type's context is not modelled by table (tracing, lsm, struct_ops, ext).
+// Not null where the type's context is not modelled by table (tracing, lsm, struct_ops, ext): the feature's name.
 const char* CtxUnsupported(ProgType type);
 
 // The structures behind socket pointers (bpf_sock as far as sock_common goes, bpf_sock, bpf_tcp_sock, bpf_xdp_sock).
