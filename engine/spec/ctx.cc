@@ -74,7 +74,7 @@ constexpr std::array<uint16_t, kProfileCount + 1> ProfileBegins() {
 constexpr std::array<uint16_t, kProfileCount + 1> kProfileBegin = ProfileBegins();
 
 constexpr CtxAccess kRefused{};
-constexpr CtxAccess kScalarAccess{true, CtxYield::kScalar, 0};
+constexpr CtxAccess kScalarAccess{true, CtxYield::kScalar};
 
 constexpr bool IsSize(int size) { return size == 1 || size == 2 || size == 4 || size == 8; }
 
@@ -89,7 +89,7 @@ bool Fits(const Row& row, int off, int size, uint8_t sizes) {
 CtxAccess InProfile(size_t profile, int off, int size, bool write) {
   for (size_t i = kProfileBegin[profile]; i < kProfileBegin[profile + 1]; ++i) {
     const Field& field = kFields[i];
-    if (Fits(field, off, size, write ? field.store_sizes : field.load_sizes)) return {true, field.yield, 0};
+    if (Fits(field, off, size, write ? field.store_sizes : field.load_sizes)) return {true, field.yield};
   }
   return kRefused;
 }
