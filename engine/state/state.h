@@ -210,7 +210,12 @@ class StatePool {
   void Free(State* state);
   Frame* NewFrame();
   void FreeFrame(Frame* frame);
-  // Bytes in states and frames that are in use.
+  // Gives the frame `slots` slots of stack, more than it has.
+  void GrowStack(Frame& frame, size_t slots) {
+    Charge(static_cast<int64_t>((slots - frame.stack.size()) * sizeof(StackSlot)));
+    frame.stack.resize(slots);
+  }
+  // Bytes in states and frames that are in use. Stacks count from GrowStack on.
   uint64_t bytes() const { return bytes_; }
   uint64_t peak_bytes() const { return peak_; }
 

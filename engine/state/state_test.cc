@@ -98,8 +98,8 @@ TEST_F(Subsumption, IdsMapOneToOne) {
 }
 
 TEST_F(Subsumption, SpilledPointerIsNotMiscData) {
-  old_->frame().stack.resize(1);
-  cur_->frame().stack.resize(1);
+  pool_.GrowStack(old_->frame(), 1);
+  pool_.GrowStack(cur_->frame(), 1);
   for (auto& b : old_->frame().stack[0].bytes) b = SlotByte::kSpill;
   old_->frame().stack[0].spilled.MakePointer(RegType::kCtx);
   for (auto& b : cur_->frame().stack[0].bytes) b = SlotByte::kMisc;
@@ -113,6 +113,19 @@ TEST_F(Subsumption, ReferencesMustCorrespond) {
   EXPECT_FALSE(CoversAll());
   cur_->refs.push_back({Ref::Kind::kPointer, 9, 7, -1});
   EXPECT_TRUE(CoversAll());
+}
+
+TEST(StatePool, CountsWhatIsInUse) {
+  StatePool pool;
+  State* a = Start(pool);
+  const uint64_t bare = pool.bytes();
+  pool.GrowStack(a->frame(), 4);
+  EXPECT_EQ(pool.bytes(), bare + 4 * sizeof(StackSlot));
+  State* b = pool.Clone(*a);
+  EXPECT_EQ(pool.bytes(), 2 * (bare + 4 * sizeof(StackSlot)));
+  pool.Free(a);
+  pool.Free(b);
+  EXPECT_EQ(pool.bytes(), 0u);
 }
 
 TEST(LinkedRegs, PackingKeepsAllEntries) {

@@ -41,7 +41,7 @@ bool Spillable(const Reg& r) { return r.type != RegType::kNotInit && r.type != R
 void Transfer::GrowStack(Frame& f, int64_t bytes) {
   const size_t slots = static_cast<size_t>((bytes + kSlotBytes - 1) / kSlotBytes);
   if (slots <= f.stack.size()) return;
-  f.stack.resize(slots);
+  pool_.GrowStack(f, slots);
   uint16_t& depth = depths_[f.subprog];
   depth = std::max(depth, static_cast<uint16_t>(slots * kSlotBytes));
 }
