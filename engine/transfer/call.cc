@@ -33,21 +33,30 @@ bool IsMapWrite(uint32_t id) {
   return id == kMapDeleteElem || id == kMapUpdateElem || id == kMapPushElem || id == kMapPopElem;
 }
 
+// Kernel functions made for use with the lock held (kfunc_spin_allowed), by what their names begin with.
+bool AllowedUnderLock(const std::string& kfunc) {
+  for (const char* prefix : {"bpf_list_", "bpf_rbtree_", "bpf_refcount_acquire", "bpf_iter_num_", "bpf_res_spin_",
+                             "bpf_arena_"}) {
+    if (kfunc.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
 std::string FuncText(uint32_t id) { return absl::StrCat(std::string(HelperName(id)), "#", id); }
 
 }  // namespace
 
 bool Transfer::Call() {
   const Insn& i = insn();
-  if (st_->active_locks > 0 &&
-      ((i.src == kCallHelper && i.imm != static_cast<int>(kSpinUnlockFn)) || i.src == kPseudoKfuncCall)) {
+  const bool is_kfunc = i.src == kPseudoKfuncCall;
+  const size_t n = static_cast<size_t>(i.imm);
+  const std::string kfunc = is_kfunc && n < prog_.externs.size() ? prog_.externs[n].name : "?";
+  if (st_->active_locks > 0 && ((i.src == kCallHelper && i.imm != static_cast<int>(kSpinUnlockFn)) ||
+                                (is_kfunc && !AllowedUnderLock(kfunc)))) {
     return Fail(Rule::kLock, -1, "function calls are not allowed while holding a lock");
   }
   if (i.src == kPseudoCall) return CallSubprog();
-  if (i.src == kPseudoKfuncCall) {
-    const size_t n = static_cast<size_t>(i.imm);
-    return Unsupported(absl::StrCat("kfunc: ", n < prog_.externs.size() ? prog_.externs[n].name : "?"));
-  }
+  if (is_kfunc) return Unsupported(absl::StrCat("kfunc: ", kfunc));
   return CallHelper();
 }
 
