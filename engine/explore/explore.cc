@@ -71,6 +71,11 @@ bool Explorer::Reject(Verdict verdict, const State& state, Rule rule, uint32_t i
   return Stop(verdict, rule, insn, std::move(message));
 }
 
+bool Explorer::StopLost(const State& state, uint32_t insn) {
+  result_.feature = "precision across a packet load in a called function";
+  return Reject(Verdict::kUnsupported, state, Rule::kUnsupportedFeature, insn, -1, result_.feature);
+}
+
 bool Explorer::OutOfTime() { return limits_.time_ms != 0 && std::chrono::steady_clock::now() >= deadline_; }
 
 bool Explorer::SetUpEntry(int sub, State& state) {
@@ -172,6 +177,7 @@ bool Explorer::Paths() {
       state.last_insn = static_cast<int32_t>(prev);
       if (cfg_.prune_point[insn]) {
         const Visit visit = IsVisited(state, insn);
+        if (lost_) return StopLost(state, insn);
         if (visit == Visit::kPruned) {
           if (Logging()) {
             Log(print_state ? absl::StrCat("\nfrom ", prev, " to ", insn, ": safe\n") : absl::StrCat(insn, ": safe\n"));
@@ -219,6 +225,10 @@ bool Explorer::Paths() {
         bt.regs[frame] = step.precise_regs;
         if (step.precise_slot >= 0) bt.slots[step.precise_slot_frame] |= uint64_t{1} << step.precise_slot;
         MarkPrecise(state, insn, bt);
+        if (lost_) {
+          if (step.branch != nullptr) pool_.Free(step.branch);
+          return StopLost(state, insn);
+        }
       }
       if (step.used_pointer != RegType::kNotInit) {
         RegType& used = pointer_of_[insn];

@@ -109,10 +109,13 @@ class Explorer {
     uint64_t slots[kMaxFrames] = {};
     bool Empty() const;
   };
-  enum class Back { kOk, kGiveUp };
+  // kLost: 6.18 does not know the way back here, and fails.
+  enum class Back { kOk, kGiveUp, kLost };
   void MarkPrecise(const State& state, uint32_t insn, Backtrack bt);
   Back BacktrackInsn(uint32_t insn, int64_t next, const HistoryEntry* hist, Backtrack& bt) const;
   void MarkAllPrecise(const State& state);
+  // After a trace that got lost: stops, unsupported.
+  bool StopLost(const State& state, uint32_t insn);
   void PropagatePrecision(const State& state, uint32_t insn, const Checkpoint& old);
 
   // path.cc
@@ -147,6 +150,7 @@ class Explorer {
   uint64_t live_checkpoints_ = 0;
   uint64_t jumps_ = 0, last_record_jumps_ = 0, last_record_processed_ = 0;
   std::chrono::steady_clock::time_point deadline_;
+  bool lost_ = false;  // a trace of precision met Back::kLost
   uint32_t last_line_ = ~0u;
 };
 

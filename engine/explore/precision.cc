@@ -124,11 +124,9 @@ Explorer::Back Explorer::BacktrackInsn(uint32_t at, int64_t next, const HistoryE
       return Back::kOk;
     }
     if (is_set(i.dst)) return Back::kGiveUp;
-    if (next != int64_t{at} + 1) {  // the failing load left the subprogram
-      if (fr == kMaxFrames - 1) return Back::kGiveUp;
-      ++bt.frame;
-    }
-    return Back::kOk;
+    // A failing load left the subprogram. 6.18 takes what the caller asks for to be asked of the callee, and at the
+    // call refuses the program for what it calls a bug of its own; later kernels step into the callee here.
+    return next == int64_t{at} + 1 ? Back::kOk : Back::kLost;
   }
   sync_linked();
   return Back::kOk;
@@ -163,7 +161,9 @@ void Explorer::MarkPrecise(const State& start, uint32_t insn, Backtrack bt) {
         skip = false;
       } else {
         const HistoryEntry* hist = EntryAt(st->history, end, static_cast<uint32_t>(i));
-        if (BacktrackInsn(static_cast<uint32_t>(i), next, hist, bt) == Back::kGiveUp) {
+        const Back back = BacktrackInsn(static_cast<uint32_t>(i), next, hist, bt);
+        if (back != Back::kOk) {
+          lost_ |= back == Back::kLost;
           MarkAllPrecise(start);
           return;
         }
