@@ -1,4 +1,4 @@
-#include "engine/explore/explore.h"
+#include "engine/explore/search.h"
 
 #include <algorithm>
 #include <utility>
@@ -20,12 +20,12 @@ uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask) {
   return types;
 }
 
-Explorer::Explorer(const Context& context, const SearchLimits& limits)
+Search::Search(const Context& context, const SearchLimits& limits)
     : ctx_(context),
       prog_(*context.program),
       cfg_(*context.cfg),
       limits_(limits),
-      transfer_(context, pool_, result_.depths) {
+      transfer_(context, pool_) {
   result_.depths.assign(cfg_.subs.size(), 0);
   table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
   pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
@@ -33,13 +33,12 @@ Explorer::Explorer(const Context& context, const SearchLimits& limits)
   if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
 }
 
-Explorer::~Explorer() {
-  for (Pending& p : stack_) pool_.Free(p.state);
-  stack_.clear();
+Search::~Search() {
   ClearTable();
+  for (Checkpoint* c : free_checkpoints_) delete c;
 }
 
-SearchResult Explorer::Run() {
+SearchResult Search::Run() {
   bool ok = ExploreFunction(0);
   // Global functions that were called are verified on their own, by prototype; they may call more of them.
   std::vector<uint8_t> verified(cfg_.subs.size(), 0);
@@ -52,11 +51,10 @@ SearchResult Explorer::Run() {
       again = true;
     }
   }
-  result_.stats.peak_bytes = pool_.peak_bytes();
   return std::move(result_);
 }
 
-bool Explorer::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message) {
+bool Search::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message) {
   result_.verdict = verdict;
   result_.finding.rule = rule;
   result_.finding.insn = insn;
@@ -65,20 +63,21 @@ bool Explorer::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string messa
   return false;
 }
 
-bool Explorer::Reject(Verdict verdict, const State& state, Rule rule, uint32_t insn, int reg, std::string message) {
-  if (limits_.explain) result_.finding.path = CollectPath(state, insn, reg);
+bool Search::Reject(Verdict verdict, const State& state, const Path& path, Rule rule, uint32_t insn, int reg,
+                    std::string message) {
+  if (limits_.explain) result_.finding.path = CollectPath(state, path, insn, reg);
   result_.finding.reg = reg;
   return Stop(verdict, rule, insn, std::move(message));
 }
 
-bool Explorer::StopLost(const State& state, uint32_t insn) {
+bool Search::StopLost(const State& state, const Path& path, uint32_t insn) {
   result_.feature = "precision across a packet load in a called function";
-  return Reject(Verdict::kUnsupported, state, Rule::kUnsupportedFeature, insn, -1, result_.feature);
+  return Reject(Verdict::kUnsupported, state, path, Rule::kUnsupportedFeature, insn, -1, result_.feature);
 }
 
-bool Explorer::OutOfTime() { return limits_.time_ms != 0 && std::chrono::steady_clock::now() >= deadline_; }
+bool Search::OutOfTime() { return limits_.time_ms != 0 && std::chrono::steady_clock::now() >= deadline_; }
 
-bool Explorer::SetUpEntry(int sub, State& state) {
+bool Search::SetUpEntry(int sub, State& state) {
   auto& regs = state.regs();
   if (sub == 0) {
     regs[1].MakePointer(RegType::kCtx);
@@ -110,7 +109,7 @@ bool Explorer::SetUpEntry(int sub, State& state) {
   return true;
 }
 
-State* Explorer::NewEntry(int sub) {
+State* Search::NewEntry(int sub) {
   State* state = pool_.NewState();
   state->cur = 0;
   state->frames[0] = pool_.NewFrame();
@@ -120,166 +119,209 @@ State* Explorer::NewEntry(int sub) {
   state->lock_id = 0;
   state->lock_map = -1;
   state->id_gen = 0;
-  state->parent = nullptr;
-  state->first_insn = static_cast<int32_t>(cfg_.subs[sub].start);
-  state->last_insn = -1;
-  state->history.clear();
   return state;
 }
 
-bool Explorer::ExploreFunction(int sub) {
+bool Search::ExploreFunction(int sub) {
   State* state = NewEntry(sub);
   if (!SetUpEntry(sub, *state)) {
     pool_.Free(state);
     return false;
   }
-  stack_.push_back({state, cfg_.subs[sub].start, ~0u, result_.log.size()});
+  Path path;
+  path.first_insn = static_cast<int32_t>(cfg_.subs[sub].start);
+  stack_.push_back({state, path, cfg_.subs[sub].start, ~0u, result_.log.size(), 0});
   const bool ok = Paths();
-  for (Pending& p : stack_) pool_.Free(p.state);
-  stack_.clear();
   ClearTable();
   return ok;
 }
 
 // Runs the pending paths, last one first, until none is left.
-bool Explorer::Paths() {
-  SearchStats& stats = result_.stats;
-  StepResult step;
+bool Search::Paths() {
   while (!stack_.empty()) {
     Pending top = stack_.back();
     stack_.pop_back();
-    State& state = *top.state;
-    // The state's owner from here on; every way out of the path frees it.
-    struct Owner {
-      StatePool& pool;
-      State* state;
-      ~Owner() { pool.Free(state); }
-    } owner{pool_, top.state};
-
-    uint32_t insn = top.insn;
-    int64_t prev = top.prev == ~0u ? -1 : int64_t{top.prev};
+    bytes_ -= top.bytes;
     if (limits_.log_level == 1) result_.log.resize(std::min(result_.log.size(), top.log_size));
-    bool print_state = true;
-    for (;;) {
-      if (++stats.processed > limits_.max_processed) {
-        return Stop(Verdict::kLimit, Rule::kTooComplex, insn,
-                    absl::StrCat("BPF program is too large. Processed ", stats.processed, " insn"));
-      }
-      if ((stats.processed & 0xff) == 0) {
-        if (pool_.bytes() + (live_checkpoints_ + evicted_.size()) * sizeof(Checkpoint) > limits_.memory) {
-          return Stop(Verdict::kLimit, Rule::kMemoryLimit, insn,
-                      absl::StrCat("more than ", limits_.memory, " bytes of states"));
-        }
-        if (OutOfTime()) {
-          return Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.time_ms, " ms"));
-        }
-      }
-      state.last_insn = static_cast<int32_t>(prev);
-      if (cfg_.prune_point[insn]) {
-        const Visit visit = IsVisited(state, insn);
-        if (lost_) return StopLost(state, insn);
-        if (visit == Visit::kPruned) {
-          if (Logging()) {
-            Log(print_state ? absl::StrCat("\nfrom ", prev, " to ", insn, ": safe\n") : absl::StrCat(insn, ": safe\n"));
-          }
-          break;
-        }
-        if (visit == Visit::kLoop) {
-          return Reject(Verdict::kReject, state, Rule::kInfiniteLoop, insn, -1,
-                        absl::StrCat("infinite loop detected at insn ", insn));
-        }
-      }
-      size_t hist_open = 0;  // 1 + index of this instruction's history entry
-      if (cfg_.jmp_point[insn]) {
-        state.history.push_back({insn, static_cast<uint32_t>(prev), 0, 0});
-        hist_open = state.history.size();
-      }
-      std::optional<Frame> before;  // for the log alone
-      size_t width = 0;
-      if (Logging()) {
-        if (print_state) LogFrom(state, static_cast<uint32_t>(prev), insn);
-        width = LogInsn(insn);
-        before = state.frame();
-      }
-      print_state = false;
-
-      const Insn& i = prog_.insns[insn];
-      if (IsJmpClass(i)) ++jumps_;
-      const int frame = state.cur;
-      step.Reset();
-      transfer_.Step(state, insn, step);
-
-      if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
-        if (step.branch != nullptr) pool_.Free(step.branch);
-        if (step.kind == StepResult::Kind::kUnsupported) result_.feature = step.message;
-        if (step.fault_reg >= 0 && state.cur == frame) {
-          AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
-        }
-        if (Logging()) Log("\n");
-        return Reject(step.kind == StepResult::Kind::kFinding ? Verdict::kReject : Verdict::kUnsupported, state,
-                      step.rule, insn, step.fault_reg, step.message);
-      }
-      if (step.precise_regs != 0 || step.precise_slot >= 0) {
-        Backtrack bt;
-        bt.frame = frame;
-        bt.regs[frame] = step.precise_regs;
-        if (step.precise_slot >= 0) bt.slots[step.precise_slot_frame] |= uint64_t{1} << step.precise_slot;
-        MarkPrecise(state, insn, bt);
-        if (lost_) {
-          if (step.branch != nullptr) pool_.Free(step.branch);
-          return StopLost(state, insn);
-        }
-      }
-      if (step.used_pointer != RegType::kNotInit) {
-        RegType& used = pointer_of_[insn];
-        if (used == RegType::kNotInit) {
-          used = step.used_pointer;
-        } else if (used != step.used_pointer) {
-          if (step.branch != nullptr) pool_.Free(step.branch);
-          return Reject(Verdict::kReject, state, Rule::kInvalidMem, insn, -1,
-                        "same insn cannot be used with different pointers");
-        }
-      }
-      if (step.called_global >= 0) called_[step.called_global] = 1;
-      if (step.hist_flags != 0 || step.hist_linked != 0) {
-        auto note = [&](State& s) {
-          if (hist_open != 0) {
-            s.history[hist_open - 1].flags |= step.hist_flags;
-            s.history[hist_open - 1].linked = step.hist_linked;
-          } else {
-            s.history.push_back({insn, static_cast<uint32_t>(prev), step.hist_flags, step.hist_linked});
-          }
-        };
-        note(state);
-        if (step.branch != nullptr && step.branch_records_step) note(*step.branch);
-      }
-      if (step.branch != nullptr) {
-        stack_.push_back({step.branch, step.branch_insn, insn, result_.log.size()});
-        if (step.branch->parent != nullptr) ++step.branch->parent->branches;
-        if (stack_.size() > limits_.max_pending) {
-          return Stop(Verdict::kLimit, Rule::kTooManyBranches, insn,
-                      absl::StrCat("The sequence of ", stack_.size(), " jumps is too complex."));
-        }
-      }
-      if (Logging()) {
-        LogAfter(state, insn, step, *before, width);
-        print_state = state.frame().frameno != before->frameno;
-      }
-      prev = insn;
-      if (step.kind == StepResult::Kind::kPathEnd) break;
-      insn = step.next;
-    }
-    FinishPath(state);
+    State* state = top.state;
+    const bool ok = FollowPath(top, state);
+    pool_.Free(state);
+    if (!ok) return false;
+    FinishPath(top.path);
   }
   return true;
 }
 
-Checkpoint** Explorer::Head(const State& state, uint32_t insn) {
+bool Search::FollowPath(Pending& start, State*& owned) {
+  SearchStats& stats = result_.stats;
+  State& state = *owned;
+  Path& path = start.path;
+  uint32_t insn = start.insn;
+  int64_t prev = start.prev == ~0u ? -1 : int64_t{start.prev};
+  bool print_state = true;
+  StepResult step;
+  for (;;) {
+    if (++stats.processed > limits_.max_processed) {
+      return Stop(Verdict::kLimit, Rule::kTooComplex, insn,
+                  absl::StrCat("BPF program is too large. Processed ", stats.processed, " insn"));
+    }
+    if ((stats.processed & 0xff) == 0 && OutOfTime()) {
+      return Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.time_ms, " ms"));
+    }
+    if (cfg_.prune_point[insn]) {
+      path.last_insn = static_cast<int32_t>(prev);
+      const Visit visit = IsVisited(state, path, insn);
+      if (lost_) return StopLost(state, path, insn);
+      if (visit == Visit::kPruned) {
+        if (Logging()) {
+          Log(print_state ? absl::StrCat("\nfrom ", prev, " to ", insn, ": safe\n") : absl::StrCat(insn, ": safe\n"));
+        }
+        return true;
+      }
+      if (visit == Visit::kLoop) {
+        return Reject(Verdict::kReject, state, path, Rule::kInfiniteLoop, insn, -1,
+                      absl::StrCat("infinite loop detected at insn ", insn));
+      }
+      if (OverBudget(insn)) return false;
+    }
+    State* before = nullptr;  // for the log alone
+    size_t width = 0;
+    if (Logging()) {
+      if (print_state) LogFrom(state, static_cast<uint32_t>(prev), insn);
+      width = LogInsn(insn);
+      before = pool_.Clone(state);
+    }
+    print_state = false;
+
+    if (IsJmpClass(prog_.insns[insn])) ++jumps_;
+    const int frame = state.cur;
+    step.Reset();
+    transfer_.Step(state, insn, step);
+    if (!transfer_.grown.empty()) CountStack(transfer_.grown);
+
+    bool ok = true;
+    if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
+      ok = Found(step, insn, prev, frame, path, state);
+    } else {
+      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, state);
+      if (ok && Logging()) {
+        LogAfter(state, insn, step, before->frame(), width);
+        print_state = state.frame().frameno != before->frame().frameno;
+      }
+    }
+    if (before != nullptr) pool_.Free(before);
+    if (!ok) return false;
+    if (step.kind == StepResult::Kind::kPathEnd) return true;
+    prev = insn;
+    insn = step.next;
+  }
+}
+
+void Search::CountStack(std::vector<StackUse>& grown) {
+  for (const StackUse& use : grown) {
+    uint16_t& depth = result_.depths[use.subprog];
+    depth = std::max(depth, use.bytes);
+  }
+  grown.clear();
+}
+
+bool Search::Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state) {
+  const bool finding = step.kind == StepResult::Kind::kFinding;
+  if (step.branch != nullptr) pool_.Free(step.branch);
+  if (cfg_.jmp_point[insn]) Remember(path, insn, prev);
+  if (!finding) result_.feature = step.message;
+  if (step.fault_reg >= 0 && state.cur == frame) {
+    AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
+  }
+  if (Logging()) Log("\n");
+  return Reject(finding ? Verdict::kReject : Verdict::kUnsupported, state, path, step.rule, insn, step.fault_reg,
+                step.message);
+}
+
+HistoryNode* Search::Remember(Path& path, uint32_t insn, int64_t prev) {
+  HistoryNode* node = history_.New(path.parent != nullptr ? path.parent->history : entry_history_);
+  node->insn = insn;
+  node->prev = static_cast<uint32_t>(prev);
+  node->flags = 0;
+  node->linked = 0;
+  node->older = path.history;
+  node->length = path.history != nullptr ? path.history->length + 1 : 1;
+  path.history = node;
+  return node;
+}
+
+bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state) {
+  Path branch = path;  // where the fork's path starts, but for what this step adds
+  HistoryNode* open = nullptr;
+  if (cfg_.jmp_point[insn]) {
+    open = Remember(path, insn, prev);
+    branch.history = open;
+  }
+  if (step.precise_regs != 0 || step.precise_slot >= 0) {
+    Backtrack bt;
+    bt.frame = frame;
+    bt.regs[frame] = step.precise_regs;
+    if (step.precise_slot >= 0) bt.slots[step.precise_slot_frame] |= uint64_t{1} << step.precise_slot;
+    MarkPrecise(path, insn, bt);
+    if (lost_) {
+      if (step.branch != nullptr) pool_.Free(step.branch);
+      return StopLost(state, path, insn);
+    }
+  }
+  if (step.used_pointer != RegType::kNotInit) {
+    RegType& used = pointer_of_[insn];
+    if (used == RegType::kNotInit) {
+      used = step.used_pointer;
+    } else if (used != step.used_pointer) {
+      if (step.branch != nullptr) pool_.Free(step.branch);
+      return Reject(Verdict::kReject, state, path, Rule::kInvalidMem, insn, -1,
+                    "same insn cannot be used with different pointers");
+    }
+  }
+  if (step.called_global >= 0) called_[step.called_global] = 1;
+  if (step.hist_flags != 0 || step.hist_linked != 0) {
+    const bool shared = step.branch == nullptr || step.branch_records_step;
+    HistoryNode* node = open;
+    if (open == nullptr) {
+      node = Remember(path, insn, prev);
+    } else if (!shared) {
+      path.history = open->older;
+      node = Remember(path, insn, prev);
+    }
+    node->flags = step.hist_flags;
+    node->linked = step.hist_linked;
+    if (shared) branch.history = node;
+  }
+  if (step.branch != nullptr) {
+    const uint64_t bytes = step.branch->bytes();
+    stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes});
+    Charge(bytes);
+    if (path.parent != nullptr) ++path.parent->branches;
+    if (stack_.size() > limits_.max_pending) {
+      return Stop(Verdict::kLimit, Rule::kTooManyBranches, insn,
+                  absl::StrCat("The sequence of ", stack_.size(), " jumps is too complex."));
+    }
+  }
+  return true;
+}
+
+void Search::Charge(uint64_t bytes) {
+  bytes_ += bytes;
+  result_.stats.peak_bytes = std::max(result_.stats.peak_bytes, bytes_);
+}
+
+bool Search::OverBudget(uint32_t insn) {
+  if (bytes_ + history_.bytes() <= limits_.memory) return false;
+  Stop(Verdict::kLimit, Rule::kMemoryLimit, insn, absl::StrCat("more than ", limits_.memory, " bytes of states"));
+  return true;
+}
+
+Checkpoint** Search::Head(const State& state, uint32_t insn) {
   const uint32_t callsite = static_cast<uint32_t>(state.frame().callsite);
   return &table_[(insn ^ callsite) % table_.size()];
 }
 
-LiveMasks Explorer::LiveAt(const State& state, uint32_t insn) const {
+LiveMasks Search::LiveAt(const State& state, uint32_t insn) const {
   LiveMasks live;
   for (int f = 0; f <= state.cur; ++f) {
     const bool top = f == state.cur;
@@ -297,9 +339,10 @@ LiveMasks Explorer::LiveAt(const State& state, uint32_t insn) const {
   return live;
 }
 
-Explorer::Visit Explorer::IsVisited(State& state, uint32_t insn) {
+Search::Visit Search::IsVisited(const State& state, Path& path, uint32_t insn) {
   const SearchStats& stats = result_.stats;
-  const bool force = limits_.test_state_freq || cfg_.force_checkpoint[insn] || state.history.size() > 40;
+  const bool force = limits_.test_state_freq || cfg_.force_checkpoint[insn] ||
+                     (path.history != nullptr && path.history->length > 40);
   const uint64_t jumps = jumps_ - last_record_jumps_;
   const uint64_t steps = stats.processed - last_record_processed_;
   bool add = force || (jumps >= 2 && steps >= 8);
@@ -321,10 +364,8 @@ Explorer::Visit Explorer::IsVisited(State& state, uint32_t insn) {
     } else if (((types ^ c->types) & c->types_mask) == 0 &&
                Subsumes(*c->state, c->precise, c->masks, state, id_base, ids_)) {
       ++c->hits;
-      if (cfg_.jmp_point[insn]) {
-        state.history.push_back({insn, static_cast<uint32_t>(state.last_insn), 0, 0});
-      }
-      PropagatePrecision(state, insn, *c);
+      if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
+      PropagatePrecision(path, insn, *c);
       return Visit::kPruned;
     }
     if (add) ++c->misses;
@@ -336,24 +377,35 @@ Explorer::Visit Explorer::IsVisited(State& state, uint32_t insn) {
     link = &c->next;
   }
   result_.stats.max_states_per_insn = std::max(stats.max_states_per_insn, seen);
-  if (add) Record(state, insn);
+  if (add) Record(state, path, insn);
   return Visit::kNew;
 }
 
-void Explorer::Record(State& state, uint32_t insn) {
-  auto* c = new Checkpoint();
+void Search::Record(const State& state, Path& path, uint32_t insn) {
+  Checkpoint* c;
+  if (free_checkpoints_.empty()) {
+    c = new Checkpoint();
+  } else {
+    c = free_checkpoints_.back();
+    free_checkpoints_.pop_back();
+    c->~Checkpoint();
+    new (c) Checkpoint();
+  }
   c->state = pool_.Clone(state);
+  c->path = path;
   c->insn = insn;
   c->live = LiveAt(state, insn);
   c->masks = MasksFor(state, c->live);
   c->types = Fingerprint(state.frame(), c->live.regs[state.cur], &c->types_mask);
+  c->bytes = state.bytes() + sizeof(Checkpoint);
   Checkpoint** head = Head(state, insn);
   c->next = *head;
   *head = c;
+  Charge(c->bytes);
 
-  state.parent = c;
-  state.first_insn = static_cast<int32_t>(insn);
-  state.history.clear();
+  path.parent = c;
+  path.first_insn = static_cast<int32_t>(insn);
+  path.history = nullptr;
 
   ++result_.stats.total_states;
   ++live_checkpoints_;
@@ -362,7 +414,7 @@ void Explorer::Record(State& state, uint32_t insn) {
   last_record_processed_ = result_.stats.processed;
 }
 
-void Explorer::Evict(Checkpoint** link) {
+void Search::Evict(Checkpoint** link) {
   Checkpoint* c = *link;
   *link = c->next;
   --live_checkpoints_;
@@ -374,16 +426,19 @@ void Explorer::Evict(Checkpoint** link) {
   evicted_.push_back(c);  // paths from it still refer to it
 }
 
-void Explorer::Release(Checkpoint* c) {
-  pool_.Free(c->state);
-  delete c;
+void Search::Release(Checkpoint* c) {
+  pool_.Free(const_cast<State*>(c->state));
+  history_.Free(c->history);
+  bytes_ -= c->bytes;
+  free_checkpoints_.push_back(c);
 }
 
 // One path from each ancestor is done; the ancestors with none left are finished.
-void Explorer::FinishPath(State& state) {
-  for (Checkpoint* c = state.parent; c != nullptr;) {
+void Search::FinishPath(const Path& path) {
+  for (Checkpoint* c = path.parent; c != nullptr;) {
     if (--c->branches > 0) break;
-    Checkpoint* parent = c->state->parent;
+    Checkpoint* parent = c->path.parent;
+    history_.Free(c->history);  // nobody goes back through it any more
     if (c->evicted_at >= 0) {
       evicted_.back()->evicted_at = c->evicted_at;
       evicted_[c->evicted_at] = evicted_.back();
@@ -394,7 +449,13 @@ void Explorer::FinishPath(State& state) {
   }
 }
 
-void Explorer::ClearTable() {
+void Search::ClearTable() {
+  for (Pending& p : stack_) {
+    pool_.Free(p.state);
+    bytes_ -= p.bytes;
+  }
+  stack_.clear();
+  history_.Free(entry_history_);
   for (Checkpoint*& head : table_) {
     for (Checkpoint* c = head; c != nullptr;) {
       Checkpoint* next = c->next;
@@ -408,18 +469,18 @@ void Explorer::ClearTable() {
   live_checkpoints_ = 0;
 }
 
-void Explorer::Log(const std::string& text) {
+void Search::Log(const std::string& text) {
   if (result_.log.size() + text.size() > limits_.log_limit) return;
   result_.log += text;
 }
 
-void Explorer::LogFrom(const State& state, uint32_t prev, uint32_t insn) {
+void Search::LogFrom(const State& state, uint32_t prev, uint32_t insn) {
   std::string line = prev == ~0u ? absl::StrCat(insn, ":") : absl::StrCat("\nfrom ", prev, " to ", insn, ":");
   AppendFrame(line, state, state.cur, ctx_.object->maps);
   Log(line + "\n");
 }
 
-size_t Explorer::LogInsn(uint32_t insn) {
+size_t Search::LogInsn(uint32_t insn) {
   // The line of source that the instruction belongs to, when it changes.
   const auto& lines = prog_.lines;
   auto it = std::upper_bound(lines.begin(), lines.end(), insn, [](uint32_t a, const LineInfo& l) { return a < l.insn; });
@@ -438,7 +499,7 @@ size_t Explorer::LogInsn(uint32_t insn) {
 }
 
 // What the instruction touched, in the kernel's columns.
-void Explorer::LogAfter(const State& state, uint32_t insn, const StepResult& step, const Frame& before, size_t width) {
+void Search::LogAfter(const State& state, uint32_t insn, const StepResult& step, const Frame& before, size_t width) {
   std::string after;
   if (state.frame().frameno == before.frameno && step.kind != StepResult::Kind::kPathEnd) {
     const Insn& i = prog_.insns[insn];
@@ -460,5 +521,7 @@ void Explorer::LogAfter(const State& state, uint32_t insn, const StepResult& ste
   const size_t column = std::max<size_t>(width + 1 + 4, 40);
   Log(absl::StrCat(std::string((column + 7) / 8 * 8 - width - 2, ' '), ";", after, "\n"));
 }
+
+SearchResult Explore(const Context& context, const SearchLimits& limits) { return Search(context, limits).Run(); }
 
 }  // namespace bpfsieve

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "engine/explore/explore.h"
+#include "engine/explore/search.h"
 
 namespace bpfsieve {
 namespace {
@@ -53,21 +53,21 @@ bool IsConditional(const Insn& i) {
 
 // Every instruction of the path, oldest first, `insn` last. Incomplete (and then without its oldest part) if longer than
 // kMaxPath.
-std::vector<uint32_t> Explorer::WalkBack(const State& start, uint32_t insn) const {
+std::vector<uint32_t> Search::WalkBack(const Path& start, uint32_t insn) const {
   std::vector<uint32_t> path = {insn};
-  const State* st = &start;
-  size_t end = st->history.size();
+  const Path* from = &start;
+  const HistoryNode* node = from->history;
   int64_t i = insn;
   while (path.size() < kMaxPath) {
-    if (i == st->first_insn && (end == 0 || (end == 1 && st->history[0].insn == i))) {
+    if (i == from->first_insn && (node == nullptr || (node->older == nullptr && node->insn == i))) {
       // The checkpoint stands before instruction i; its own path leads there.
-      const Checkpoint* c = st->parent;
-      if (c == nullptr) break;
-      st = c->state;
-      end = st->history.size();
-      i = st->last_insn;
-    } else if (end > 0 && st->history[end - 1].insn == i) {
-      i = st->history[--end].prev;
+      if (from->parent == nullptr) break;
+      from = &from->parent->path;
+      node = from->history;
+      i = from->last_insn;
+    } else if (node != nullptr && node->insn == i) {
+      i = node->prev;
+      node = node->older;
     } else {
       --i;
       if (i > 0 && prog_.insns[i].code == 0) --i;  // the second half of a 64-bit immediate
@@ -79,10 +79,10 @@ std::vector<uint32_t> Explorer::WalkBack(const State& start, uint32_t insn) cons
   return path;
 }
 
-std::vector<PathStep> Explorer::CollectPath(const State& state, uint32_t insn, int fault_reg) {
+std::vector<PathStep> Search::CollectPath(const State& state, const Path& taken, uint32_t insn, int fault_reg) {
   const int sub = state.frames[0]->subprog;
   const uint32_t leak = state.cur == 0 && !state.refs.empty() ? state.refs.front().insn : ~0u;
-  const std::vector<uint32_t> path = WalkBack(state, insn);
+  const std::vector<uint32_t> path = WalkBack(taken, insn);
   if (path.front() != cfg_.subs[sub].start) return {};
 
   // Which steps matter, going back: calls, returns, branches, and what became the register at fault.

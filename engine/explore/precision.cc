@@ -5,7 +5,7 @@
 // compare as equal to anything. Where tracing back is not possible, every scalar of every ancestor is marked.
 #include <bit>
 
-#include "engine/explore/explore.h"
+#include "engine/explore/search.h"
 
 namespace bpfsieve {
 namespace {
@@ -18,19 +18,15 @@ bool IsAtomicFetch(const Insn& i) {
 }
 bool IsAtomicLoad(const Insn& i) { return Class(i) == kClassStx && Mode(i) == kModeAtomic && i.imm == kLoadAcq; }
 
-const HistoryEntry* EntryAt(const std::vector<HistoryEntry>& history, size_t end, uint32_t insn) {
-  return end > 0 && history[end - 1].insn == insn ? &history[end - 1] : nullptr;
-}
-
 }  // namespace
 
-bool Explorer::Backtrack::Empty() const {
+bool Search::Backtrack::Empty() const {
   uint64_t any = 0;
   for (int f = 0; f <= frame; ++f) any |= regs[f] | slots[f];
   return any == 0;
 }
 
-Explorer::Back Explorer::BacktrackInsn(uint32_t at, int64_t next, const HistoryEntry* hist, Backtrack& bt) const {
+Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode* hist, Backtrack& bt) const {
   const Insn& i = prog_.insns[at];
   if (i.code == 0) return Back::kOk;  // the second half of a 64-bit immediate, which sets nothing
   const int fr = bt.frame;
@@ -132,47 +128,55 @@ Explorer::Back Explorer::BacktrackInsn(uint32_t at, int64_t next, const HistoryE
   return Back::kOk;
 }
 
-void Explorer::MarkAllPrecise(const State& state) {
-  for (Checkpoint* c = state.parent; c != nullptr; c = c->state->parent) {
+void Search::MarkAllPrecise(const Path& path) {
+  for (Checkpoint* c = path.parent; c != nullptr; c = c->path.parent) {
     for (int f = 0; f <= c->state->cur; ++f) {
       const Frame& frame = *c->state->frames[f];
       for (int r = 0; r < kRegFp; ++r) {
         if (frame.regs[r].IsScalar()) c->precise.regs[f] |= static_cast<uint16_t>(1u << r);
       }
-      for (size_t s = 0; s < frame.stack.size(); ++s) {
-        if (frame.stack[s].IsScalarSpill()) c->precise.slots[f] |= uint64_t{1} << s;
+      for (uint64_t m = frame.spills; m != 0; m &= m - 1) {
+        const int s = std::countr_zero(m);
+        if (frame.slot(s).spilled.IsScalar()) c->precise.slots[f] |= uint64_t{1} << s;
       }
     }
   }
 }
 
-void Explorer::MarkPrecise(const State& start, uint32_t insn, Backtrack bt) {
-  const State* st = &start;
-  int64_t first = st->first_insn;
+void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
+  if (bt.Empty()) return;
+  const Path* path = &start;
   int64_t last = insn;
   int64_t next = -1;
   bool skip = true;
-  if (bt.Empty()) return;
   for (;;) {
     if (last < 0) break;  // the function's entry
-    size_t end = st->history.size();
+    const HistoryNode* node = path->history;
     for (int64_t i = last;;) {
       if (skip) {
         skip = false;
       } else {
-        const HistoryEntry* hist = EntryAt(st->history, end, static_cast<uint32_t>(i));
-        const Back back = BacktrackInsn(static_cast<uint32_t>(i), next, hist, bt);
-        if (back != Back::kOk) {
-          lost_ |= back == Back::kLost;
-          MarkAllPrecise(start);
-          return;
+        const HistoryNode* hist = node != nullptr && node->insn == i ? node : nullptr;
+        const Insn& in = prog_.insns[static_cast<size_t>(i)];
+        // Most instructions have nothing to do with what is asked for.
+        const uint8_t cls = Class(in);
+        const bool sets_other = (cls == kClassLdx || cls == kClassAlu || cls == kClassAlu64) &&
+                                (bt.regs[bt.frame] >> in.dst & 1) == 0 && (hist == nullptr || hist->linked == 0);
+        if (!sets_other) {
+          const Back back = BacktrackInsn(static_cast<uint32_t>(i), next, hist, bt);
+          if (back != Back::kOk) {
+            lost_ |= back == Back::kLost;
+            MarkAllPrecise(start);
+            return;
+          }
+          if (bt.Empty()) return;
         }
       }
-      if (bt.Empty()) return;
       next = i;
-      if (i == first && (end == 0 || (end == 1 && st->history[0].insn == i))) break;
-      if (end > 0 && st->history[end - 1].insn == i) {
-        i = st->history[--end].prev;
+      if (i == path->first_insn && (node == nullptr || (node->older == nullptr && node->insn == i))) break;
+      if (node != nullptr && node->insn == i) {
+        i = node->prev;
+        node = node->older;
       } else {
         --i;
       }
@@ -181,15 +185,14 @@ void Explorer::MarkPrecise(const State& start, uint32_t insn, Backtrack bt) {
         return;
       }
     }
-    Checkpoint* c = st->parent;
+    Checkpoint* c = path->parent;
     if (c == nullptr) break;
-    st = c->state;
     for (int f = bt.frame; f >= 0; --f) {
-      if (f > st->cur) {
+      if (f > c->state->cur) {
         MarkAllPrecise(start);
         return;
       }
-      const Frame& frame = *st->frames[f];
+      const Frame& frame = *c->state->frames[f];
       for (uint16_t m = bt.regs[f]; m != 0; m &= static_cast<uint16_t>(m - 1)) {
         const int r = std::countr_zero(m);
         const uint16_t bit = static_cast<uint16_t>(1u << r);
@@ -202,8 +205,7 @@ void Explorer::MarkPrecise(const State& start, uint32_t insn, Backtrack bt) {
       for (uint64_t m = bt.slots[f]; m != 0; m &= m - 1) {
         const int s = std::countr_zero(m);
         const uint64_t bit = uint64_t{1} << s;
-        if (static_cast<size_t>(s) >= frame.stack.size() || !frame.stack[s].IsScalarSpill() ||
-            (c->precise.slots[f] & bit) != 0) {
+        if (s >= frame.slots || !frame.slot(s).IsScalarSpill() || (c->precise.slots[f] & bit) != 0) {
           bt.slots[f] &= ~bit;
         } else {
           c->precise.slots[f] |= bit;
@@ -211,23 +213,23 @@ void Explorer::MarkPrecise(const State& start, uint32_t insn, Backtrack bt) {
       }
     }
     if (bt.Empty()) return;
-    next = first;
-    last = st->last_insn;
-    first = st->first_insn;
+    next = path->first_insn;
+    path = &c->path;
+    last = path->last_insn;
   }
   // Arguments of a function verified on its own are where the trace rightly ends; anything else was missed.
   if ((bt.frame == 0 && bt.slots[0] == 0 && (bt.regs[0] & ~kArgRegs) == 0)) return;
   MarkAllPrecise(start);
 }
 
-void Explorer::PropagatePrecision(const State& state, uint32_t insn, const Checkpoint& old) {
+void Search::PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old) {
   Backtrack bt;
   bt.frame = old.state->cur;
   for (int f = 0; f <= old.state->cur; ++f) {
-    bt.regs[f] = old.precise.regs[f] & old.live.regs[f];
+    bt.regs[f] = static_cast<uint16_t>(old.precise.regs[f] & old.live.regs[f]);
     bt.slots[f] = old.precise.slots[f] & old.live.slots[f];
   }
-  MarkPrecise(state, insn, bt);
+  MarkPrecise(path, insn, bt);
 }
 
 }  // namespace bpfsieve

@@ -70,8 +70,7 @@ std::vector<Insn> Generate(std::mt19937& rng) {
 // nullopt: more than `budget` steps.
 std::optional<Verdict> Naive(const Context& context, uint64_t budget) {
   StatePool pool;
-  StackDepths depths(context.cfg->subs.size(), 0);
-  Transfer transfer(context, pool, depths);
+  Transfer transfer(context, pool);
   State* start = pool.NewState();
   start->cur = 0;
   start->frames[0] = pool.NewFrame();
@@ -125,7 +124,7 @@ TEST(Reference, SearchAgreesWithTheNaiveOneOnRandomPrograms) {
     for (bool every : {false, true}) {
       SearchLimits limits;
       limits.test_state_freq = every;  // compare and record at every prune point: the hardest on pruning
-      const SearchResult got = Explorer(context, limits).Run();
+      const SearchResult got = Explore(context, limits);
       std::string text;
       for (size_t i = 0; got.verdict != *expected && i < program.insns.size(); ++i) {
         text += std::to_string(i) + ": " + Disassemble(&program.insns[i]) + "\n";

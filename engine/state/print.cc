@@ -88,12 +88,9 @@ void AppendFrame(std::string& out, const State& state, int frame, const std::vec
     absl::StrAppend(&out, " R", i, "=");
     AppendReg(out, f.regs[i], f.frameno, maps);
   }
-  for (size_t i = 0; i < f.stack.size(); ++i) {
-    const StackSlot& slot = f.stack[i];
-    if (before != nullptr && static_cast<int>(i) != also_slot && i < before->stack.size() &&
-        SameSlot(before->stack[i], slot)) {
-      continue;
-    }
+  for (int i = 0; i < f.slots; ++i) {
+    const StackSlot& slot = f.slot(i);
+    if (before != nullptr && i != also_slot && i < before->slots && SameSlot(before->slot(i), slot)) continue;
     std::string bytes;
     bool valid = false;
     for (SlotByte b : slot.bytes) {
@@ -102,7 +99,7 @@ void AppendFrame(std::string& out, const State& state, int frame, const std::vec
       bytes += SlotChar(b);
     }
     if (!valid) continue;
-    absl::StrAppend(&out, " fp", -(static_cast<int>(i) + 1) * kSlotBytes, "=", bytes);
+    absl::StrAppend(&out, " fp", -(i + 1) * kSlotBytes, "=", bytes);
     if (slot.IsSpill()) AppendReg(out, slot.spilled, f.frameno, maps);
   }
   bool first = true;

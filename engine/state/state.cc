@@ -1,5 +1,6 @@
 #include "engine/state/state.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace bpfsieve {
@@ -17,13 +18,16 @@ std::string RegTypeName(RegType type, uint8_t flags) {
   return name;
 }
 
+const StackSlot Frame::kNoSlot;
+
 void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
   for (Reg& r : regs) r.Clear();
   callsite = callsite_;
   frameno = static_cast<uint16_t>(frameno_);
   subprog = static_cast<uint16_t>(subprog_);
   instance = instance_;
-  stack.clear();
+  slots = 0;
+  spills = 0;
   regs[kRegFp].MakePointer(RegType::kStack);
   regs[kRegFp].frameno = frameno;
 }
@@ -48,48 +52,108 @@ LinkedRegs UnpackLinked(uint64_t packed) {
   return regs;
 }
 
-StatePool::~StatePool() = default;
+FreeParts::~FreeParts() {
+  for (State* s : states) delete s;
+  for (Frame* f : frames) delete f;
+  for (StackPage* p : pages) delete p;
+}
+
+namespace {
+// Parts of a kind that a pool with a depot keeps to itself, and that go there or come from there at once.
+constexpr size_t kKeep = 256, kBatch = 128;
+}  // namespace
+
+template <typename T>
+T* StatePool::Take(std::vector<T*> FreeParts::*list) {
+  std::vector<T*>& own = free_.*list;
+  if (own.empty() && depot_ != nullptr) {
+    std::vector<T*>& others = depot_->parts_.*list;
+    const std::lock_guard<std::mutex> lock(depot_->mutex_);
+    const size_t n = std::min(others.size(), kBatch);
+    own.assign(others.end() - static_cast<ptrdiff_t>(n), others.end());
+    others.resize(others.size() - n);
+  }
+  if (own.empty()) return new T();
+  T* part = own.back();
+  own.pop_back();
+  return part;
+}
+
+template <typename T>
+void StatePool::Give(std::vector<T*> FreeParts::*list, T* part) {
+  std::vector<T*>& own = free_.*list;
+  own.push_back(part);
+  if (depot_ == nullptr || own.size() < kKeep) return;
+  std::vector<T*>& others = depot_->parts_.*list;
+  const std::lock_guard<std::mutex> lock(depot_->mutex_);
+  others.insert(others.end(), own.end() - static_cast<ptrdiff_t>(kBatch), own.end());
+  own.resize(own.size() - kBatch);
+}
 
 Frame* StatePool::NewFrame() {
-  Charge(sizeof(Frame));
-  if (free_frames_.empty()) return new Frame();
-  Frame* frame = free_frames_.back().release();
-  free_frames_.pop_back();
+  Frame* frame = Take(&FreeParts::frames);
+  frame->refs.Init();
   return frame;
 }
 
-void StatePool::FreeFrame(Frame* frame) {
-  Charge(-static_cast<int64_t>(sizeof(Frame) + frame->stack.size() * sizeof(StackSlot)));
-  frame->stack.clear();
-  free_frames_.emplace_back(frame);
+void StatePool::DropPage(StackPage* page) {
+  if (page->refs.Drop(shared())) Give(&FreeParts::pages, page);
 }
 
-State* StatePool::NewState() {
-  Charge(sizeof(State));
-  if (free_states_.empty()) return new State();
-  State* state = free_states_.back().release();
-  free_states_.pop_back();
-  return state;
+void StatePool::FreeFrame(Frame* frame) {
+  if (!frame->refs.Drop(shared())) return;
+  for (StackPage*& page : frame->pages) {
+    if (page != nullptr) DropPage(page);
+    page = nullptr;
+  }
+  Give(&FreeParts::frames, frame);
 }
+
+void StatePool::CopyFrame(Frame& to, const Frame& from) {
+  to.regs = from.regs;
+  to.callsite = from.callsite;
+  to.frameno = from.frameno;
+  to.subprog = from.subprog;
+  to.instance = from.instance;
+  to.slots = from.slots;
+  to.spills = from.spills;
+  for (int p = 0; p * kPageSlots < from.slots; ++p) {
+    to.pages[p] = from.pages[p];
+    if (to.pages[p] != nullptr) to.pages[p]->refs.Add(shared());
+  }
+}
+
+void StatePool::Unshare(Frame*& frame) {
+  Frame* own = NewFrame();
+  CopyFrame(*own, *frame);
+  FreeFrame(frame);
+  frame = own;
+}
+
+void StatePool::OwnPage(StackPage*& page) {
+  StackPage* own = Take(&FreeParts::pages);
+  own->refs.Init();
+  for (int i = 0; i < kPageSlots; ++i) own->slots[i] = page != nullptr ? page->slots[i] : StackSlot{};
+  if (page != nullptr) DropPage(page);
+  page = own;
+}
+
+State* StatePool::NewState() { return Take(&FreeParts::states); }
 
 State* StatePool::Clone(const State& from) {
   State* to = NewState();
   to->cur = from.cur;
-  for (int i = 0; i <= from.cur; ++i) {
-    Frame* f = NewFrame();
-    *f = *from.frames[i];
-    Charge(static_cast<int64_t>(f->stack.size() * sizeof(StackSlot)));
-    to->frames[i] = f;
+  for (int i = 0; i < from.cur; ++i) {
+    to->frames[i] = from.frames[i];
+    to->frames[i]->refs.Add(shared());
   }
+  to->frames[from.cur] = NewFrame();
+  CopyFrame(to->frame(), from.frame());
   to->refs = from.refs;
   to->active_locks = from.active_locks;
   to->lock_id = from.lock_id;
   to->lock_map = from.lock_map;
   to->id_gen = from.id_gen;
-  to->parent = from.parent;
-  to->first_insn = from.first_insn;
-  to->last_insn = from.last_insn;
-  to->history = from.history;
   return to;
 }
 
@@ -99,8 +163,7 @@ void StatePool::Free(State* state) {
     state->frames[i] = nullptr;
   }
   state->cur = -1;
-  Charge(-static_cast<int64_t>(sizeof(State)));
-  free_states_.emplace_back(state);
+  Give(&FreeParts::states, state);
 }
 
 }  // namespace bpfsieve

@@ -1,18 +1,26 @@
 // The abstract machine state: registers, stack frames, references.
 //
 // Forking is what the search does most, so a state is built to be copied: plain registers without padding, compared
-// with memcmp where the kernel does so; frames and states come from a pool that keeps their buffers. A state that has
-// been published (see explore/) is never written again; the one being executed belongs to one thread.
+// with memcmp where the kernel does so; frames, pages of stack and states come from a pool that keeps their buffers. A
+// copy shares the frames of the callers and all stack with its original (counted references; whoever writes to what is
+// shared makes a copy of that first); only the innermost frame's registers are copied at once, since nearly every
+// instruction writes to them. A state that has been published (see explore/) is never written again; the one being
+// executed belongs to one thread.
 //
-// Turned down so far: copy-on-write frames with reference counts (a copy of a frame costs about as much as the checks
-// that sharing would put in front of every write), and intervals without the tristate number.
+// Turned down: whole frames copied with every fork (the stack of a real program is two to five kilobytes, of which a
+// path changes little before it forks again; measured at 5-10 % of the run plus as much in page faults), one shared
+// stack per frame without pages (one spill then copies all of it), sharing the innermost registers too (a check in
+// front of every write for a copy that comes anyway), and intervals without the tristate number.
 #ifndef BPFSIEVE_ENGINE_STATE_STATE_H_
 #define BPFSIEVE_ENGINE_STATE_STATE_H_
 
 #include <array>
+#include <atomic>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -113,15 +121,58 @@ struct StackSlot {
   bool AllUnknown() const { return (Word() & 0x0101010101010101) == 0; }
 };
 
+// How many states refer to something that they share. `shared` false: only one thread ever touches it.
+class RefCount {
+ public:
+  void Add(bool shared) {
+    if (shared) {
+      n_.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      n_.store(n_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
+  }
+  // Whether that was the last one.
+  bool Drop(bool shared) {
+    if (shared) return n_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    const uint32_t n = n_.load(std::memory_order_relaxed) - 1;
+    n_.store(n, std::memory_order_relaxed);
+    return n == 0;
+  }
+  bool Unique() const { return n_.load(std::memory_order_acquire) == 1; }
+  void Init() { n_.store(1, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint32_t> n_{1};
+};
+
+inline constexpr int kPageSlots = 8;
+inline constexpr int kMaxPages = kMaxSlots / kPageSlots;
+
+struct StackPage {
+  RefCount refs;
+  StackSlot slots[kPageSlots];
+};
+
 struct Frame {
   std::array<Reg, kMaxReg> regs;
   int32_t callsite = -1;  // the call in the caller; -1: the outermost frame
   uint16_t frameno = 0;
   uint16_t subprog = 0;
   int32_t instance = 0;   // calling context for stack liveness
-  std::vector<StackSlot> stack;  // slot i is fp - 8*(i+1); grows as it is used
+  // Slot i is fp - 8*(i+1), in use for i < slots; grows as it is used. Written through StatePool::WritableSlot alone.
+  int32_t slots = 0;
+  uint64_t spills = 0;    // which slots hold a spilled register (IsSpill)
+  StackPage* pages[kMaxPages] = {};  // null: slots that were never written
+  RefCount refs;
 
   void Init(int32_t callsite_, int frameno_, int subprog_, int instance_);
+  const StackSlot& slot(int i) const {
+    const StackPage* page = pages[i / kPageSlots];
+    return page != nullptr ? page->slots[i % kPageSlots] : kNoSlot;
+  }
+
+ private:
+  static const StackSlot kNoSlot;
 };
 
 // Something that must be given back before the program ends.
@@ -133,14 +184,7 @@ struct Ref {
   int32_t map = -1;   // kLock: the map that the lock lies in
 };
 
-// A step of the path since the last checkpoint, for going back along it: only steps that straight-line order does not
-// tell, or that carry more than the instruction says.
-struct HistoryEntry {
-  uint32_t insn = 0;
-  uint32_t prev = 0;
-  uint32_t flags = 0;    // kHist*
-  uint64_t linked = 0;   // scalars linked by id at a conditional jump, packed (PackLinked)
-};
+// What the search has to remember of a step for going back along the path (explore/path.h).
 inline constexpr uint32_t kHistStackAccess = 1u << 31;  // with frame << 8 | slot in the low bits
 inline constexpr uint32_t kHistSrcStack = 1u << 30, kHistDstStack = 1u << 29;
 constexpr uint32_t HistStackAccess(uint32_t frame, uint32_t slot) { return kHistStackAccess | frame << 8 | slot; }
@@ -162,79 +206,117 @@ struct LinkedRegs {
 uint64_t PackLinked(const LinkedRegs& regs);
 LinkedRegs UnpackLinked(uint64_t packed);
 
-class StatePool;
-struct Checkpoint;  // explore/: a published state with what the search knows of it
-
 struct State {
   int cur = 0;  // index of the innermost frame
-  Frame* frames[kMaxFrames] = {};
+  Frame* frames[kMaxFrames] = {};  // the innermost belongs to this state alone, its callers may be shared
   std::vector<Ref> refs;
   uint32_t active_locks = 0;
   uint32_t lock_id = 0;   // identity of the lock held; 0: none
   int32_t lock_map = -1;
   uint32_t id_gen = 0;    // the last id given out on this path
 
-  // Search bookkeeping, carried along with the state.
-  Checkpoint* parent = nullptr;
-  int32_t first_insn = 0;  // where the path since `parent` began
-  int32_t last_insn = -1;  // the instruction before the current one
-  std::vector<HistoryEntry> history;
-
   Frame& frame() { return *frames[cur]; }
   const Frame& frame() const { return *frames[cur]; }
   std::array<Reg, kMaxReg>& regs() { return frames[cur]->regs; }
   const std::array<Reg, kMaxReg>& regs() const { return frames[cur]->regs; }
 
-  // Calls f(Reg&) for every register and every spilled register of every frame.
-  template <typename F>
-  void ForEachReg(F f) {
-    for (int i = 0; i <= cur; ++i) {
-      for (Reg& r : frames[i]->regs) f(r);
-      for (StackSlot& slot : frames[i]->stack) {
-        if (slot.IsSpill()) f(slot.spilled);
-      }
-    }
+  // Bytes of the whole state as if nothing were shared: a number that does not depend on who shares what.
+  uint64_t bytes() const {
+    uint64_t n = sizeof(State) + static_cast<uint64_t>(cur + 1) * sizeof(Frame);
+    for (int i = 0; i <= cur; ++i) n += static_cast<uint64_t>(frames[i]->slots) * sizeof(StackSlot);
+    return n;
   }
 };
 
-// Allocates states and frames and keeps them for reuse. Not thread-safe: one per search.
+// What is free for reuse.
+struct FreeParts {
+  std::vector<State*> states;
+  std::vector<Frame*> frames;
+  std::vector<StackPage*> pages;
+  ~FreeParts();
+};
+
+// Where pools whose states go from one to another exchange what they have too much or too little of. Thread-safe.
+class PoolDepot {
+ private:
+  friend class StatePool;
+  std::mutex mutex_;
+  FreeParts parts_;
+};
+
+// Allocates states, frames and pages, and keeps them for reuse. Not thread-safe: one per thread. States may go from one
+// pool to another if both were made with the same depot; without one, everything stays within the pool.
 class StatePool {
  public:
-  StatePool() = default;
-  ~StatePool();
+  explicit StatePool(PoolDepot* depot = nullptr) : depot_(depot) {}
   StatePool(const StatePool&) = delete;
   StatePool& operator=(const StatePool&) = delete;
+
+  // Only what it was made with, from now on in use by several threads. Before any state was handed over.
+  void Share(PoolDepot* depot) { depot_ = depot; }
 
   State* NewState();
   State* Clone(const State& from);
   void Free(State* state);
   Frame* NewFrame();
   void FreeFrame(Frame* frame);
-  // Gives the frame `slots` slots of stack, more than it has.
-  void GrowStack(Frame& frame, size_t slots) {
-    Charge(static_cast<int64_t>((slots - frame.stack.size()) * sizeof(StackSlot)));
-    frame.stack.resize(slots);
+
+  // Frame `i` of the state, not shared with another state.
+  Frame& Writable(State& state, int i) {
+    Frame*& f = state.frames[i];
+    if (i < state.cur && !f->refs.Unique()) Unshare(f);
+    return *f;
   }
-  // Bytes in states and frames that are in use. Stacks count from GrowStack on.
-  uint64_t bytes() const { return bytes_; }
-  uint64_t peak_bytes() const { return peak_; }
+  // Slot `i` of a frame that is not shared.
+  StackSlot& WritableSlot(Frame& frame, int i) {
+    StackPage*& page = frame.pages[i / kPageSlots];
+    if (page == nullptr || !page->refs.Unique()) OwnPage(page);
+    return page->slots[i % kPageSlots];
+  }
+  // Calls f(Reg&) for every register and spilled register, of every frame, that `wanted(const Reg&)` holds for.
+  template <typename P, typename F>
+  void UpdateRegs(State& state, P wanted, F f) {
+    for (int i = 0; i <= state.cur; ++i) {
+      for (int r = 0; r < kMaxReg; ++r) {
+        if (wanted(state.frames[i]->regs[r])) f(Writable(state, i).regs[r]);
+      }
+      for (uint64_t m = state.frames[i]->spills; m != 0; m &= m - 1) {
+        const int s = std::countr_zero(m);
+        if (wanted(state.frames[i]->slot(s).spilled)) f(WritableSlot(Writable(state, i), s).spilled);
+      }
+    }
+  }
 
  private:
-  void Charge(int64_t n) {
-    bytes_ += n;
-    if (bytes_ > peak_) peak_ = bytes_;
-  }
-  std::vector<std::unique_ptr<State>> free_states_;
-  std::vector<std::unique_ptr<Frame>> free_frames_;
-  uint64_t bytes_ = 0, peak_ = 0;
+  template <typename T>
+  T* Take(std::vector<T*> FreeParts::*list);
+  template <typename T>
+  void Give(std::vector<T*> FreeParts::*list, T* part);
+  void Unshare(Frame*& frame);
+  void OwnPage(StackPage*& page);
+  void DropPage(StackPage* page);
+  void CopyFrame(Frame& to, const Frame& from);
+  bool shared() const { return depot_ != nullptr; }
+
+  PoolDepot* depot_;
+  FreeParts free_;
 };
 
 // ---- Subsumption -------------------------------------------------------------------------------------------------
 
 // Which scalars of a published state some later check relied on. Set after the fact, never cleared.
+template <typename T>
+class Flags {  // written by one thread at a time, read by any
+ public:
+  operator T() const { return v_.load(std::memory_order_relaxed); }
+  void operator|=(T bits) { v_.store(static_cast<T>(v_.load(std::memory_order_relaxed) | bits), std::memory_order_relaxed); }
+
+ private:
+  std::atomic<T> v_{0};
+};
 struct PreciseMarks {
-  uint16_t regs[kMaxFrames] = {};
-  uint64_t slots[kMaxFrames] = {};
+  Flags<uint16_t> regs[kMaxFrames];
+  Flags<uint64_t> slots[kMaxFrames];
 };
 // What a state's continuation may still read.
 struct LiveMasks {

@@ -47,7 +47,7 @@ TEST_F(Subsumption, PreciseScalarsMustLieWithin) {
   old_->regs()[1].MakeScalar(Scalar::Const(1));
   cur_->regs()[1].MakeScalar(Scalar::Const(2));
   PreciseMarks precise;
-  precise.regs[0] = 1 << 1;
+  precise.regs[0] |= 1 << 1;
   EXPECT_FALSE(Covers(precise, AllLive()));
   old_->regs()[1].MakeUnknown();
   EXPECT_TRUE(Covers(precise, AllLive()));
@@ -98,11 +98,12 @@ TEST_F(Subsumption, IdsMapOneToOne) {
 }
 
 TEST_F(Subsumption, SpilledPointerIsNotMiscData) {
-  pool_.GrowStack(old_->frame(), 1);
-  pool_.GrowStack(cur_->frame(), 1);
-  for (auto& b : old_->frame().stack[0].bytes) b = SlotByte::kSpill;
-  old_->frame().stack[0].spilled.MakePointer(RegType::kCtx);
-  for (auto& b : cur_->frame().stack[0].bytes) b = SlotByte::kMisc;
+  old_->frame().slots = cur_->frame().slots = 1;
+  StackSlot& was = pool_.WritableSlot(old_->frame(), 0);
+  for (auto& b : was.bytes) b = SlotByte::kSpill;
+  was.spilled.MakePointer(RegType::kCtx);
+  old_->frame().spills = 1;
+  for (auto& b : pool_.WritableSlot(cur_->frame(), 0).bytes) b = SlotByte::kMisc;
   EXPECT_FALSE(CoversAll());
   std::swap(old_, cur_);
   EXPECT_TRUE(CoversAll());  // who could do with anything can do with a pointer
@@ -115,17 +116,35 @@ TEST_F(Subsumption, ReferencesMustCorrespond) {
   EXPECT_TRUE(CoversAll());
 }
 
-TEST(StatePool, CountsWhatIsInUse) {
+TEST(StatePool, ACopyDoesNotSeeLaterWrites) {
   StatePool pool;
   State* a = Start(pool);
-  const uint64_t bare = pool.bytes();
-  pool.GrowStack(a->frame(), 4);
-  EXPECT_EQ(pool.bytes(), bare + 4 * sizeof(StackSlot));
+  a->frame().slots = 9;
+  pool.WritableSlot(a->frame(), 8).bytes[7] = SlotByte::kMisc;
   State* b = pool.Clone(*a);
-  EXPECT_EQ(pool.bytes(), 2 * (bare + 4 * sizeof(StackSlot)));
+  pool.WritableSlot(a->frame(), 8).bytes[7] = SlotByte::kZero;
+  EXPECT_EQ(b->frame().slot(8).bytes[7], SlotByte::kMisc);
+  EXPECT_EQ(a->frame().slot(8).bytes[7], SlotByte::kZero);
+  EXPECT_EQ(a->bytes(), b->bytes());
   pool.Free(a);
+  EXPECT_EQ(b->frame().slot(8).bytes[7], SlotByte::kMisc);
   pool.Free(b);
-  EXPECT_EQ(pool.bytes(), 0u);
+}
+
+TEST(StatePool, CallersAreSharedUntilWritten) {
+  StatePool pool;
+  State* a = Start(pool);
+  a->frames[1] = pool.NewFrame();
+  a->frames[1]->Init(3, 1, 1, 0);
+  a->cur = 1;
+  State* b = pool.Clone(*a);
+  EXPECT_EQ(a->frames[0], b->frames[0]);
+  pool.Writable(*b, 0).regs[6].MakeUnknown();
+  EXPECT_NE(a->frames[0], b->frames[0]);
+  EXPECT_EQ(a->frames[0]->regs[6].type, RegType::kNotInit);
+  pool.Free(a);
+  EXPECT_TRUE(b->frames[0]->regs[6].IsScalar());
+  pool.Free(b);
 }
 
 TEST(LinkedRegs, PackingKeepsAllEntries) {

@@ -134,8 +134,10 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live) {
       if ((live.regs[f] & bit) == 0 || frame.regs[r].type == RegType::kNotInit) continue;
       (frame.regs[r].IsScalar() ? masks.scalars : masks.typed)[f] |= bit;
     }
-    for (size_t s = 0; s < frame.stack.size(); ++s) {
-      if ((live.slots[f] >> s & 1) != 0 && !frame.stack[s].AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
+    const uint64_t used = frame.slots == kMaxSlots ? ~uint64_t{0} : (uint64_t{1} << frame.slots) - 1;
+    for (uint64_t m = live.slots[f] & used; m != 0; m &= m - 1) {
+      const int s = std::countr_zero(m);
+      if (!frame.slot(s).AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
     }
   }
   return masks;
@@ -161,8 +163,13 @@ bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks
     }
     for (uint64_t m = masks.slots[f]; m != 0; m &= m - 1) {
       const int s = std::countr_zero(m);
-      if (static_cast<size_t>(s) >= c.stack.size()) return false;
-      if (!SlotSafe(o.stack[s], c.stack[s], (precise.slots[f] >> s & 1) != 0, ids)) return false;
+      if (s >= c.slots) return false;
+      const StackSlot& was = o.slot(s);
+      const StackSlot& is = c.slot(s);
+      const bool exact = (precise.slots[f] >> s & 1) != 0;
+      // The same slot, and no id or range in it to compare.
+      if (&was == &is && (!was.IsSpill() || (was.spilled.IsScalar() && !exact))) continue;
+      if (!SlotSafe(was, is, exact, ids)) return false;
     }
   }
   return true;
@@ -178,9 +185,12 @@ bool SameState(const State& old_, const State& cur, IdMap& ids) {
     for (int r = 0; r < kMaxReg; ++r) {
       if (!RegsExact(o.regs[r], c.regs[r], ids)) return false;
     }
-    for (size_t s = 0; s < o.stack.size(); ++s) {
-      if (s >= c.stack.size() || o.stack[s].Word() != c.stack[s].Word()) return false;
-      if (o.stack[s].IsSpill() && !RegsExact(o.stack[s].spilled, c.stack[s].spilled, ids)) return false;
+    if (o.slots > c.slots) return false;
+    for (int s = 0; s < o.slots; ++s) {
+      const StackSlot& was = o.slot(s);
+      const StackSlot& is = c.slot(s);
+      if (was.Word() != is.Word()) return false;
+      if (was.IsSpill() && !RegsExact(was.spilled, is.spilled, ids)) return false;
     }
   }
   return true;

@@ -131,18 +131,15 @@ bool Transfer::CallGlobal(int sub) {
 }
 
 void Transfer::ClearPacketPointers(State& s) {
-  s.ForEachReg([this](Reg& r) {
-    if (r.IsPacketAny()) Invalidate(r);
-  });
+  pool_.UpdateRegs(s, [](const Reg& r) { return r.IsPacketAny(); }, [this](Reg& r) { Invalidate(r); });
 }
 
 bool Transfer::ReleaseRef(uint32_t ref_obj_id) {
   const size_t before = st_->refs.size();
   std::erase_if(st_->refs, [=](const Ref& r) { return r.kind == Ref::Kind::kPointer && r.id == ref_obj_id; });
   if (st_->refs.size() == before) return false;
-  st_->ForEachReg([&](Reg& r) {
-    if (r.ref_obj_id == ref_obj_id) Invalidate(r);
-  });
+  pool_.UpdateRegs(
+      *st_, [=](const Reg& r) { return r.ref_obj_id == ref_obj_id; }, [this](Reg& r) { Invalidate(r); });
   return true;
 }
 
@@ -324,7 +321,8 @@ bool Transfer::ReturnFromSubprog() {
   if (callee.regs[0].type == RegType::kStack) {
     return Fail(Rule::kReturnPtr, 0, "cannot return stack pointer to the caller");
   }
-  st_->frames[st_->cur - 1]->regs[0] = callee.regs[0];
+  // The caller becomes the innermost frame, so it has to be this state's own.
+  pool_.Writable(*st_, st_->cur - 1).regs[0] = callee.regs[0];
   out_->next = static_cast<uint32_t>(callee.callsite + 1);
   pool_.FreeFrame(&callee);
   st_->frames[st_->cur--] = nullptr;

@@ -256,7 +256,7 @@ bool Transfer::ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta) {
   if (key.type != RegType::kStack || !key.s.IsConst()) return true;
   const int off = key.off + static_cast<int>(key.s.ConstValue());
   const int spi = (-off - 1) / kSlotBytes, first = (-off - 1) % kSlotBytes;
-  const StackSlot& slot = FrameOf(key).stack[spi];
+  const StackSlot& slot = FrameOf(key).slot(spi);
   uint32_t zeros = 0, spills = 0;
   for (int b = first; b >= 0 && slot.bytes[b] == SlotByte::kZero; --b) ++zeros;
   if (zeros >= key_size) {

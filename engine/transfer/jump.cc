@@ -1,5 +1,5 @@
 // Jumps: which way, and what each way tells about the operands (check_cond_jmp_op).
-#include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -48,14 +48,15 @@ bool IsDataStart(const Reg& r) {
 }
 
 // Packet pointers with the id of `p` have been shown to have p.off (plus one, if `open`) bytes before the end.
-void LearnPacketRange(State& s, const Reg& p_in, bool open) {
+void LearnPacketRange(StatePool& pool, State& s, const Reg& p_in, bool open) {
   const Reg p = p_in;
   if (p.off < 0 || (p.off == 0 && open)) return;
   if (p.s.umax > kMaxPacketOff || p.s.umax + static_cast<uint64_t>(p.off) > kMaxPacketOff) return;
   const int32_t range = p.off + (open ? 1 : 0);
-  s.ForEachReg([&](Reg& r) {
-    if (r.type == p.type && r.flags == p.flags && r.id == p.id) r.range = std::max(r.range, range);
-  });
+  pool.UpdateRegs(
+      s,
+      [&](const Reg& r) { return r.type == p.type && r.flags == p.flags && r.id == p.id && r.range < range; },
+      [&](Reg& r) { r.range = range; });
 }
 
 void MarkPacketEnd(State& s, int r, bool beyond) {
@@ -114,19 +115,18 @@ int Transfer::PointerBranch(const Reg& a_in, const Reg& b_in, uint8_t op, bool i
 
 void Transfer::CollectLinked(State& s, uint32_t id, LinkedRegs& regs) {
   id &= ~kAddConst;
-  auto add = [&](Reg& r, int frame, int index, bool is_reg) {
-    if (!r.IsScalar() || (r.id & ~kAddConst) != id) return;
-    if (!regs.Push(frame, index, is_reg)) r.ClearScalarId();
-  };
+  auto linked = [=](const Reg& r) { return r.IsScalar() && (r.id & ~kAddConst) == id; };
   for (int f = s.cur; f >= 0; --f) {
-    Frame& frame = *s.frames[f];
     const uint32_t at = f == s.cur ? pc_ : static_cast<uint32_t>(s.frames[f + 1]->callsite);
     const uint16_t live = ctx_.cfg->live_regs[at];
     for (int r = 0; r < kRegFp; ++r) {
-      if ((live >> r & 1) != 0) add(frame.regs[r], f, r, true);
+      if ((live >> r & 1) == 0 || !linked(s.frames[f]->regs[r])) continue;
+      if (!regs.Push(f, r, true)) pool_.Writable(s, f).regs[r].ClearScalarId();
     }
-    for (size_t i = 0; i < frame.stack.size(); ++i) {
-      if (frame.stack[i].IsSpill()) add(frame.stack[i].spilled, f, static_cast<int>(i), false);
+    for (uint64_t m = s.frames[f]->spills; m != 0; m &= m - 1) {
+      const int i = std::countr_zero(m);
+      if (!linked(s.frames[f]->slot(i).spilled)) continue;
+      if (!regs.Push(f, i, false)) pool_.WritableSlot(pool_.Writable(s, f), i).spilled.ClearScalarId();
     }
   }
 }
@@ -135,10 +135,12 @@ void Transfer::SyncLinked(State& s, const Reg& known_in, const LinkedRegs& regs)
   const Reg known = known_in;
   for (int e = 0; e < regs.count; ++e) {
     const LinkedRegs::Entry& at = regs.entries[e];
-    Frame& f = *s.frames[at.frame];
-    Reg& r = at.is_reg ? f.regs[at.index] : f.stack[at.index].spilled;
-    if (!r.IsScalar() || &r == &known_in) continue;
-    if ((r.id & ~kAddConst) != (known.id & ~kAddConst)) continue;
+    const Frame& in = *s.frames[at.frame];
+    const Reg& was = at.is_reg ? in.regs[at.index] : in.slot(at.index).spilled;
+    if (!was.IsScalar() || &was == &known_in) continue;
+    if ((was.id & ~kAddConst) != (known.id & ~kAddConst)) continue;
+    Frame& f = pool_.Writable(s, at.frame);
+    Reg& r = at.is_reg ? f.regs[at.index] : pool_.WritableSlot(f, at.index).spilled;
     if (((r.id & kAddConst) == 0 && (known.id & kAddConst) == 0) || r.off == known.off) {
       r = known;
       continue;
@@ -169,19 +171,19 @@ bool Transfer::MatchPacketPointers(State& here, State& other) {
   const uint8_t op = dst_first ? JmpOp(i) : Flip(JmpOp(i));
   switch (op) {
     case kJgt:  // p > end jumps: here p <= end
-      LearnPacketRange(here, here.regs()[r], false);
+      LearnPacketRange(pool_, here, here.regs()[r], false);
       MarkPacketEnd(other, r, true);
       return true;
     case kJlt:  // p < end jumps
-      LearnPacketRange(other, here.regs()[r], true);
+      LearnPacketRange(pool_, other, here.regs()[r], true);
       MarkPacketEnd(here, r, false);
       return true;
     case kJge:  // p >= end jumps: here p < end
-      LearnPacketRange(here, here.regs()[r], true);
+      LearnPacketRange(pool_, here, here.regs()[r], true);
       MarkPacketEnd(other, r, false);
       return true;
     case kJle:  // p <= end jumps
-      LearnPacketRange(other, here.regs()[r], false);
+      LearnPacketRange(pool_, other, here.regs()[r], false);
       MarkPacketEnd(here, r, true);
       return true;
     default:
@@ -226,8 +228,8 @@ void Transfer::MarkNullOrNot(State& s, int regno, bool is_null) {
   if (ref != 0 && ref == id && is_null) {
     std::erase_if(s.refs, [id](const Ref& r) { return r.kind == Ref::Kind::kPointer && r.id == id; });
   }
-  s.ForEachReg([&](Reg& r) {
-    if (!r.MayBeNull() || r.id != id) return;
+  const auto same = [=](const Reg& r) { return r.MayBeNull() && r.id == id; };
+  pool_.UpdateRegs(s, same, [&](Reg& r) {
     if (is_null) {
       r.MakeScalar(Scalar::Const(0));
       return;

@@ -14,18 +14,26 @@ namespace {
 int SlotOf(int off) { return (-off - 1) / kSlotBytes; }
 int ByteOf(int off) { return (-off - 1) % kSlotBytes; }
 
+bool Spillable(const Reg& r) { return r.type != RegType::kNotInit && r.type != RegType::kScalar && r.type != RegType::kTpBuffer; }
+
+}  // namespace
+
 // Data that was a spilled register or anything else known becomes unknown data.
-void Scrub(StackSlot& slot) {
+void Transfer::Scrub(Frame& f, int spi) {
+  StackSlot& slot = pool_.WritableSlot(f, spi);
   const bool spill = slot.IsSpill();
   slot.spilled.Clear();
   if (!spill) return;
+  f.spills &= ~(uint64_t{1} << spi);
   for (SlotByte& b : slot.bytes) {
     if (b != SlotByte::kInvalid) b = SlotByte::kMisc;
   }
 }
 
-void SaveReg(StackSlot& slot, const Reg& r, int size) {
+void Transfer::SaveReg(Frame& f, int spi, const Reg& r, int size) {
+  StackSlot& slot = pool_.WritableSlot(f, spi);
   slot.spilled = r;
+  f.spills |= uint64_t{1} << spi;
   int i = kSlotBytes;
   for (; i > kSlotBytes - size; --i) slot.bytes[i - 1] = SlotByte::kSpill;
   for (; i > 0; --i) {
@@ -34,16 +42,12 @@ void SaveReg(StackSlot& slot, const Reg& r, int size) {
   }
 }
 
-bool Spillable(const Reg& r) { return r.type != RegType::kNotInit && r.type != RegType::kScalar && r.type != RegType::kTpBuffer; }
-
-}  // namespace
-
-void Transfer::GrowStack(Frame& f, int64_t bytes) {
-  const size_t slots = static_cast<size_t>((bytes + kSlotBytes - 1) / kSlotBytes);
-  if (slots <= f.stack.size()) return;
-  pool_.GrowStack(f, slots);
-  uint16_t& depth = depths_[f.subprog];
-  depth = std::max(depth, static_cast<uint16_t>(slots * kSlotBytes));
+void Transfer::GrowStack(const Reg& stack_pointer, int64_t bytes) {
+  const int slots = static_cast<int>((bytes + kSlotBytes - 1) / kSlotBytes);
+  if (slots <= FrameOf(stack_pointer).slots) return;
+  Frame& f = WritableFrameOf(stack_pointer);
+  f.slots = slots;
+  grown.push_back({f.subprog, static_cast<uint16_t>(slots * kSlotBytes)});
 }
 
 bool Transfer::StackBounds(int r, int64_t off, int64_t size, bool write) {
@@ -61,7 +65,7 @@ bool Transfer::StackBounds(int r, int64_t off, int64_t size, bool write) {
     high = p.s.smax + off + size;
   }
   if (low >= -kMaxStack && low <= -1 && high <= 0 && size >= 0) {
-    GrowStack(FrameOf(p), -low);
+    GrowStack(p, -low);
     return true;
   }
   if (p.s.IsConst()) {
@@ -74,22 +78,21 @@ bool Transfer::StackBounds(int r, int64_t off, int64_t size, bool write) {
 
 bool Transfer::StackRead(int r, int off, int size, int value) {
   const Reg p = reg(r);
-  Frame& f = FrameOf(p);
-  if (p.s.IsConst()) return StackReadFixed(f, off + static_cast<int>(p.s.ConstValue()), size, value);
+  if (p.s.IsConst()) return StackReadFixed(FrameOf(p), off + static_cast<int>(p.s.ConstValue()), size, value);
   if (value < 0) {
     return Fail(Rule::kStackVarOff, r,
                 absl::StrCat("variable offset stack pointer cannot be passed into helper function; var_off=",
                              TnumText(p.s.var_off), " off=", off, " size=", size));
   }
   if (!StackRangeInit(r, off, size, false, false, nullptr)) return false;
-  ReadStackBytes(f, static_cast<int>(p.s.smin) + off, static_cast<int>(p.s.smax) + off + size, value);
+  ReadStackBytes(FrameOf(p), static_cast<int>(p.s.smin) + off, static_cast<int>(p.s.smax) + off + size, value);
   return true;
 }
 
 void Transfer::ReadStackBytes(const Frame& f, int min_off, int max_off, int value) {
   bool zeros = true;
   for (int i = min_off; i < max_off && zeros; ++i) {
-    zeros = f.stack[SlotOf(i)].bytes[ByteOf(i)] == SlotByte::kZero;
+    zeros = f.slot(SlotOf(i)).bytes[ByteOf(i)] == SlotByte::kZero;
   }
   if (zeros) {
     reg(value).MakeScalar(Scalar::Const(0));
@@ -98,9 +101,9 @@ void Transfer::ReadStackBytes(const Frame& f, int min_off, int max_off, int valu
   }
 }
 
-bool Transfer::StackReadFixed(Frame& f, int off, int size, int value) {
+bool Transfer::StackReadFixed(const Frame& f, int off, int size, int value) {
   const int spi = SlotOf(off);
-  StackSlot& slot = f.stack[spi];
+  const StackSlot& slot = f.slot(spi);
   uint32_t hist = HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
   if (!slot.IsSpill()) {
     if (value >= 0) ReadStackBytes(f, off, off + size, value);
@@ -144,7 +147,7 @@ bool Transfer::StackReadFixed(Frame& f, int off, int size, int value) {
 
 bool Transfer::StackWrite(int r, int off, int size, int value) {
   const Reg p = reg(r);
-  Frame& f = FrameOf(p);
+  Frame& f = WritableFrameOf(p);
   if (p.s.IsConst()) return StackWriteFixed(f, off + static_cast<int>(p.s.ConstValue()), size, value);
   return StackWriteVar(f, r, off, size, value);
 }
@@ -152,7 +155,6 @@ bool Transfer::StackWrite(int r, int off, int size, int value) {
 bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
   const Insn& i = insn();
   const int spi = SlotOf(off);
-  StackSlot& slot = f.stack[spi];
   const bool is_st = Class(i) == kClassSt && Mode(i) == kModeMem;
   Reg* r = value >= 0 ? &reg(value) : nullptr;
   if (r != nullptr && off % kSlotBytes == 0 && r->IsScalar()) {
@@ -161,15 +163,15 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
       if ((r->id & kAddConst) != 0) r->ClearScalarId();
       if (r->id == 0 && !r->s.IsConst()) r->id = NewId();
     }
-    SaveReg(slot, *r, size);
-    if (!fits) slot.spilled.id = 0;
+    SaveReg(f, spi, *r, size);
+    if (!fits) pool_.WritableSlot(f, spi).spilled.id = 0;
     out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
     return true;
   }
   if (r == nullptr && off % kSlotBytes == 0 && is_st) {
     Reg constant;
     constant.MakeScalar(Scalar::Const(static_cast<uint64_t>(int64_t{i.imm})));
-    SaveReg(slot, constant, size);
+    SaveReg(f, spi, constant, size);
     out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
     return true;
   }
@@ -178,7 +180,7 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
     if (&f != &st_->frame() && r->type == RegType::kStack) {
       return Fail(Rule::kStackSpill, value, "cannot spill pointers to stack into stack frame of the caller");
     }
-    SaveReg(slot, *r, size);
+    SaveReg(f, spi, *r, size);
     out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
     return true;
   }
@@ -188,7 +190,8 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
     if (r != nullptr) Precise(value);
     byte = SlotByte::kZero;
   }
-  Scrub(slot);
+  Scrub(f, spi);
+  StackSlot& slot = pool_.WritableSlot(f, spi);
   for (int b = 0; b < size; ++b) slot.bytes[ByteOf(off + b)] = byte;
   return true;
 }
@@ -202,13 +205,14 @@ bool Transfer::StackWriteVar(Frame& f, int r, int off, int size, int value) {
   const bool writes_zero = value >= 0 ? reg(value).IsNull() : is_st && i.imm == 0;
   bool zero_used = false;
   for (int at = min_off; at < max_off; ++at) {
-    StackSlot& slot = f.stack[SlotOf(at)];
+    const int spi = SlotOf(at);
+    StackSlot& slot = pool_.WritableSlot(f, spi);
     SlotByte& byte = slot.bytes[ByteOf(at)];
     if (writes_zero && byte == SlotByte::kSpill && slot.IsScalarSpill() && slot.spilled.s.var_off == Tnum::Const(0)) {
       zero_used = true;
       continue;
     }
-    Scrub(slot);
+    Scrub(f, spi);
     SlotByte next = SlotByte::kMisc;
     if (writes_zero && byte == SlotByte::kZero) {
       next = SlotByte::kZero;
@@ -239,12 +243,12 @@ bool Transfer::StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool w
     return true;
   }
   if (!write) return true;
-  Frame& f = FrameOf(p);
+  Frame& f = WritableFrameOf(p);
   for (int64_t at = min_off; at < max_off + size; ++at) {
-    StackSlot& slot = f.stack[SlotOf(static_cast<int>(at))];
-    SlotByte& byte = slot.bytes[ByteOf(static_cast<int>(at))];
+    const int spi = SlotOf(static_cast<int>(at));
+    SlotByte& byte = pool_.WritableSlot(f, spi).bytes[ByteOf(static_cast<int>(at))];
     if (byte == SlotByte::kSpill) {
-      Scrub(slot);
+      Scrub(f, spi);
     } else {
       byte = SlotByte::kMisc;
     }

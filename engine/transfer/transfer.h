@@ -57,11 +57,8 @@ struct Context {
   const MapDef& map(int i) const { return object->maps[i]; }
 };
 
-struct StepResult {
-  enum class Kind : uint8_t { kContinue, kPathEnd, kFinding, kUnsupported };
-  Kind kind = Kind::kContinue;
-  uint32_t next = 0;  // kContinue: the next instruction
-
+// What a step asks of the search.
+struct StepEffects {
   // A second state to explore after this one's path, from `branch_insn`; owned by the caller.
   State* branch = nullptr;
   uint32_t branch_insn = 0;
@@ -78,26 +75,34 @@ struct StepResult {
   // A global function that the program calls, -1: none.
   int called_global = -1;
 
+  bool Any() const {
+    return branch != nullptr || precise_regs != 0 || precise_slot >= 0 || hist_flags != 0 || hist_linked != 0 ||
+           used_pointer != RegType::kNotInit || called_global >= 0;
+  }
+};
+
+struct StepResult : StepEffects {
+  enum class Kind : uint8_t { kContinue, kPathEnd, kFinding, kUnsupported };
+  Kind kind = Kind::kContinue;
+  uint32_t next = 0;  // kContinue: the next instruction
+
   Rule rule{};
   int fault_reg = -1;
   std::string message;  // kFinding: kernel wording; kUnsupported: the feature
 
   // Ready for the next step. A step that ends in a message is the last one of its result.
   void Reset() {
+    static_cast<StepEffects&>(*this) = StepEffects{};
     kind = Kind::kContinue;
-    branch = nullptr;
-    branch_records_step = true;
-    precise_regs = 0;
-    precise_slot = -1;
-    hist_flags = 0;
-    hist_linked = 0;
-    used_pointer = RegType::kNotInit;
-    called_global = -1;
   }
 };
 
 // The greatest stack use seen per subprogram, in bytes; grows monotonically.
 using StackDepths = std::vector<uint16_t>;
+struct StackUse {
+  uint16_t subprog;
+  uint16_t bytes;
+};
 
 // The contents of the map's values are `data` for good: nobody may change them any more.
 inline bool KnownContents(const MapDef& map) {
@@ -106,11 +111,13 @@ inline bool KnownContents(const MapDef& map) {
 
 class Transfer {
  public:
-  Transfer(const Context& context, StatePool& pool, StackDepths& depths)
-      : ctx_(context), prog_(*context.program), pool_(pool), depths_(depths) {}
+  Transfer(const Context& context, StatePool& pool) : ctx_(context), prog_(*context.program), pool_(pool) {}
 
   // Executes instruction `insn` on `state`, in place. `r` must be fresh or Reset().
   void Step(State& state, uint32_t insn, StepResult& r);
+
+  // Frames that grew since the caller last cleared this: the subprogram, and the bytes of stack that it uses now.
+  std::vector<StackUse> grown;
 
  private:
   // Facts that arguments of one helper call establish for later arguments and the result.
@@ -137,7 +144,8 @@ class Transfer {
   uint32_t NewId() { return ++st_->id_gen; }
   Reg& reg(int r) { return st_->regs()[r]; }
   const Insn& insn() const { return prog_.insns[pc_]; }
-  Frame& FrameOf(const Reg& stack_pointer) { return *st_->frames[stack_pointer.frameno]; }
+  const Frame& FrameOf(const Reg& stack_pointer) const { return *st_->frames[stack_pointer.frameno]; }
+  Frame& WritableFrameOf(const Reg& stack_pointer) { return pool_.Writable(*st_, stack_pointer.frameno); }
   void Precise(int r) { out_->precise_regs |= static_cast<uint16_t>(1u << r); }
   // Clones the state for a fork.
   State* Fork(uint32_t at);
@@ -166,13 +174,15 @@ class Transfer {
   // stack.cc
   bool StackBounds(int r, int64_t off, int64_t size, bool write);
   bool StackRead(int r, int off, int size, int value);
-  bool StackReadFixed(Frame& f, int off, int size, int value);
+  bool StackReadFixed(const Frame& f, int off, int size, int value);
   bool StackWrite(int r, int off, int size, int value);
   bool StackWriteFixed(Frame& f, int off, int size, int value);
   bool StackWriteVar(Frame& f, int r, int off, int size, int value);
   bool StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool write, CallMeta* meta);
   void ReadStackBytes(const Frame& f, int min_off, int max_off, int value);
-  void GrowStack(Frame& f, int64_t bytes);
+  void GrowStack(const Reg& stack_pointer, int64_t bytes);
+  void SaveReg(Frame& f, int spi, const Reg& r, int size);
+  void Scrub(Frame& f, int spi);
 
   // jump.cc
   bool Jump();
@@ -210,7 +220,6 @@ class Transfer {
   const Context& ctx_;
   const Program& prog_;
   StatePool& pool_;
-  StackDepths& depths_;
   // The step in progress.
   State* st_ = nullptr;
   StepResult* out_ = nullptr;

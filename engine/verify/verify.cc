@@ -109,7 +109,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.log_limit = options.log_limit;
   limits.explain = options.explain;
   limits.test_state_freq = options.test_state_freq || program.test_state_freq;
-  SearchResult result = Explorer(context, limits).Run();
+  SearchResult result = Explore(context, limits);
   if (result.verdict != Verdict::kAccept) return result;
 
   // 5. The stack of every call chain, now that each function's use is known.

@@ -1,0 +1,103 @@
+// What the search remembers of a path: how it got from its last checkpoint to where it is.
+//
+// Going back along a path (precision, explanations) needs only the steps that straight-line order does not tell. They
+// form a list from the newest to the oldest, of which paths that forked share the common part. A list belongs to the
+// checkpoint that its paths start from, and is needed until that one is finished: who goes back from a later path
+// only ever meets unfinished checkpoints.
+#ifndef BPFSIEVE_ENGINE_EXPLORE_PATH_H_
+#define BPFSIEVE_ENGINE_EXPLORE_PATH_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/state/state.h"
+
+namespace bpfsieve {
+
+struct HistoryNode {
+  uint32_t insn = 0;
+  uint32_t prev = 0;     // the instruction before it on the path
+  uint32_t flags = 0;    // kHist*
+  uint32_t length = 0;   // of the list from here on
+  uint64_t linked = 0;   // scalars linked by id at a conditional jump, packed (PackLinked)
+  HistoryNode* older = nullptr;
+  HistoryNode* next_owned = nullptr;  // the next one of the same owner, or the next free one
+};
+
+// The nodes of one owner.
+struct HistoryNodes {
+  HistoryNode* first = nullptr;
+  HistoryNode* last = nullptr;
+};
+
+// Hands out nodes and takes back all of an owner's at once. Not thread-safe.
+class HistoryPool {
+ public:
+  HistoryNode* New(HistoryNodes& owner) {
+    if (free_ == nullptr) Refill();
+    HistoryNode* node = free_;
+    free_ = node->next_owned;
+    node->next_owned = nullptr;
+    (owner.first == nullptr ? owner.first : owner.last->next_owned) = node;
+    owner.last = node;
+    ++in_use_;
+    return node;
+  }
+  void Free(HistoryNodes& owner) {
+    if (owner.first == nullptr) return;
+    for (const HistoryNode* node = owner.first; node != nullptr; node = node->next_owned) --in_use_;
+    owner.last->next_owned = free_;
+    free_ = owner.first;
+    owner = {};
+  }
+  uint64_t bytes() const { return in_use_ * sizeof(HistoryNode); }
+
+ private:
+  void Refill() {
+    constexpr size_t kChunk = 256;
+    chunks_.push_back(std::make_unique<HistoryNode[]>(kChunk));
+    for (size_t i = 0; i < kChunk; ++i) {
+      chunks_.back()[i].next_owned = free_;
+      free_ = &chunks_.back()[i];
+    }
+  }
+  std::vector<std::unique_ptr<HistoryNode[]>> chunks_;
+  HistoryNode* free_ = nullptr;
+  uint64_t in_use_ = 0;
+};
+
+struct Checkpoint;
+
+struct Path {
+  Checkpoint* parent = nullptr;     // the last checkpoint, null: the function's entry
+  int32_t first_insn = 0;           // where the path since then began
+  int32_t last_insn = -1;           // the instruction before the current one
+  HistoryNode* history = nullptr;   // newest first
+};
+
+// A recorded state. `state` does not change after the checkpoint is in the table.
+struct Checkpoint {
+  Checkpoint* next = nullptr;  // the next older one in its list
+  const State* state = nullptr;
+  uint64_t types = 0;          // fingerprint of the innermost registers' types, see Fingerprint()
+  uint64_t types_mask = 0;     // which bits of it must match
+  uint32_t insn = 0;
+  // Learnt later, monotonically; `precise` with it.
+  uint32_t branches = 1;       // paths from here that are not done; 0: finished
+  // Usefulness, for eviction.
+  uint32_t hits = 0;
+  uint32_t misses = 0;
+  CompareMasks masks;          // what has to be compared
+  PreciseMarks precise;
+  Path path;                   // how it was reached
+  HistoryNodes history;        // of the paths that start here
+  LiveMasks live;              // what the continuation may read
+  uint64_t bytes = 0;          // what it counts for in the memory budget
+  int64_t evicted_at = -1;     // index in the search's list of evicted ones, -1: still in the table
+};
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_ENGINE_EXPLORE_PATH_H_
