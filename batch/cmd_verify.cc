@@ -62,6 +62,8 @@ Command AddVerify(CLI::App* root) {
               absl::FPrintF(stderr, "bpfsieve verify: %s\n", std::string(options.status().message()));
               return kExitUsage;
             }
+            options->verify.threads = static_cast<unsigned>(options->jobs);
+            options->verify.interrupt = &InterruptFlag();
             return RunBatch(*options, [&](const std::string& path, const TypedObject& object,
                                           const std::vector<size_t>& wanted) {
               return VerifyObject(path, object, wanted, options->verify);

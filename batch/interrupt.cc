@@ -2,8 +2,6 @@
 
 #include <signal.h>
 
-#include <atomic>
-
 namespace bpfsieve {
 namespace {
 
@@ -20,6 +18,6 @@ void CatchInterrupt() {
   sigaction(SIGINT, &action, nullptr);
 }
 
-bool Interrupted() { return interrupted; }
+const std::atomic<bool>& InterruptFlag() { return interrupted; }
 
 }  // namespace bpfsieve

@@ -1,24 +1,15 @@
 #include "engine/explore/search.h"
 
+#include <oneapi/tbb/task_arena.h>
+
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/isa/disasm.h"
 
 namespace bpfsieve {
-
-uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask) {
-  uint64_t types = 0, m = 0;
-  for (int r = 0; r < kRegFp; ++r) {
-    const Reg& reg = frame.regs[r];
-    const uint64_t code = static_cast<uint64_t>(reg.type) ^ (reg.MayBeNull() ? 0x20 : 0);
-    types |= code << (6 * r);
-    if ((live >> r & 1) != 0 && reg.type != RegType::kNotInit) m |= uint64_t{0x3f} << (6 * r);
-  }
-  if (mask != nullptr) *mask = m;
-  return types;
-}
 
 Search::Search(const Context& context, const SearchLimits& limits)
     : ctx_(context),
@@ -63,19 +54,44 @@ bool Search::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message
   return false;
 }
 
-bool Search::Reject(Verdict verdict, const State& state, const Path& path, Rule rule, uint32_t insn, int reg,
+bool Search::Reject(Verdict verdict, const Now& now, const Path& path, Rule rule, uint32_t insn, int reg,
                     std::string message) {
-  if (limits_.explain) result_.finding.path = CollectPath(state, path, insn, reg);
+  if (limits_.explain) {
+    const State* state = now.state;
+    State* replayed = nullptr;
+    if (state == nullptr) {
+      replayed = pool_.Clone(*now.from);
+      uint32_t at = now.insn;
+      for (uint32_t i = 0; i < now.steps; ++i) {
+        StepResult step;
+        transfer_.Step(*replayed, at, step);
+        if (step.branch != nullptr) pool_.Free(step.branch);
+        at = step.next;
+      }
+      transfer_.grown.clear();
+      state = replayed;
+    }
+    result_.finding.path = CollectPath(*state, path, insn, reg);
+    if (replayed != nullptr) pool_.Free(replayed);
+  }
   result_.finding.reg = reg;
   return Stop(verdict, rule, insn, std::move(message));
 }
 
-bool Search::StopLost(const State& state, const Path& path, uint32_t insn) {
+bool Search::StopLost(const Now& now, const Path& path, uint32_t insn) {
   result_.feature = "precision across a packet load in a called function";
-  return Reject(Verdict::kUnsupported, state, path, Rule::kUnsupportedFeature, insn, -1, result_.feature);
+  return Reject(Verdict::kUnsupported, now, path, Rule::kUnsupportedFeature, insn, -1, result_.feature);
 }
 
-bool Search::OutOfTime() { return limits_.time_ms != 0 && std::chrono::steady_clock::now() >= deadline_; }
+bool Search::OutOfTime(uint32_t insn) {
+  if (limits_.interrupt != nullptr && limits_.interrupt->load(std::memory_order_relaxed)) {
+    Stop(Verdict::kLimit, Rule::kInterrupted, insn, "interrupted");
+    return true;
+  }
+  if (limits_.time_ms == 0 || std::chrono::steady_clock::now() < deadline_) return false;
+  Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.time_ms, " ms"));
+  return true;
+}
 
 bool Search::SetUpEntry(int sub, State& state) {
   auto& regs = state.regs();
@@ -130,8 +146,9 @@ bool Search::ExploreFunction(int sub) {
   }
   Path path;
   path.first_insn = static_cast<int32_t>(cfg_.subs[sub].start);
-  stack_.push_back({state, path, cfg_.subs[sub].start, ~0u, result_.log.size(), 0});
+  stack_.push_back({state, path, cfg_.subs[sub].start, ~0u, result_.log.size(), 0, recorded_, nullptr});
   const bool ok = Paths();
+  StopHelpers();
   ClearTable();
   return ok;
 }
@@ -143,18 +160,22 @@ bool Search::Paths() {
     stack_.pop_back();
     bytes_ -= top.bytes;
     if (limits_.log_level == 1) result_.log.resize(std::min(result_.log.size(), top.log_size));
-    State* state = top.state;
-    const bool ok = FollowPath(top, state);
-    pool_.Free(state);
+    Here here{top.state};
+    if (top.segment != nullptr) {
+      here.segment = top.segment;
+      here.piece = helpers_->Follow(top.segment);
+    }
+    const bool ok = FollowPath(top, here);
+    if (here.segment != nullptr) helpers_->Close(here.segment);
+    if (here.owned) pool_.Free(here.state);
     if (!ok) return false;
     FinishPath(top.path);
   }
   return true;
 }
 
-bool Search::FollowPath(Pending& start, State*& owned) {
+bool Search::FollowPath(Pending& start, Here& here) {
   SearchStats& stats = result_.stats;
-  State& state = *owned;
   Path& path = start.path;
   uint32_t insn = start.insn;
   int64_t prev = start.prev == ~0u ? -1 : int64_t{start.prev};
@@ -165,13 +186,18 @@ bool Search::FollowPath(Pending& start, State*& owned) {
       return Stop(Verdict::kLimit, Rule::kTooComplex, insn,
                   absl::StrCat("BPF program is too large. Processed ", stats.processed, " insn"));
     }
-    if ((stats.processed & 0xff) == 0 && OutOfTime()) {
-      return Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.time_ms, " ms"));
+    if (stats.processed >= next_check_) {
+      next_check_ = stats.processed + 256;
+      if (OutOfTime(insn)) return false;
+      if (limits_.threads > 1 && helpers_ == nullptr && stats.processed > limits_.helpers_from && !Logging()) {
+        StartHelpers();
+      }
     }
     if (cfg_.prune_point[insn]) {
       path.last_insn = static_cast<int32_t>(prev);
-      const Visit visit = IsVisited(state, path, insn);
-      if (lost_) return StopLost(state, path, insn);
+      const Visit visit = IsVisited(here, path, insn);
+      const Now now{here.state};
+      if (lost_) return StopLost(now, path, insn);
       if (visit == Visit::kPruned) {
         if (Logging()) {
           Log(print_state ? absl::StrCat("\nfrom ", prev, " to ", insn, ": safe\n") : absl::StrCat(insn, ": safe\n"));
@@ -179,11 +205,35 @@ bool Search::FollowPath(Pending& start, State*& owned) {
         return true;
       }
       if (visit == Visit::kLoop) {
-        return Reject(Verdict::kReject, state, path, Rule::kInfiniteLoop, insn, -1,
+        return Reject(Verdict::kReject, now, path, Rule::kInfiniteLoop, insn, -1,
                       absl::StrCat("infinite loop detected at insn ", insn));
       }
       if (OverBudget(insn)) return false;
     }
+    if (here.segment != nullptr) {
+      // What a helper has executed from here on, if the budget certainly lasts for it.
+      Piece* piece = helpers_->Next(here.segment, here.piece);
+      if (piece != nullptr && stats.processed - 1 + piece->steps <= limits_.max_processed) {
+        if (!Retire(*piece, insn, here, path)) return false;
+        helpers_->Consume(here.segment, here.piece, piece);
+        if (here.owned) pool_.Free(here.state);
+        here.state = piece->state;
+        here.owned = true;
+        here.piece = piece;
+        if (piece->kind == StepResult::Kind::kPathEnd) return true;
+        insn = piece->insn;
+        prev = piece->prev;
+        continue;
+      }
+      helpers_->Close(here.segment);
+      here.segment = nullptr;
+      here.piece = nullptr;
+    }
+    if (!here.owned) {
+      here.state = pool_.Clone(*here.state);
+      here.owned = true;
+    }
+    State& state = *here.state;
     State* before = nullptr;  // for the log alone
     size_t width = 0;
     if (Logging()) {
@@ -197,13 +247,17 @@ bool Search::FollowPath(Pending& start, State*& owned) {
     const int frame = state.cur;
     step.Reset();
     transfer_.Step(state, insn, step);
-    if (!transfer_.grown.empty()) CountStack(transfer_.grown);
+    if (!transfer_.grown.empty()) {
+      CountStack(transfer_.grown.data(), transfer_.grown.data() + transfer_.grown.size());
+      transfer_.grown.clear();
+    }
 
     bool ok = true;
     if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
+      if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
-      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, state);
+      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, {&state}, nullptr);
       if (ok && Logging()) {
         LogAfter(state, insn, step, before->frame(), width);
         print_state = state.frame().frameno != before->frame().frameno;
@@ -217,24 +271,69 @@ bool Search::FollowPath(Pending& start, State*& owned) {
   }
 }
 
-void Search::CountStack(std::vector<StackUse>& grown) {
-  for (const StackUse& use : grown) {
-    uint16_t& depth = result_.depths[use.subprog];
-    depth = std::max(depth, use.bytes);
+bool Search::Retire(Piece& piece, uint32_t insn, const Here& here, Path& path) {
+  SearchStats& stats = result_.stats;
+  const uint64_t processed = stats.processed - 1;  // the first instruction is counted already
+  uint32_t grown = 0;
+  const auto count_stack = [&](uint32_t end) {
+    CountStack(piece.grown.data() + grown, piece.grown.data() + end);
+    grown = end;
+  };
+  for (PieceEvent& event : piece.events) {
+    stats.processed = processed + event.steps;
+    count_stack(event.grown);
+    Segment* fork = std::exchange(event.fork, nullptr);
+    if (!Honour(event.effects, event.insn, event.prev, event.frame, path, {nullptr, here.state, insn, event.steps},
+                fork)) {
+      return false;
+    }
   }
-  grown.clear();
+  stats.processed = processed + piece.steps;
+  jumps_ += piece.jumps;
+  count_stack(static_cast<uint32_t>(piece.grown.size()));
+  if (piece.finding == nullptr) return true;
+  return Found(*piece.finding, piece.insn, piece.prev, piece.frame, path, *piece.state);
+}
+
+void Search::StartHelpers() {
+  helpers_ = std::make_unique<Speculation>(ctx_, limits_, pool_);
+  std::vector<Checkpoint*> recorded;
+  for (Checkpoint* head : table_) {
+    for (Checkpoint* c = head; c != nullptr; c = c->next) recorded.push_back(c);
+  }
+  const auto number = [](const Checkpoint* c) { return c->number.load(std::memory_order_relaxed); };
+  std::sort(recorded.begin(), recorded.end(), [&](auto* a, auto* b) { return number(a) < number(b); });
+  for (Checkpoint* c : recorded) helpers_->Recorded(c, number(c), nullptr, false);
+  for (Pending& p : stack_) p.segment = helpers_->Push(p.state, p.insn, p.prev, p.recorded);
+}
+
+void Search::StopHelpers() {
+  if (helpers_ == nullptr) return;
+  helpers_->Stop(result_.speculation);
+  for (Pending& p : stack_) {
+    // Its state goes with it.
+    helpers_->Close(p.segment);
+    p.state = nullptr;
+  }
+  helpers_.reset();
+}
+
+void Search::CountStack(const StackUse* begin, const StackUse* end) {
+  for (const StackUse* use = begin; use != end; ++use) {
+    uint16_t& depth = result_.depths[use->subprog];
+    depth = std::max(depth, use->bytes);
+  }
 }
 
 bool Search::Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state) {
   const bool finding = step.kind == StepResult::Kind::kFinding;
-  if (step.branch != nullptr) pool_.Free(step.branch);
   if (cfg_.jmp_point[insn]) Remember(path, insn, prev);
   if (!finding) result_.feature = step.message;
   if (step.fault_reg >= 0 && state.cur == frame) {
     AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
   }
   if (Logging()) Log("\n");
-  return Reject(finding ? Verdict::kReject : Verdict::kUnsupported, state, path, step.rule, insn, step.fault_reg,
+  return Reject(finding ? Verdict::kReject : Verdict::kUnsupported, {&state}, path, step.rule, insn, step.fault_reg,
                 step.message);
 }
 
@@ -250,7 +349,21 @@ HistoryNode* Search::Remember(Path& path, uint32_t insn, int64_t prev) {
   return node;
 }
 
-bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state) {
+bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const Now& now,
+                    Segment* fork) {
+  // Whatever stops the search here leaves a fork to be freed.
+  struct Fork {
+    Search& search;
+    State* state;
+    Segment* segment;
+    ~Fork() {
+      if (segment != nullptr) {
+        search.helpers_->Close(segment);
+      } else if (state != nullptr) {
+        search.pool_.Free(state);
+      }
+    }
+  } forked{*this, step.branch, fork};
   Path branch = path;  // where the fork's path starts, but for what this step adds
   HistoryNode* open = nullptr;
   if (cfg_.jmp_point[insn]) {
@@ -263,18 +376,14 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     bt.regs[frame] = step.precise_regs;
     if (step.precise_slot >= 0) bt.slots[step.precise_slot_frame] |= uint64_t{1} << step.precise_slot;
     MarkPrecise(path, insn, bt);
-    if (lost_) {
-      if (step.branch != nullptr) pool_.Free(step.branch);
-      return StopLost(state, path, insn);
-    }
+    if (lost_) return StopLost(now, path, insn);
   }
   if (step.used_pointer != RegType::kNotInit) {
     RegType& used = pointer_of_[insn];
     if (used == RegType::kNotInit) {
       used = step.used_pointer;
     } else if (used != step.used_pointer) {
-      if (step.branch != nullptr) pool_.Free(step.branch);
-      return Reject(Verdict::kReject, state, path, Rule::kInvalidMem, insn, -1,
+      return Reject(Verdict::kReject, now, path, Rule::kInvalidMem, insn, -1,
                     "same insn cannot be used with different pointers");
     }
   }
@@ -294,9 +403,19 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
   }
   if (step.branch != nullptr) {
     const uint64_t bytes = step.branch->bytes();
-    stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes});
+    forked.state = nullptr;
+    forked.segment = nullptr;
+    if (fork != nullptr) {
+      helpers_->Attach(fork);
+    } else if (helpers_ != nullptr) {
+      fork = helpers_->Push(step.branch, step.branch_insn, insn, recorded_);
+    }
+    stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork});
     Charge(bytes);
-    if (path.parent != nullptr) ++path.parent->branches;
+    if (path.parent != nullptr) {
+      std::atomic<uint32_t>& branches = path.parent->branches;
+      branches.store(branches.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    }
     if (stack_.size() > limits_.max_pending) {
       return Stop(Verdict::kLimit, Rule::kTooManyBranches, insn,
                   absl::StrCat("The sequence of ", stack_.size(), " jumps is too complex."));
@@ -321,25 +440,20 @@ Checkpoint** Search::Head(const State& state, uint32_t insn) {
   return &table_[(insn ^ callsite) % table_.size()];
 }
 
-LiveMasks Search::LiveAt(const State& state, uint32_t insn) const {
-  LiveMasks live;
-  for (int f = 0; f <= state.cur; ++f) {
-    const bool top = f == state.cur;
-    const uint32_t at = top ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
-    live.regs[f] = cfg_.live_regs[at];
-    const int instance = state.frames[f]->instance;
-    uint64_t slots = ctx_.liveness->LiveOwn(instance, top ? insn : at + 1);
-    for (int g = f + 1; g <= state.cur; ++g) {
-      const bool g_top = g == state.cur;
-      const uint32_t g_at = g_top ? insn : static_cast<uint32_t>(state.frames[g + 1]->callsite) + 1;
-      slots |= ctx_.liveness->LiveOuter(state.frames[g]->instance, g_at, g - f);
-    }
-    live.slots[f] = slots;
+Search::Visit Search::IsVisited(Here& here, Path& path, uint32_t insn) {
+  const Visit visit = Compare(here, path, insn);
+  if (here.segment != nullptr && here.piece->checkpoint != nullptr) {
+    // It was not to be recorded.
+    helpers_->Dropped(here.piece->checkpoint);
+    delete std::exchange(here.piece->checkpoint, nullptr);
   }
-  return live;
+  return visit;
 }
 
-Search::Visit Search::IsVisited(const State& state, Path& path, uint32_t insn) {
+Search::Visit Search::Compare(Here& here, Path& path, uint32_t insn) {
+  const State& state = *here.state;
+  // What a helper has compared already.
+  const uint32_t checked = here.segment != nullptr ? here.piece->checked.load(std::memory_order_relaxed) : 0;
   const SearchStats& stats = result_.stats;
   const bool force = limits_.test_state_freq || cfg_.force_checkpoint[insn] ||
                      (path.history != nullptr && path.history->length > 40);
@@ -357,11 +471,11 @@ Search::Visit Search::IsVisited(const State& state, Path& path, uint32_t insn) {
       link = &c->next;
       continue;
     }
-    if (c->branches > 0) {
+    if (!c->finished()) {
       if (MaybeLooping(*c->state, state) && SameState(*c->state, state, ids_)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
-    } else if (((types ^ c->types) & c->types_mask) == 0 &&
+    } else if (((types ^ c->types) & c->types_mask) == 0 && c->number.load(std::memory_order_relaxed) > checked &&
                Subsumes(*c->state, c->precise, c->masks, state, id_base, ids_)) {
       ++c->hits;
       if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
@@ -369,7 +483,7 @@ Search::Visit Search::IsVisited(const State& state, Path& path, uint32_t insn) {
       return Visit::kPruned;
     }
     if (add) ++c->misses;
-    const uint32_t patience = cfg_.force_checkpoint[insn] && c->branches > 0 ? 64 : 3;
+    const uint32_t patience = cfg_.force_checkpoint[insn] && !c->finished() ? 64 : 3;
     if (c->misses > c->hits * patience + patience) {
       Evict(link);
       continue;
@@ -377,31 +491,37 @@ Search::Visit Search::IsVisited(const State& state, Path& path, uint32_t insn) {
     link = &c->next;
   }
   result_.stats.max_states_per_insn = std::max(stats.max_states_per_insn, seen);
-  if (add) Record(state, path, insn);
+  if (add) Record(here, path, insn);
   return Visit::kNew;
 }
 
-void Search::Record(const State& state, Path& path, uint32_t insn) {
-  Checkpoint* c;
-  if (free_checkpoints_.empty()) {
-    c = new Checkpoint();
-  } else {
-    c = free_checkpoints_.back();
-    free_checkpoints_.pop_back();
-    c->~Checkpoint();
-    new (c) Checkpoint();
+void Search::Record(Here& here, Path& path, uint32_t insn) {
+  Checkpoint* c = here.segment != nullptr ? std::exchange(here.piece->checkpoint, nullptr) : nullptr;
+  const bool prepared = c != nullptr;
+  if (!prepared) {
+    if (free_checkpoints_.empty()) {
+      c = new Checkpoint();
+    } else {
+      c = free_checkpoints_.back();
+      free_checkpoints_.pop_back();
+      std::destroy_at(c);
+      std::construct_at(c);
+    }
+    // A state that a helper left here need not be copied.
+    FillCheckpoint(ctx_, here.segment != nullptr ? *here.state : *pool_.Clone(*here.state), insn, *c);
   }
-  c->state = pool_.Clone(state);
+  if (here.segment != nullptr) here.owned = false;
   c->path = path;
-  c->insn = insn;
-  c->live = LiveAt(state, insn);
-  c->masks = MasksFor(state, c->live);
-  c->types = Fingerprint(state.frame(), c->live.regs[state.cur], &c->types_mask);
-  c->bytes = state.bytes() + sizeof(Checkpoint);
-  Checkpoint** head = Head(state, insn);
+  Checkpoint** head = Head(*here.state, insn);
   c->next = *head;
   *head = c;
   Charge(c->bytes);
+  ++recorded_;
+  if (helpers_ != nullptr) {
+    helpers_->Recorded(c, recorded_, here.segment, prepared);
+  } else {
+    c->number.store(recorded_, std::memory_order_relaxed);
+  }
 
   path.parent = c;
   path.first_insn = static_cast<int32_t>(insn);
@@ -418,7 +538,8 @@ void Search::Evict(Checkpoint** link) {
   Checkpoint* c = *link;
   *link = c->next;
   --live_checkpoints_;
-  if (c->branches == 0) {
+  if (helpers_ != nullptr) helpers_->Dropped(c);
+  if (c->finished()) {
     Release(c);
     return;
   }
@@ -436,7 +557,9 @@ void Search::Release(Checkpoint* c) {
 // One path from each ancestor is done; the ancestors with none left are finished.
 void Search::FinishPath(const Path& path) {
   for (Checkpoint* c = path.parent; c != nullptr;) {
-    if (--c->branches > 0) break;
+    const uint32_t left = c->branches.load(std::memory_order_relaxed) - 1;
+    c->branches.store(left, std::memory_order_relaxed);
+    if (left > 0) break;
     Checkpoint* parent = c->path.parent;
     history_.Free(c->history);  // nobody goes back through it any more
     if (c->evicted_at >= 0) {
@@ -451,7 +574,7 @@ void Search::FinishPath(const Path& path) {
 
 void Search::ClearTable() {
   for (Pending& p : stack_) {
-    pool_.Free(p.state);
+    if (p.state != nullptr) pool_.Free(p.state);
     bytes_ -= p.bytes;
   }
   stack_.clear();
@@ -522,6 +645,10 @@ void Search::LogAfter(const State& state, uint32_t insn, const StepResult& step,
   Log(absl::StrCat(std::string((column + 7) / 8 * 8 - width - 2, ' '), ";", after, "\n"));
 }
 
-SearchResult Explore(const Context& context, const SearchLimits& limits) { return Search(context, limits).Run(); }
+SearchResult Explore(const Context& context, const SearchLimits& limits) {
+  if (limits.threads <= 1) return Search(context, limits).Run();
+  // Waiting for helpers, the thread must not take up some other, unrelated task.
+  return oneapi::tbb::this_task_arena::isolate([&] { return Search(context, limits).Run(); });
+}
 
 }  // namespace bpfsieve

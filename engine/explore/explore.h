@@ -13,6 +13,7 @@
 #ifndef BPFSIEVE_ENGINE_EXPLORE_EXPLORE_H_
 #define BPFSIEVE_ENGINE_EXPLORE_EXPLORE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -31,6 +32,10 @@ struct SearchLimits {
   uint64_t log_limit = uint64_t{16} << 20;
   bool test_state_freq = false;
   bool explain = false;  // fill Finding::path
+  // How many threads of the caller's TBB arena may work on this program; 1: the caller's alone. The result is the same.
+  unsigned threads = 1;
+  uint64_t helpers_from = 2000;  // instructions processed before helpers are called
+  const std::atomic<bool>* interrupt = nullptr;  // ends the search when it becomes true; null: nothing does
 };
 
 struct SearchStats {
@@ -41,6 +46,20 @@ struct SearchStats {
   uint64_t peak_bytes = 0;
 };
 
+// What running ahead did (speculation.h). Depends on the schedule, so it is no part of a report; for measuring.
+struct SpeculationStats {
+  unsigned helpers = 0;         // at work at the same time, at most
+  uint64_t segments = 0;        // begun by helpers
+  uint64_t parked = 0;          // stopped where they seemed to be covered by another state
+  uint64_t pieces = 0;          // executed by helpers: from one prune point to the next
+  uint64_t retired_pieces = 0;  // of these, used by the search
+  uint64_t steps = 0;           // instructions executed by helpers
+  uint64_t retired_steps = 0;   // of these, used by the search
+  uint64_t waits = 0;           // times that the search waited for a piece in progress
+  uint64_t wait_ns = 0;
+  uint64_t busy_ns = 0;         // of all helpers together
+};
+
 struct SearchResult {
   Verdict verdict = Verdict::kAccept;
   Finding finding;      // unless kAccept
@@ -48,6 +67,7 @@ struct SearchResult {
   SearchStats stats;
   StackDepths depths;   // stack use per subprogram, bytes
   std::string log;
+  SpeculationStats speculation;
 };
 
 // Explores the program of `context`. Deterministic; uses nothing but its arguments. Safe from any thread.

@@ -8,11 +8,13 @@
 #define BPFSIEVE_ENGINE_EXPLORE_PATH_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "engine/state/state.h"
+#include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
 
@@ -69,6 +71,7 @@ class HistoryPool {
 };
 
 struct Checkpoint;
+struct Segment;
 
 struct Path {
   Checkpoint* parent = nullptr;     // the last checkpoint, null: the function's entry
@@ -77,15 +80,17 @@ struct Path {
   HistoryNode* history = nullptr;   // newest first
 };
 
-// A recorded state. `state` does not change after the checkpoint is in the table.
+// A recorded state. What is not said to be learnt later does not change after the checkpoint is in the table. With
+// helpers (speculation.h), they read it too: hence the atomic counters, which only the search writes.
 struct Checkpoint {
   Checkpoint* next = nullptr;  // the next older one in its list
   const State* state = nullptr;
   uint64_t types = 0;          // fingerprint of the innermost registers' types, see Fingerprint()
   uint64_t types_mask = 0;     // which bits of it must match
   uint32_t insn = 0;
+  std::atomic<uint32_t> number{0};  // in the order of recording, from 1; 0: a helper's guess, not recorded (yet)
   // Learnt later, monotonically; `precise` with it.
-  uint32_t branches = 1;       // paths from here that are not done; 0: finished
+  std::atomic<uint32_t> branches{1};  // paths from here that are not done; 0: finished
   // Usefulness, for eviction.
   uint32_t hits = 0;
   uint32_t misses = 0;
@@ -96,7 +101,18 @@ struct Checkpoint {
   LiveMasks live;              // what the continuation may read
   uint64_t bytes = 0;          // what it counts for in the memory budget
   int64_t evicted_at = -1;     // index in the search's list of evicted ones, -1: still in the table
+  // Of a guess: where it lies.
+  const Segment* segment = nullptr;
+  uint32_t piece = 0;
+
+  bool finished() const { return branches.load(std::memory_order_relaxed) == 0; }
 };
+
+// Six bits per register for type and flags, for R0..R9: equal fingerprints under the mask are necessary for
+// subsumption.
+uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask);
+// Makes a fresh checkpoint one of `state`, which stands at `insn`, but for what only the search knows.
+void FillCheckpoint(const Context& context, const State& state, uint32_t insn, Checkpoint& c);
 
 }  // namespace bpfsieve
 

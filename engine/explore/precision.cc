@@ -212,6 +212,9 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
         }
       }
     }
+    if (helpers_ != nullptr) {
+      for (int f = 0; f <= bt.frame; ++f) helpers_->Predict(c->insn, f, bt.regs[f], bt.slots[f]);
+    }
     if (bt.Empty()) return;
     next = path->first_insn;
     path = &c->path;

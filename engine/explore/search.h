@@ -4,11 +4,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/explore/explore.h"
 #include "engine/explore/path.h"
+#include "engine/explore/speculation.h"
 #include "engine/state/state.h"
 #include "engine/transfer/transfer.h"
 
@@ -28,6 +30,22 @@ class Search {
     uint32_t prev;
     size_t log_size;
     uint64_t bytes;
+    uint32_t recorded;          // checkpoints when it was forked
+    Segment* segment;           // with helpers: it, ahead of time
+  };
+  // Where the search stands on a path.
+  struct Here {
+    State* state;               // not written unless `owned`
+    bool owned = true;          // false: it is a checkpoint's
+    Segment* segment = nullptr; // what helpers executed of the path, null: nothing (more)
+    Piece* piece = nullptr;     // with a segment: the one that `state` is the end of
+  };
+  // The state after a step, for an explanation: `state`, or if that is null `steps` instructions after `from`.
+  struct Now {
+    const State* state;
+    const State* from = nullptr;
+    uint32_t insn = 0;
+    uint32_t steps = 0;
   };
   enum class Visit { kNew, kPruned, kLoop };
 
@@ -36,20 +54,25 @@ class Search {
   State* NewEntry(int sub);
   bool SetUpEntry(int sub, State& state);
   bool Paths();
-  // One path from a pending state to its end. False: stop. Owns `state`.
-  bool FollowPath(Pending& start, State*& state);
-  // Does what a step asks for. `state` is the state after it, for an explanation. False: stop.
-  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state);
+  // One path from a pending state to its end. False: stop.
+  bool FollowPath(Pending& start, Here& here);
+  // Does what a helper's piece asks for, from `insn` on. False: stop.
+  bool Retire(Piece& piece, uint32_t insn, const Here& here, Path& path);
+  // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
+  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const Now& now,
+              Segment* fork);
+  void StartHelpers();
+  void StopHelpers();
   bool Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state);
-  void CountStack(std::vector<StackUse>& grown);
-  Visit IsVisited(const State& state, Path& path, uint32_t insn);
-  void Record(const State& state, Path& path, uint32_t insn);
+  void CountStack(const StackUse* begin, const StackUse* end);
+  Visit IsVisited(Here& here, Path& path, uint32_t insn);
+  Visit Compare(Here& here, Path& path, uint32_t insn);
+  void Record(Here& here, Path& path, uint32_t insn);
   void FinishPath(const Path& path);
   void Evict(Checkpoint** link);
   void Release(Checkpoint* checkpoint);
   void ClearTable();
   Checkpoint** Head(const State& state, uint32_t insn);
-  LiveMasks LiveAt(const State& state, uint32_t insn) const;
   HistoryNode* Remember(Path& path, uint32_t insn, int64_t prev);
   void Charge(uint64_t bytes);
   bool OverBudget(uint32_t insn);
@@ -67,7 +90,7 @@ class Search {
   Back BacktrackInsn(uint32_t insn, int64_t next, const HistoryNode* hist, Backtrack& bt) const;
   void MarkAllPrecise(const Path& path);
   // After a trace that got lost: stops, unsupported.
-  bool StopLost(const State& state, const Path& path, uint32_t insn);
+  bool StopLost(const Now& now, const Path& path, uint32_t insn);
   void PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old);
 
   // path.cc
@@ -76,9 +99,9 @@ class Search {
 
   // Sets the result. False always. The second form is for a rule broken at `insn` of `state`.
   bool Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message);
-  bool Reject(Verdict verdict, const State& state, const Path& path, Rule rule, uint32_t insn, int reg,
+  bool Reject(Verdict verdict, const Now& now, const Path& path, Rule rule, uint32_t insn, int reg,
               std::string message);
-  bool OutOfTime();
+  bool OutOfTime(uint32_t insn);
 
   // Log.
   bool Logging() const { return limits_.log_level > 0; }
@@ -103,6 +126,9 @@ class Search {
   std::vector<RegType> pointer_of_;  // per instruction: the pointer type that it was used with
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
   IdMap ids_;
+  std::unique_ptr<Speculation> helpers_;  // null: nobody runs ahead
+  uint32_t recorded_ = 0;                 // checkpoints so far
+  uint64_t next_check_ = 0;               // instructions processed when the clock is next looked at
   uint64_t live_checkpoints_ = 0;
   uint64_t bytes_ = 0;  // of recorded and pending states, see SearchLimits::memory
   uint64_t jumps_ = 0, last_record_jumps_ = 0, last_record_processed_ = 0;
@@ -110,10 +136,6 @@ class Search {
   bool lost_ = false;  // a trace of precision met Back::kLost
   uint32_t last_line_ = ~0u;
 };
-
-// Five bits per register type and the flags folded in, for R0..R9: equal fingerprints under the mask are necessary for
-// subsumption.
-uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask);
 
 }  // namespace bpfsieve
 

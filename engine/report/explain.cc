@@ -258,7 +258,8 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kTooComplex:
     case Rule::kTooManyBranches:
     case Rule::kMemoryLimit:
-    case Rule::kTimeLimit: return "Budget";
+    case Rule::kTimeLimit:
+    case Rule::kInterrupted: return "Budget";
     case Rule::kUnsupportedFeature: return "Unsupported Feature";
     case Rule::kInvalidProgram: return "Invalid Program";
   }

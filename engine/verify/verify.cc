@@ -108,6 +108,9 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.log_level = options.log_level;
   limits.log_limit = options.log_limit;
   limits.explain = options.explain;
+  limits.threads = options.threads;
+  limits.helpers_from = options.threads_from;
+  limits.interrupt = options.interrupt;
   limits.test_state_freq = options.test_state_freq || program.test_state_freq;
   SearchResult result = Explore(context, limits);
   if (result.verdict != Verdict::kAccept) return result;

@@ -11,6 +11,7 @@
 #ifndef BPFSIEVE_VERIFY_H_
 #define BPFSIEVE_VERIFY_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -48,6 +49,11 @@ struct VerifyOptions {
   bool explain = false;                     // fill Report::explanation and explanation_json
   bool test_state_freq = false;             // a checkpoint at every prune point, as BPF_F_TEST_STATE_FREQ
   bool strict_alignment = false;            // as BPF_F_STRICT_ALIGNMENT
+  // Threads that may work on this one program: the caller's, and up to threads - 1 others of the TBB arena that it is
+  // in. The report does not depend on it. With a log (log_level > 0) one thread does it all.
+  unsigned threads = 1;
+  uint64_t threads_from = 2000;             // instructions processed before others are called; for tests
+  const std::atomic<bool>* interrupt = nullptr;  // set to true, it ends the verification: verdict "limit"
 };
 
 struct Stats {

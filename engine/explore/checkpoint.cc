@@ -1,0 +1,48 @@
+#include "engine/explore/path.h"
+
+namespace bpfsieve {
+namespace {
+
+// What may still be read from `insn` on, in every frame.
+LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn) {
+  LiveMasks live;
+  for (int f = 0; f <= state.cur; ++f) {
+    const bool top = f == state.cur;
+    const uint32_t at = top ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
+    live.regs[f] = context.cfg->live_regs[at];
+    const int instance = state.frames[f]->instance;
+    uint64_t slots = context.liveness->LiveOwn(instance, top ? insn : at + 1);
+    for (int g = f + 1; g <= state.cur; ++g) {
+      const bool g_top = g == state.cur;
+      const uint32_t g_at = g_top ? insn : static_cast<uint32_t>(state.frames[g + 1]->callsite) + 1;
+      slots |= context.liveness->LiveOuter(state.frames[g]->instance, g_at, g - f);
+    }
+    live.slots[f] = slots;
+  }
+  return live;
+}
+
+}  // namespace
+
+uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask) {
+  uint64_t types = 0, m = 0;
+  for (int r = 0; r < kRegFp; ++r) {
+    const Reg& reg = frame.regs[r];
+    const uint64_t code = static_cast<uint64_t>(reg.type) ^ (reg.MayBeNull() ? 0x20 : 0);
+    types |= code << (6 * r);
+    if ((live >> r & 1) != 0 && reg.type != RegType::kNotInit) m |= uint64_t{0x3f} << (6 * r);
+  }
+  if (mask != nullptr) *mask = m;
+  return types;
+}
+
+void FillCheckpoint(const Context& context, const State& state, uint32_t insn, Checkpoint& c) {
+  c.state = &state;
+  c.insn = insn;
+  c.live = LiveAt(context, state, insn);
+  c.masks = MasksFor(state, c.live);
+  c.types = Fingerprint(state.frame(), c.live.regs[state.cur], &c.types_mask);
+  c.bytes = state.bytes() + sizeof(Checkpoint);
+}
+
+}  // namespace bpfsieve
