@@ -15,7 +15,7 @@
 namespace bpfsieve {
 namespace {
 
-Row ReportRow(Row row, Report report) {
+Row ReportRow(Row row, Report report, bool parallel) {
   row.verdict = std::string(report.verdict);
   row.rule = std::string(report.rule);
   row.message = std::move(report.message);
@@ -31,6 +31,22 @@ Row ReportRow(Row row, Report report) {
   row.prog_size_jited = 0;    // nothing is compiled
   row.stack_depth = static_cast<int64_t>(report.stats.stack_depth);
   row.mem_peak = static_cast<int64_t>((report.stats.mem_peak + (1 << 20) - 1) >> 20);
+  if (parallel) {
+    const ParallelStats& p = report.parallel;
+    const auto number = [](uint64_t n) { return static_cast<int64_t>(n); };
+    row.longest_path = number(p.longest_path);
+    row.greedy = number(p.greedy);
+    row.helpers = p.helpers;
+    row.segments = number(p.segments);
+    row.parked = number(p.parked);
+    row.pieces = number(p.pieces);
+    row.retired_pieces = number(p.retired_pieces);
+    row.ahead_insns = number(p.insns);
+    row.retired_insns = number(p.retired_insns);
+    row.waits = number(p.waits);
+    row.wait_us = number(p.wait_ns / 1000);
+    row.busy_us = number(p.busy_ns / 1000);
+  }
   row.log = std::move(report.log);
   row.explanation = std::move(report.explanation);
   row.explanation_json = std::move(report.explanation_json);
@@ -44,7 +60,7 @@ std::vector<Row> VerifyObject(const std::string& path, const TypedObject& object
     if (Interrupted()) return;  // leaves a row without a verdict
     const int index = object.progs[wanted[i]].index;
     const ObjectFile& file = object.file(wanted[i]);
-    rows[i] = ReportRow(ProgramRow(path, file, index), Verify(file, index, options));
+    rows[i] = ReportRow(ProgramRow(path, file, index), Verify(file, index, options), options.parallel_stats);
   });
   std::erase_if(rows, [](const Row& row) { return row.verdict.empty(); });
   return rows;

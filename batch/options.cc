@@ -63,6 +63,9 @@ void AddOptions(CLI::App* app, RawOptions* o, bool for_oracle) {
                 "What failed, why, where, how the path got there, and what to do, for each program not accepted "
                 "(table and json)")
       ->group("Output");
+  app->add_flag("--stats", o->verify.parallel_stats,
+                "More fields: how far each program's search can be spread over threads, and how it was")
+      ->group("Output");
   app->add_option("--max-insns", o->verify.max_processed, "Instructions processed per program; default 1000000")
       ->group("Budgets")
       ->check(CLI::PositiveNumber);
@@ -87,6 +90,9 @@ absl::StatusOr<BatchOptions> Resolve(const RawOptions& raw) {
     out.fields.insert(out.fields.end(), fields->begin(), fields->end());
   }
   if (out.fields.empty()) out.fields = out.format == Format::kTable ? DefaultTableFields() : AllFieldPointers();
+  if (raw.verify.parallel_stats) {
+    for (const Field& field : ParallelFields()) out.fields.push_back(&field);
+  }
   for (const std::string& list : raw.sort) {
     absl::StatusOr<std::vector<SortKey>> keys = ParseSort(list);
     if (!keys.ok()) return keys.status();

@@ -41,6 +41,21 @@ constexpr Field kFields[] = {
     {.name = "section", .header = "Section", .text = &Row::section},
 };
 
+constexpr Field kParallelFields[] = {
+    {.name = "longest_path", .header = "Longest path", .number = &Row::longest_path},
+    {.name = "greedy", .header = "Best schedule", .number = &Row::greedy},
+    {.name = "helpers", .header = "Helpers", .number = &Row::helpers},
+    {.name = "segments", .header = "Segments", .number = &Row::segments},
+    {.name = "parked", .header = "Parked", .number = &Row::parked},
+    {.name = "pieces", .header = "Pieces", .number = &Row::pieces},
+    {.name = "retired_pieces", .header = "Retired pieces", .number = &Row::retired_pieces},
+    {.name = "ahead_insns", .header = "Insns ahead", .number = &Row::ahead_insns},
+    {.name = "retired_insns", .header = "Retired insns", .number = &Row::retired_insns},
+    {.name = "waits", .header = "Waits", .number = &Row::waits},
+    {.name = "wait_us", .header = "Waiting (us)", .number = &Row::wait_us},
+    {.name = "busy_us", .header = "Helpers busy (us)", .number = &Row::busy_us},
+};
+
 // Bytes that would move the cursor or end the line are no use in a table, and names come from the object.
 std::string Printable(std::string_view text) {
   std::string out(text);
@@ -70,9 +85,13 @@ std::vector<std::string> SplitList(std::string_view list) {
 
 std::span<const Field> AllFields() { return kFields; }
 
+std::span<const Field> ParallelFields() { return kParallelFields; }
+
 const Field* FindField(std::string_view name) {
-  for (const Field& field : kFields) {
-    if (name == field.name || (!field.alias.empty() && name == field.alias)) return &field;
+  for (std::span<const Field> fields : {AllFields(), ParallelFields()}) {
+    for (const Field& field : fields) {
+      if (name == field.name || (!field.alias.empty() && name == field.alias)) return &field;
+    }
   }
   return nullptr;
 }

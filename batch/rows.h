@@ -37,6 +37,9 @@ struct Row {
   std::string message;
   std::string feature;
   std::string section;
+  // With --stats; times depend on the schedule.
+  int64_t longest_path = -1, greedy = -1, helpers = -1, segments = -1, parked = -1, pieces = -1, retired_pieces = -1;
+  int64_t ahead_insns = -1, retired_insns = -1, waits = -1, wait_us = -1, busy_us = -1;
 
   // Not fields: printed in ways of their own.
   std::string log;
@@ -54,6 +57,8 @@ struct Field {
 };
 
 std::span<const Field> AllFields();
+// The fields of --stats, which are not among AllFields().
+std::span<const Field> ParallelFields();
 const Field* FindField(std::string_view name_or_alias);  // null: none
 // The columns of the table where the user names none.
 std::vector<const Field*> DefaultTableFields();

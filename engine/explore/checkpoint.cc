@@ -1,5 +1,7 @@
 #include "engine/explore/path.h"
 
+#include <memory>
+
 namespace bpfsieve {
 namespace {
 
@@ -23,6 +25,11 @@ LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn) {
 }
 
 }  // namespace
+
+void Checkpoint::Clear() {
+  std::destroy_at(this);
+  std::construct_at(this);
+}
 
 uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask) {
   uint64_t types = 0, m = 0;

@@ -16,17 +16,14 @@ Search::Search(const Context& context, const SearchLimits& limits)
       prog_(*context.program),
       cfg_(*context.cfg),
       limits_(limits),
+      parts_(depot_),
+      pool_(parts_.states),
       transfer_(context, pool_) {
   result_.depths.assign(cfg_.subs.size(), 0);
   table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
   pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
   called_.assign(cfg_.subs.size(), 0);
   if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
-}
-
-Search::~Search() {
-  ClearTable();
-  for (Checkpoint* c : free_checkpoints_) delete c;
 }
 
 SearchResult Search::Run() {
@@ -42,6 +39,8 @@ SearchResult Search::Run() {
       again = true;
     }
   }
+  result_.shape.longest_path = LongestPath(tree_);
+  result_.shape.greedy = GreedySchedule(tree_, limits_.threads);
   return std::move(result_);
 }
 
@@ -146,10 +145,10 @@ bool Search::ExploreFunction(int sub) {
   }
   Path path;
   path.first_insn = static_cast<int32_t>(cfg_.subs[sub].start);
-  stack_.push_back({state, path, cfg_.subs[sub].start, ~0u, result_.log.size(), 0, recorded_, nullptr});
+  ClearTable();  // of the function before; the last one's goes with the search
+  stack_.push_back({state, path, cfg_.subs[sub].start, ~0u, result_.log.size(), 0, recorded_, nullptr, NewNode(~0u)});
   const bool ok = Paths();
   StopHelpers();
-  ClearTable();
   return ok;
 }
 
@@ -165,7 +164,13 @@ bool Search::Paths() {
       here.segment = top.segment;
       here.piece = helpers_->Follow(top.segment);
     }
+    node_ = top.node;
+    path_begin_ = result_.stats.processed;
     const bool ok = FollowPath(top, here);
+    if (limits_.shape) {
+      tree_[node_].order = paths_++;
+      tree_[node_].length = result_.stats.processed - path_begin_;
+    }
     if (here.segment != nullptr) helpers_->Close(here.segment);
     if (here.owned) pool_.Free(here.state);
     if (!ok) return false;
@@ -295,8 +300,14 @@ bool Search::Retire(Piece& piece, uint32_t insn, const Here& here, Path& path) {
   return Found(*piece.finding, piece.insn, piece.prev, piece.frame, path, *piece.state);
 }
 
+uint32_t Search::NewNode(uint32_t parent) {
+  if (!limits_.shape) return 0;
+  tree_.push_back({parent, ~0u, parent != ~0u ? result_.stats.processed - path_begin_ : 0, 0});
+  return static_cast<uint32_t>(tree_.size() - 1);
+}
+
 void Search::StartHelpers() {
-  helpers_ = std::make_unique<Speculation>(ctx_, limits_, pool_);
+  helpers_ = std::make_unique<Speculation>(ctx_, limits_, depot_, parts_);
   std::vector<Checkpoint*> recorded;
   for (Checkpoint* head : table_) {
     for (Checkpoint* c = head; c != nullptr; c = c->next) recorded.push_back(c);
@@ -410,7 +421,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     } else if (helpers_ != nullptr) {
       fork = helpers_->Push(step.branch, step.branch_insn, insn, recorded_);
     }
-    stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork});
+    stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork, NewNode(node_)});
     Charge(bytes);
     if (path.parent != nullptr) {
       std::atomic<uint32_t>& branches = path.parent->branches;
@@ -445,7 +456,7 @@ Search::Visit Search::IsVisited(Here& here, Path& path, uint32_t insn) {
   if (here.segment != nullptr && here.piece->checkpoint != nullptr) {
     // It was not to be recorded.
     helpers_->Dropped(here.piece->checkpoint);
-    delete std::exchange(here.piece->checkpoint, nullptr);
+    parts_.checkpoints.Give(std::exchange(here.piece->checkpoint, nullptr));
   }
   return visit;
 }
@@ -499,14 +510,8 @@ void Search::Record(Here& here, Path& path, uint32_t insn) {
   Checkpoint* c = here.segment != nullptr ? std::exchange(here.piece->checkpoint, nullptr) : nullptr;
   const bool prepared = c != nullptr;
   if (!prepared) {
-    if (free_checkpoints_.empty()) {
-      c = new Checkpoint();
-    } else {
-      c = free_checkpoints_.back();
-      free_checkpoints_.pop_back();
-      std::destroy_at(c);
-      std::construct_at(c);
-    }
+    c = parts_.checkpoints.Take();
+    c->Clear();
     // A state that a helper left here need not be copied.
     FillCheckpoint(ctx_, here.segment != nullptr ? *here.state : *pool_.Clone(*here.state), insn, *c);
   }
@@ -519,6 +524,7 @@ void Search::Record(Here& here, Path& path, uint32_t insn) {
   ++recorded_;
   if (helpers_ != nullptr) {
     helpers_->Recorded(c, recorded_, here.segment, prepared);
+    if ((recorded_ & 63) == 0) helpers_->SetLive(live_checkpoints_ + evicted_.size());
   } else {
     c->number.store(recorded_, std::memory_order_relaxed);
   }
@@ -551,7 +557,7 @@ void Search::Release(Checkpoint* c) {
   pool_.Free(const_cast<State*>(c->state));
   history_.Free(c->history);
   bytes_ -= c->bytes;
-  free_checkpoints_.push_back(c);
+  parts_.checkpoints.Give(c);
 }
 
 // One path from each ancestor is done; the ancestors with none left are finished.

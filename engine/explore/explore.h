@@ -35,6 +35,7 @@ struct SearchLimits {
   // How many threads of the caller's TBB arena may work on this program; 1: the caller's alone. The result is the same.
   unsigned threads = 1;
   uint64_t helpers_from = 2000;  // instructions processed before helpers are called
+  bool shape = false;            // fill SearchResult::shape; costs a little time, and memory for every path
   const std::atomic<bool>* interrupt = nullptr;  // ends the search when it becomes true; null: nothing does
 };
 
@@ -60,6 +61,12 @@ struct SpeculationStats {
   uint64_t busy_ns = 0;         // of all helpers together
 };
 
+// How far the search can be spread over threads (bound.h), in instructions; a function of the program alone.
+struct SearchShape {
+  uint64_t longest_path = 0;
+  uint64_t greedy = 0;  // the greedy schedule on SearchLimits::threads workers
+};
+
 struct SearchResult {
   Verdict verdict = Verdict::kAccept;
   Finding finding;      // unless kAccept
@@ -68,6 +75,7 @@ struct SearchResult {
   StackDepths depths;   // stack use per subprogram, bytes
   std::string log;
   SpeculationStats speculation;
+  SearchShape shape;  // with SearchLimits::shape
 };
 
 // Explores the program of `context`. Deterministic; uses nothing but its arguments. Safe from any thread.

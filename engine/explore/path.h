@@ -105,6 +105,7 @@ struct Checkpoint {
   const Segment* segment = nullptr;
   uint32_t piece = 0;
 
+  void Clear();  // as new
   bool finished() const { return branches.load(std::memory_order_relaxed) == 0; }
 };
 

@@ -69,7 +69,8 @@ std::vector<Insn> Generate(std::mt19937& rng) {
 
 // nullopt: more than `budget` steps.
 std::optional<Verdict> Naive(const Context& context, uint64_t budget) {
-  StatePool pool;
+  StateDepot depot;
+  StatePool pool(depot);
   Transfer transfer(context, pool);
   State* start = pool.NewState();
   start->cur = 0;

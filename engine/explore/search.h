@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/explore/bound.h"
 #include "engine/explore/explore.h"
 #include "engine/explore/path.h"
 #include "engine/explore/speculation.h"
@@ -19,7 +20,6 @@ namespace bpfsieve {
 class Search {
  public:
   Search(const Context& context, const SearchLimits& limits);
-  ~Search();
   SearchResult Run();
 
  private:
@@ -32,6 +32,7 @@ class Search {
     uint64_t bytes;
     uint32_t recorded;          // checkpoints when it was forked
     Segment* segment;           // with helpers: it, ahead of time
+    uint32_t node;              // in tree_
   };
   // Where the search stands on a path.
   struct Here {
@@ -61,6 +62,7 @@ class Search {
   // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
   bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const Now& now,
               Segment* fork);
+  uint32_t NewNode(uint32_t parent);
   void StartHelpers();
   void StopHelpers();
   bool Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state);
@@ -115,14 +117,15 @@ class Search {
   const Cfg& cfg_;
   SearchLimits limits_;
   SearchResult result_;
-  StatePool pool_;
+  SearchDepot depot_;
+  SearchPool parts_;
+  StatePool& pool_;  // of parts_
   HistoryPool history_;
   HistoryNodes entry_history_;  // of the paths from the function's entry
   Transfer transfer_;
   std::vector<Pending> stack_;
   std::vector<Checkpoint*> table_;  // lists by (instruction ^ callsite) modulo the program's length
   std::vector<Checkpoint*> evicted_;  // out of the table, but with paths that are not done
-  std::vector<Checkpoint*> free_checkpoints_;
   std::vector<RegType> pointer_of_;  // per instruction: the pointer type that it was used with
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
   IdMap ids_;
@@ -132,6 +135,10 @@ class Search {
   uint64_t live_checkpoints_ = 0;
   uint64_t bytes_ = 0;  // of recorded and pending states, see SearchLimits::memory
   uint64_t jumps_ = 0, last_record_jumps_ = 0, last_record_processed_ = 0;
+  std::vector<PathNode> tree_;  // with SearchLimits::shape
+  uint32_t node_ = ~0u;         // of the path in progress
+  uint32_t paths_ = 0;
+  uint64_t path_begin_ = 0;     // instructions processed before it
   std::chrono::steady_clock::time_point deadline_;
   bool lost_ = false;  // a trace of precision met Back::kLost
   uint32_t last_line_ = ~0u;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kLabelGap = int64_t{1} << 24;
 constexpr uint32_t kPredictions = 4096;     // entries of the table of guesses
-constexpr uint32_t kWindowPerHelper = 512;  // pieces ahead; about 2 KiB each
+constexpr uint64_t kWindow = 4096;          // pieces ahead, on top of one for each checkpoint; about 2 KiB each
 constexpr int kIdleSpins = 2000;            // looks for work before a helper gives its thread back
 constexpr uint32_t kStopCheck = 1024;       // steps
 
@@ -76,28 +76,61 @@ void VisitedMap::Retire(Checkpoint* c, uint32_t number) {
   c->number.store(number, std::memory_order_release);
 }
 
+// ---- Parts -------------------------------------------------------------------------------------------------------
+
+void Piece::Clear() {
+  events.clear();
+  grown.clear();
+  steps = jumps = 0;
+  kind = StepResult::Kind::kContinue;
+  state = nullptr;
+  finding.reset();
+  consumed = false;
+  checked.store(0, std::memory_order_relaxed);
+  checkpoint = nullptr;
+  next.store(nullptr, std::memory_order_relaxed);
+}
+
+void Segment::Clear() {
+  std::destroy_at(this);
+  std::construct_at(this);
+}
+
+Segment* Speculation::NewSegment(SearchPool& pool, State* state, uint32_t insn, int64_t prev) {
+  Segment* segment = pool.segments.Take();
+  segment->Clear();
+  Piece* origin = pool.pieces.Take();
+  origin->Clear();
+  origin->state = state;
+  origin->insn = insn;
+  origin->prev = prev;
+  segment->origin = segment->tail = origin;
+  return segment;
+}
+
 // ---- Helpers -----------------------------------------------------------------------------------------------------
 
 struct Speculation::Helper {
-  Helper(const Context& context, PoolDepot* depot) : pool(depot), transfer(context, pool) {}
-  StatePool pool;
+  Helper(const Context& context, SearchDepot& depot) : pool(depot, true), transfer(context, pool.states) {}
+  SearchPool pool;
   Transfer transfer;
   StepResult step;
   IdMap ids;
   SpeculationStats stats;
 };
 
-Speculation::Speculation(const Context& context, const SearchLimits& limits, StatePool& pool)
+Speculation::Speculation(const Context& context, const SearchLimits& limits, SearchDepot& depot, SearchPool& pool)
     : ctx_(context),
       limits_(limits),
+      depot_(depot),
       pool_(pool),
       predicted_(std::make_unique<PreciseMarks[]>(kPredictions)),
       max_helpers_(limits.threads - 1),
-      window_(std::min(kWindowPerHelper * max_helpers_, uint32_t{4096})) {
-  pool_.Share(&depot_);
+      window_(kWindow) {
+  pool_.states.Share(true);
 }
 
-Speculation::~Speculation() { pool_.Share(nullptr); }
+Speculation::~Speculation() { pool_.states.Share(false); }
 
 void Speculation::Stop(SpeculationStats& stats) {
   stop_.store(true, std::memory_order_relaxed);
@@ -116,8 +149,12 @@ void Speculation::Stop(SpeculationStats& stats) {
   }
 }
 
+bool Speculation::WindowFull() const {
+  return ahead_.load(std::memory_order_relaxed) > window_.load(std::memory_order_relaxed);
+}
+
 void Speculation::MaybeWake() {
-  if (ready_.load(std::memory_order_relaxed) == 0 || ahead_.load(std::memory_order_relaxed) > window_) return;
+  if (ready_.load(std::memory_order_relaxed) == 0 || WindowFull()) return;
   if (helpers_.load(std::memory_order_relaxed) >= max_helpers_) return;
   helpers_.fetch_add(1, std::memory_order_relaxed);
   group_.run([this] { Help(); });
@@ -132,7 +169,7 @@ void Speculation::Help() {
       idle_.pop_back();
     }
   }
-  if (helper == nullptr) helper = std::make_unique<Helper>(ctx_, &depot_);
+  if (helper == nullptr) helper = std::make_unique<Helper>(ctx_, depot_);
   Segment* segment = nullptr;
   for (int spins = 0; spins < kIdleSpins && !stop_.load(std::memory_order_relaxed);) {
     if (segment == nullptr) segment = Claim();
@@ -161,19 +198,17 @@ void Speculation::Help() {
 
 // Takes the first segment; or one that the search is already following, if there is no other.
 Segment* Speculation::Claim() {
-  if (ready_.load(std::memory_order_relaxed) == 0) return nullptr;
+  if (ready_.load(std::memory_order_relaxed) == 0 || WindowFull()) return nullptr;
   const std::lock_guard<std::mutex> lock(line_);
   return ClaimFrom(first_);
 }
 
 Segment* Speculation::ClaimFrom(Segment* from) {
-  Segment* segment = nullptr;
-  if (ahead_.load(std::memory_order_relaxed) <= window_) {
-    segment = FirstReady(from, false);
-    if (segment == nullptr && from != first_) segment = FirstReady(first_, false);
-  }
-  if (segment == nullptr) segment = FirstReady(first_, true);
-  if (segment == nullptr) return nullptr;
+  if (WindowFull()) return nullptr;
+  Segment* segment = FirstReady(from);
+  if (segment == nullptr && from != first_) segment = FirstReady(first_);
+  if (segment == nullptr) segment = followed_;
+  if (segment == nullptr || segment->status.load(std::memory_order_relaxed) != Segment::Status::kReady) return nullptr;
   segment->status.store(Segment::Status::kClaimed, std::memory_order_relaxed);
   segment->let_go.store(false, std::memory_order_relaxed);
   segment->owners.fetch_add(1, std::memory_order_relaxed);
@@ -181,12 +216,9 @@ Segment* Speculation::ClaimFrom(Segment* from) {
   return segment;
 }
 
-Segment* Speculation::FirstReady(Segment* from, bool followed) const {
+Segment* Speculation::FirstReady(Segment* from) const {
   for (Segment* s = from; s != nullptr; s = s->after) {
-    if (s->status.load(std::memory_order_relaxed) == Segment::Status::kReady &&
-        s->followed.load(std::memory_order_relaxed) == followed) {
-      return s;
-    }
+    if (s != followed_ && s->status.load(std::memory_order_relaxed) == Segment::Status::kReady) return s;
   }
   return nullptr;
 }
@@ -215,7 +247,7 @@ void Speculation::Return(Segment* segment) {
 
 Segment::Status Speculation::Run(Helper& helper, Segment* segment) {
   Piece* tail = segment->tail;
-  State* state = helper.pool.Clone(*tail->state);
+  State* state = helper.pool.states.Clone(*tail->state);
   segment->status.store(Segment::Status::kRunning, std::memory_order_release);
   ++helper.stats.segments;
   Segment::Status status = Segment::Status::kReady;
@@ -232,10 +264,10 @@ Segment::Status Speculation::Run(Helper& helper, Segment* segment) {
       helper.stats.steps += piece->steps;
       bool park = false;
       if (piece->kind == StepResult::Kind::kContinue) {
-        piece->state = helper.pool.Clone(*state);
+        piece->state = helper.pool.states.Clone(*state);
         const Found found = LookUp(helper, segment, *piece, *state);
         park = found.pruned;
-        if (!park) Prepare(segment, *piece, found.loop);
+        if (!park) Prepare(helper, segment, *piece, found.loop);
       } else {
         std::swap(piece->state, state);
       }
@@ -252,10 +284,10 @@ Segment::Status Speculation::Run(Helper& helper, Segment* segment) {
           segment->let_go.load(std::memory_order_relaxed)) {
         break;
       }
-      if (ahead_.load(std::memory_order_relaxed) > window_ && !segment->followed.load(std::memory_order_relaxed)) break;
+      if (WindowFull() && !segment->followed.load(std::memory_order_relaxed)) break;
     }
   }
-  if (state != nullptr) helper.pool.Free(state);
+  if (state != nullptr) helper.pool.states.Free(state);
   return status;
 }
 
@@ -263,7 +295,8 @@ Segment::Status Speculation::Run(Helper& helper, Segment* segment) {
 Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint32_t insn, int64_t prev) {
   const Cfg& cfg = *ctx_.cfg;
   const std::vector<Insn>& insns = ctx_.program->insns;
-  auto* piece = new Piece();
+  Piece* piece = helper.pool.pieces.Take();
+  piece->Clear();
   StepResult& step = helper.step;
   for (;;) {
     ++piece->steps;
@@ -276,7 +309,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       helper.transfer.grown.clear();
     }
     if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
-      if (step.branch != nullptr) helper.pool.Free(std::exchange(step.branch, nullptr));
+      if (step.branch != nullptr) helper.pool.states.Free(std::exchange(step.branch, nullptr));
       piece->kind = step.kind;
       piece->insn = insn;
       piece->prev = prev;
@@ -293,11 +326,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       event.grown = static_cast<uint32_t>(piece->grown.size());
       event.frame = frame;
       if (step.branch != nullptr) {
-        auto* fork = new Segment();
-        fork->origin = fork->tail = new Piece();
-        fork->origin->state = step.branch;
-        fork->origin->insn = step.branch_insn;
-        fork->origin->prev = insn;
+        Segment* fork = NewSegment(helper.pool, step.branch, step.branch_insn, insn);
         fork->parent = segment;
         fork->parent_piece = segment->pieces;  // guesses up to the piece before this one are on its way
         segment->references.fetch_add(1, std::memory_order_relaxed);
@@ -360,14 +389,15 @@ Speculation::Found Speculation::LookUp(Helper& helper, Segment* segment, Piece& 
 }
 
 // Makes a checkpoint if the search is likely to record the state: its rules, on what is known here.
-void Speculation::Prepare(Segment* segment, Piece& piece, bool in_loop) {
+void Speculation::Prepare(Helper& helper, Segment* segment, Piece& piece, bool in_loop) {
   segment->jumps += piece.jumps;
   segment->steps += piece.steps;
   const bool force = limits_.test_state_freq || ctx_.cfg->force_checkpoint[piece.insn] != 0;
   if (!force && (segment->jumps < 2 || segment->steps < 8)) return;
   if (!force && in_loop && segment->jumps < 20 && segment->steps < 100) return;
   segment->jumps = segment->steps = 0;
-  auto* c = new Checkpoint();
+  Checkpoint* c = helper.pool.checkpoints.Take();
+  c->Clear();
   FillCheckpoint(ctx_, *piece.state, piece.insn, *c);
   c->segment = segment;
   c->piece = segment->pieces + 1;
@@ -425,11 +455,7 @@ void Speculation::Unlink(Segment* segment) {
 // ---- The search's side -------------------------------------------------------------------------------------------
 
 Segment* Speculation::Push(State* state, uint32_t insn, int64_t prev, uint32_t ancestors) {
-  auto* segment = new Segment();
-  segment->origin = segment->tail = new Piece();
-  segment->origin->state = state;
-  segment->origin->insn = insn;
-  segment->origin->prev = prev;
+  Segment* segment = NewSegment(pool_, state, insn, prev);
   segment->attached.store(true, std::memory_order_relaxed);
   segment->ancestors.store(ancestors, std::memory_order_relaxed);
   {
@@ -449,6 +475,8 @@ void Speculation::Attach(Segment* segment) {
 Piece* Speculation::Follow(Segment* segment) {
   segment->followed.store(true, std::memory_order_relaxed);
   segment->origin->consumed = true;
+  const std::lock_guard<std::mutex> lock(line_);
+  followed_ = segment;
   return segment->origin;
 }
 
@@ -488,7 +516,7 @@ void Speculation::Consume(Segment* segment, Piece* at, Piece* next) {
   ++stats_.retired_pieces;
   stats_.retired_steps += next->steps;
   segment->origin = next;
-  delete at;
+  pool_.pieces.Give(at);
   next->consumed = true;
   ahead_.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -508,22 +536,27 @@ void Speculation::CancelLocked(Segment* segment) {
 }
 
 void Speculation::Close(Segment* segment) {
-  Cancel(segment);
+  {
+    const std::lock_guard<std::mutex> lock(line_);
+    if (followed_ == segment) followed_ = nullptr;
+    segment->cancelled.store(true, std::memory_order_relaxed);
+    CancelLocked(segment);
+  }
   // A helper may be about to copy a state that is the search's now.
   for (int spins = 0; segment->status.load(std::memory_order_acquire) == Segment::Status::kClaimed; ++spins) Pause(spins);
   DropOwner(segment, pool_);
 }
 
-void Speculation::DropReference(Segment* segment) {
+void Speculation::DropReference(Segment* segment, SearchPool& pool) {
   // A parent waits for its children; of a long chain of them each may be the last.
   while (segment != nullptr && segment->references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     Segment* parent = segment->parent;
-    delete segment;
+    pool.segments.Give(segment);
     segment = parent;
   }
 }
 
-void Speculation::DropOwner(Segment* segment, StatePool& pool) {
+void Speculation::DropOwner(Segment* segment, SearchPool& pool) {
   std::vector<Segment*> todo;
   for (;;) {
     if (segment->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) {
@@ -536,7 +569,7 @@ void Speculation::DropOwner(Segment* segment, StatePool& pool) {
         piece = next;
       }
       for (size_t i = before; i < todo.size(); ++i) Cancel(todo[i]);
-      DropReference(segment);
+      DropReference(segment, pool);
     }
     if (todo.empty()) return;
     segment = todo.back();
@@ -544,16 +577,16 @@ void Speculation::DropOwner(Segment* segment, StatePool& pool) {
   }
 }
 
-void Speculation::FreePiece(Piece* piece, StatePool& pool, std::vector<Segment*>& forks) {
+void Speculation::FreePiece(Piece* piece, SearchPool& pool, std::vector<Segment*>& forks) {
   for (const PieceEvent& event : piece->events) {
     if (event.fork != nullptr) forks.push_back(event.fork);
   }
   if (piece->checkpoint != nullptr) {
     visited_.Remove(piece->checkpoint);
-    delete piece->checkpoint;
+    pool.checkpoints.Give(piece->checkpoint);
   }
-  if (!piece->consumed && piece->state != nullptr) pool.Free(piece->state);
-  delete piece;
+  if (!piece->consumed && piece->state != nullptr) pool.states.Free(piece->state);
+  pool.pieces.Give(piece);
 }
 
 void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, bool prepared) {
@@ -565,6 +598,10 @@ void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, boo
   }
   recorded_.store(number, std::memory_order_release);
   if (segment != nullptr) segment->ancestors.store(number, std::memory_order_release);
+}
+
+void Speculation::SetLive(uint64_t checkpoints) {
+  window_.store(static_cast<uint32_t>(kWindow + checkpoints), std::memory_order_relaxed);
 }
 
 void Speculation::Dropped(Checkpoint* c) { visited_.Remove(c); }

@@ -59,6 +59,8 @@ struct PieceEvent {
 };
 
 struct Piece {
+  void Clear();
+
   // What was executed. For a segment's origin: nothing, only the end.
   std::vector<PieceEvent> events;
   std::vector<StackUse> grown;
@@ -85,6 +87,8 @@ struct Piece {
 };
 
 struct Segment {
+  void Clear();
+
   enum class Status : uint8_t { kReady, kClaimed, kRunning, kParked, kTaken, kDone };
   std::atomic<Status> status{Status::kReady};
   std::atomic<bool> cancelled{false};  // nobody wants it any more
@@ -132,14 +136,34 @@ class VisitedMap {
   }
 
  private:
-  using Map = oneapi::tbb::concurrent_hash_map<uint64_t, std::vector<Checkpoint*>>;
+  struct Hash {  // the instruction is in the high half, and the buckets go by the low bits
+    static size_t hash(uint64_t key) { return key * 0x9e3779b97f4a7c15 >> 32; }
+    static bool equal(uint64_t a, uint64_t b) { return a == b; }
+  };
+  using Map = oneapi::tbb::concurrent_hash_map<uint64_t, std::vector<Checkpoint*>, Hash>;
   Map map_;
+};
+
+// Where everything that a search allocates comes from, and a thread's part of it.
+struct SearchDepot {
+  StateDepot states;
+  Depot<Checkpoint> checkpoints;
+  Depot<Piece> pieces;
+  Depot<Segment> segments;
+};
+struct SearchPool {
+  explicit SearchPool(SearchDepot& depot, bool shared = false)
+      : states(depot.states, shared), checkpoints(depot.checkpoints), pieces(depot.pieces), segments(depot.segments) {}
+  StatePool states;
+  Parts<Checkpoint> checkpoints;
+  Parts<Piece> pieces;
+  Parts<Segment> segments;
 };
 
 // The helpers of one search. Public methods are for the search's thread alone.
 class Speculation {
  public:
-  Speculation(const Context& context, const SearchLimits& limits, StatePool& pool);
+  Speculation(const Context& context, const SearchLimits& limits, SearchDepot& depot, SearchPool& pool);
   ~Speculation();
 
   // A pending state to run ahead on, first in the line. Owns the state.
@@ -158,6 +182,8 @@ class Speculation {
 
   // The search has recorded checkpoint `c`, for the path of `segment` (null: its own), from a prepared one or not.
   void Recorded(Checkpoint* c, uint32_t number, Segment* segment, bool prepared);
+  // How many there are now: helpers may be ahead by about as much memory.
+  void SetLive(uint64_t checkpoints);
   // It forgets one that was recorded, or was prepared and is not to be recorded.
   void Dropped(Checkpoint* c);
   // A scalar at `insn` was found to matter.
@@ -169,6 +195,7 @@ class Speculation {
  private:
   struct Helper;
 
+  bool WindowFull() const;
   void MaybeWake();
   void Help();
   Segment::Status Run(Helper& helper, Segment* segment);
@@ -178,14 +205,14 @@ class Speculation {
     bool loop = false;    // an ancestor stands at the same instruction
   };
   Found LookUp(Helper& helper, Segment* segment, Piece& piece, const State& state);
-  void Prepare(Segment* segment, Piece& piece, bool in_loop);
+  void Prepare(Helper& helper, Segment* segment, Piece& piece, bool in_loop);
   void Publish(Segment* segment, Piece* piece);
-  void FreePiece(Piece* piece, StatePool& pool, std::vector<Segment*>& forks);
+  void FreePiece(Piece* piece, SearchPool& pool, std::vector<Segment*>& forks);
 
   // Under the line's mutex.
   void InsertAfter(Segment* place, Segment* segment);
   void Unlink(Segment* segment);
-  Segment* FirstReady(Segment* from, bool followed) const;
+  Segment* FirstReady(Segment* from) const;
   Segment* ClaimFrom(Segment* from);
   void CancelLocked(Segment* segment);
 
@@ -194,23 +221,25 @@ class Speculation {
   void Return(Segment* segment);
   // Gives up `segment` for its parent or the search: nobody wants what is not retired.
   void Cancel(Segment* segment);
-  void DropOwner(Segment* segment, StatePool& pool);
-  static void DropReference(Segment* segment);
+  void DropOwner(Segment* segment, SearchPool& pool);
+  static void DropReference(Segment* segment, SearchPool& pool);
+  static Segment* NewSegment(SearchPool& pool, State* state, uint32_t insn, int64_t prev);
 
   const Context& ctx_;
   const SearchLimits& limits_;
-  StatePool& pool_;  // the search's
-  PoolDepot depot_;
+  SearchDepot& depot_;
+  SearchPool& pool_;  // the search's
   VisitedMap visited_;
   // Which scalars were found to matter, by instruction (folded): a guess at what will matter in states that nobody has
   // come back from yet.
   std::unique_ptr<PreciseMarks[]> predicted_;
   std::atomic<uint32_t> recorded_{0};  // number of the newest checkpoint
   const uint32_t max_helpers_;
-  const uint32_t window_;  // pieces ahead, at most
+  std::atomic<uint32_t> window_;  // pieces ahead, at most
 
   std::mutex line_;
   Segment* first_ = nullptr;
+  Segment* followed_ = nullptr;  // by the search; null: it goes by itself
   std::atomic<uint32_t> ready_{0};
   std::atomic<uint32_t> ahead_{0};  // pieces that are published and neither retired nor squashed
   std::atomic<uint32_t> helpers_{0};

@@ -1,6 +1,5 @@
 #include "engine/state/state.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace bpfsieve {
@@ -52,61 +51,20 @@ LinkedRegs UnpackLinked(uint64_t packed) {
   return regs;
 }
 
-FreeParts::~FreeParts() {
-  for (State* s : states) delete s;
-  for (Frame* f : frames) delete f;
-  for (StackPage* p : pages) delete p;
-}
-
-namespace {
-// Parts of a kind that a pool with a depot keeps to itself, and that go there or come from there at once.
-constexpr size_t kKeep = 256, kBatch = 128;
-}  // namespace
-
-template <typename T>
-T* StatePool::Take(std::vector<T*> FreeParts::*list) {
-  std::vector<T*>& own = free_.*list;
-  if (own.empty() && depot_ != nullptr) {
-    std::vector<T*>& others = depot_->parts_.*list;
-    const std::lock_guard<std::mutex> lock(depot_->mutex_);
-    const size_t n = std::min(others.size(), kBatch);
-    own.assign(others.end() - static_cast<ptrdiff_t>(n), others.end());
-    others.resize(others.size() - n);
-  }
-  if (own.empty()) return new T();
-  T* part = own.back();
-  own.pop_back();
-  return part;
-}
-
-template <typename T>
-void StatePool::Give(std::vector<T*> FreeParts::*list, T* part) {
-  std::vector<T*>& own = free_.*list;
-  own.push_back(part);
-  if (depot_ == nullptr || own.size() < kKeep) return;
-  std::vector<T*>& others = depot_->parts_.*list;
-  const std::lock_guard<std::mutex> lock(depot_->mutex_);
-  others.insert(others.end(), own.end() - static_cast<ptrdiff_t>(kBatch), own.end());
-  own.resize(own.size() - kBatch);
-}
-
 Frame* StatePool::NewFrame() {
-  Frame* frame = Take(&FreeParts::frames);
+  Frame* frame = frames_.Take();
   frame->refs.Init();
   return frame;
 }
 
-void StatePool::DropPage(StackPage* page) {
-  if (page->refs.Drop(shared())) Give(&FreeParts::pages, page);
-}
-
 void StatePool::FreeFrame(Frame* frame) {
-  if (!frame->refs.Drop(shared())) return;
-  for (StackPage*& page : frame->pages) {
-    if (page != nullptr) DropPage(page);
+  if (!frame->refs.Drop(shared_)) return;
+  for (int p = 0; p * kPageSlots < frame->slots; ++p) {
+    StackPage*& page = frame->pages[p];
+    if (page != nullptr && page->refs.Drop(shared_)) pages_.Give(page);
     page = nullptr;
   }
-  Give(&FreeParts::frames, frame);
+  frames_.Give(frame);
 }
 
 void StatePool::CopyFrame(Frame& to, const Frame& from) {
@@ -119,7 +77,7 @@ void StatePool::CopyFrame(Frame& to, const Frame& from) {
   to.spills = from.spills;
   for (int p = 0; p * kPageSlots < from.slots; ++p) {
     to.pages[p] = from.pages[p];
-    if (to.pages[p] != nullptr) to.pages[p]->refs.Add(shared());
+    if (to.pages[p] != nullptr) to.pages[p]->refs.Add(shared_);
   }
 }
 
@@ -131,21 +89,21 @@ void StatePool::Unshare(Frame*& frame) {
 }
 
 void StatePool::OwnPage(StackPage*& page) {
-  StackPage* own = Take(&FreeParts::pages);
+  StackPage* own = pages_.Take();
   own->refs.Init();
   for (int i = 0; i < kPageSlots; ++i) own->slots[i] = page != nullptr ? page->slots[i] : StackSlot{};
-  if (page != nullptr) DropPage(page);
+  if (page != nullptr && page->refs.Drop(shared_)) pages_.Give(page);
   page = own;
 }
 
-State* StatePool::NewState() { return Take(&FreeParts::states); }
+State* StatePool::NewState() { return states_.Take(); }
 
 State* StatePool::Clone(const State& from) {
   State* to = NewState();
   to->cur = from.cur;
   for (int i = 0; i < from.cur; ++i) {
     to->frames[i] = from.frames[i];
-    to->frames[i]->refs.Add(shared());
+    to->frames[i]->refs.Add(shared_);
   }
   to->frames[from.cur] = NewFrame();
   CopyFrame(to->frame(), from.frame());
@@ -163,7 +121,7 @@ void StatePool::Free(State* state) {
     state->frames[i] = nullptr;
   }
   state->cur = -1;
-  Give(&FreeParts::states, state);
+  states_.Give(state);
 }
 
 }  // namespace bpfsieve

@@ -19,14 +19,13 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "engine/domain/scalar.h"
 #include "engine/isa/insn.h"
 #include "engine/program/program.h"
+#include "engine/state/parts.h"
 
 namespace bpfsieve {
 
@@ -228,32 +227,24 @@ struct State {
   }
 };
 
-// What is free for reuse.
-struct FreeParts {
-  std::vector<State*> states;
-  std::vector<Frame*> frames;
-  std::vector<StackPage*> pages;
-  ~FreeParts();
+// What the pools of one search have in common.
+struct StateDepot {
+  Depot<State> states;
+  Depot<Frame> frames;
+  Depot<StackPage> pages;
 };
 
-// Where pools whose states go from one to another exchange what they have too much or too little of. Thread-safe.
-class PoolDepot {
- private:
-  friend class StatePool;
-  std::mutex mutex_;
-  FreeParts parts_;
-};
-
-// Allocates states, frames and pages, and keeps them for reuse. Not thread-safe: one per thread. States may go from one
-// pool to another if both were made with the same depot; without one, everything stays within the pool.
+// Makes states, frames and pages, and takes them back for reuse. Not thread-safe: one per thread. States may go from one
+// pool to another with the same depot, after Share().
 class StatePool {
  public:
-  explicit StatePool(PoolDepot* depot = nullptr) : depot_(depot) {}
+  explicit StatePool(StateDepot& depot, bool shared = false)
+      : states_(depot.states), frames_(depot.frames), pages_(depot.pages), shared_(shared) {}
   StatePool(const StatePool&) = delete;
   StatePool& operator=(const StatePool&) = delete;
 
-  // Only what it was made with, from now on in use by several threads. Before any state was handed over.
-  void Share(PoolDepot* depot) { depot_ = depot; }
+  // From now on (not) in use by several threads.
+  void Share(bool shared) { shared_ = shared; }
 
   State* NewState();
   State* Clone(const State& from);
@@ -288,18 +279,14 @@ class StatePool {
   }
 
  private:
-  template <typename T>
-  T* Take(std::vector<T*> FreeParts::*list);
-  template <typename T>
-  void Give(std::vector<T*> FreeParts::*list, T* part);
   void Unshare(Frame*& frame);
   void OwnPage(StackPage*& page);
-  void DropPage(StackPage* page);
   void CopyFrame(Frame& to, const Frame& from);
-  bool shared() const { return depot_ != nullptr; }
 
-  PoolDepot* depot_;
-  FreeParts free_;
+  Parts<State> states_;
+  Parts<Frame> frames_;
+  Parts<StackPage> pages_;
+  bool shared_;
 };
 
 // ---- Subsumption -------------------------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ class Subsumption : public testing::Test {
     pool_.Free(old_);
     pool_.Free(cur_);
   }
-  StatePool pool_;
+  StateDepot depot_;
+  StatePool pool_{depot_};
   State* old_ = Start(pool_);
   State* cur_ = Start(pool_);
   IdMap ids_;
@@ -117,7 +118,8 @@ TEST_F(Subsumption, ReferencesMustCorrespond) {
 }
 
 TEST(StatePool, ACopyDoesNotSeeLaterWrites) {
-  StatePool pool;
+  StateDepot depot;
+  StatePool pool(depot);
   State* a = Start(pool);
   a->frame().slots = 9;
   pool.WritableSlot(a->frame(), 8).bytes[7] = SlotByte::kMisc;
@@ -132,7 +134,8 @@ TEST(StatePool, ACopyDoesNotSeeLaterWrites) {
 }
 
 TEST(StatePool, CallersAreSharedUntilWritten) {
-  StatePool pool;
+  StateDepot depot;
+  StatePool pool(depot);
   State* a = Start(pool);
   a->frames[1] = pool.NewFrame();
   a->frames[1]->Init(3, 1, 1, 0);
@@ -159,7 +162,8 @@ TEST(LinkedRegs, PackingKeepsAllEntries) {
 }
 
 TEST(Print, KernelNotation) {
-  StatePool pool;
+  StateDepot depot;
+  StatePool pool(depot);
   State* s = Start(pool);
   s->regs()[1].MakePointer(RegType::kCtx);
   s->regs()[2].MakePointer(RegType::kPacket);

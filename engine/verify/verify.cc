@@ -109,6 +109,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.log_limit = options.log_limit;
   limits.explain = options.explain;
   limits.threads = options.threads;
+  limits.shape = options.parallel_stats;
   limits.helpers_from = options.threads_from;
   limits.interrupt = options.interrupt;
   limits.test_state_freq = options.test_state_freq || program.test_state_freq;
@@ -121,6 +122,22 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
     result.finding = std::move(*f);
   }
   return result;
+}
+
+void FillParallel(const SearchResult& result, ParallelStats* stats) {
+  const SpeculationStats& s = result.speculation;
+  stats->longest_path = result.shape.longest_path;
+  stats->greedy = result.shape.greedy;
+  stats->helpers = s.helpers;
+  stats->segments = s.segments;
+  stats->parked = s.parked;
+  stats->pieces = s.pieces;
+  stats->retired_pieces = s.retired_pieces;
+  stats->insns = s.steps;
+  stats->retired_insns = s.retired_steps;
+  stats->waits = s.waits;
+  stats->wait_ns = s.wait_ns;
+  stats->busy_ns = s.busy_ns;
 }
 
 }  // namespace
@@ -171,6 +188,7 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   report.stats.mem_peak = result.stats.peak_bytes;
   for (uint16_t depth : result.depths) report.stats.stack_depth += depth;
   report.stats.prog_size = program.insns.size();
+  if (options.parallel_stats) FillParallel(result, &report.parallel);
   report.stats.duration_ns =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());
   if (result.verdict == Verdict::kAccept) return report;

@@ -52,6 +52,7 @@ struct VerifyOptions {
   // Threads that may work on this one program: the caller's, and up to threads - 1 others of the TBB arena that it is
   // in. The report does not depend on it. With a log (log_level > 0) one thread does it all.
   unsigned threads = 1;
+  bool parallel_stats = false;              // fill Report::parallel
   uint64_t threads_from = 2000;             // instructions processed before others are called; for tests
   const std::atomic<bool>* interrupt = nullptr;  // set to true, it ends the verification: verdict "limit"
 };
@@ -67,6 +68,24 @@ struct Stats {
   uint64_t prog_size = 0;     // instructions
 };
 
+// How the work was spread over threads (docs/parallel-search.md). Instructions are those of Stats::total_insns.
+struct ParallelStats {
+  // Of the program alone, whatever was done:
+  uint64_t longest_path = 0;   // instructions on the longest chain of paths that fork off each other
+  uint64_t greedy = 0;         // instructions of time that a greedy schedule of all paths takes on `threads` threads
+  // Of this run and its schedule:
+  unsigned helpers = 0;        // threads that helped
+  uint64_t segments = 0;       // paths that they began
+  uint64_t parked = 0;         // of these, stopped where another state seemed to cover theirs
+  uint64_t pieces = 0;         // stretches between prune points that they executed
+  uint64_t retired_pieces = 0; // of these, used
+  uint64_t insns = 0;          // instructions that they executed
+  uint64_t retired_insns = 0;  // of these, used; the rest was in vain
+  uint64_t waits = 0;          // times that the search waited for a stretch in progress
+  uint64_t wait_ns = 0;
+  uint64_t busy_ns = 0;        // of all helpers together
+};
+
 struct Report {
   // "accept", "reject", "limit", "unsupported", "invalid".
   std::string_view verdict;
@@ -77,6 +96,7 @@ struct Report {
   std::string source_file;    // where the object has line information
   uint32_t source_line = 0;
   Stats stats;
+  ParallelStats parallel;        // with VerifyOptions::parallel_stats
   std::string log;               // with VerifyOptions::log_level
   std::string explanation;       // with VerifyOptions::explain: text for people
   std::string explanation_json;  // the same for programs
