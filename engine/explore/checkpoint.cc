@@ -2,6 +2,9 @@
 
 #include <memory>
 
+#include "absl/hash/hash.h"
+#include "absl/strings/string_view.h"
+
 namespace bpfsieve {
 namespace {
 
@@ -41,6 +44,10 @@ uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask) {
   }
   if (mask != nullptr) *mask = m;
   return types;
+}
+
+uint64_t RegsHash(const Frame& frame) {
+  return absl::HashOf(absl::string_view(reinterpret_cast<const char*>(frame.regs.data()), sizeof frame.regs)) | 1;
 }
 
 void FillCheckpoint(const Context& context, const State& state, uint32_t insn, Checkpoint& c) {

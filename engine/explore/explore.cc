@@ -10,6 +10,11 @@
 #include "engine/isa/disasm.h"
 
 namespace bpfsieve {
+namespace {
+
+constexpr size_t kKeepPending = 2;  // of the newest pending states, which the search will take up itself
+
+}  // namespace
 
 Search::Search(const Context& context, const SearchLimits& limits)
     : ctx_(context),
@@ -53,31 +58,30 @@ bool Search::Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message
   return false;
 }
 
-bool Search::Reject(Verdict verdict, const Now& now, const Path& path, Rule rule, uint32_t insn, int reg,
-                    std::string message) {
-  if (limits_.explain) {
-    const State* state = now.state;
-    State* replayed = nullptr;
-    if (state == nullptr) {
-      replayed = pool_.Clone(*now.from);
-      uint32_t at = now.insn;
-      for (uint32_t i = 0; i < now.steps; ++i) {
-        StepResult step;
-        transfer_.Step(*replayed, at, step);
-        if (step.branch != nullptr) pool_.Free(step.branch);
-        at = step.next;
-      }
-      transfer_.grown.clear();
-      state = replayed;
-    }
-    result_.finding.path = CollectPath(*state, path, insn, reg);
-    if (replayed != nullptr) pool_.Free(replayed);
+const State& Search::Get(Lazy& lazy) {
+  if (lazy.state != nullptr) return *lazy.state;
+  lazy.replayed = pool_.Clone(*lazy.from);
+  uint32_t at = lazy.insn;
+  StepResult step;
+  for (uint32_t i = 0; i < lazy.steps; ++i) {
+    step.Reset();
+    transfer_.Step(*lazy.replayed, at, step);
+    if (step.branch != nullptr) pool_.Free(step.branch);
+    at = step.next;
   }
+  transfer_.grown.clear();  // counted where the piece is retired
+  lazy.state = lazy.replayed;
+  return *lazy.state;
+}
+
+bool Search::Reject(Verdict verdict, Lazy& now, const Path& path, Rule rule, uint32_t insn, int reg,
+                    std::string message) {
+  if (limits_.explain) result_.finding.path = CollectPath(Get(now), path, insn, reg);
   result_.finding.reg = reg;
   return Stop(verdict, rule, insn, std::move(message));
 }
 
-bool Search::StopLost(const Now& now, const Path& path, uint32_t insn) {
+bool Search::StopLost(Lazy& now, const Path& path, uint32_t insn) {
   result_.feature = "precision across a packet load in a called function";
   return Reject(Verdict::kUnsupported, now, path, Rule::kUnsupportedFeature, insn, -1, result_.feature);
 }
@@ -194,32 +198,33 @@ bool Search::FollowPath(Pending& start, Here& here) {
     if (stats.processed >= next_check_) {
       next_check_ = stats.processed + 256;
       if (OutOfTime(insn)) return false;
-      if (limits_.threads > 1 && helpers_ == nullptr && stats.processed > limits_.helpers_from && !Logging()) {
-        StartHelpers();
+      if (limits_.threads > 1 && stats.processed > limits_.helpers_from && !Logging()) {
+        if (helpers_ == nullptr) StartHelpers();
+        if (stack_.size() > kKeepPending) helpers_->WakeUp();
       }
     }
     if (cfg_.prune_point[insn]) {
-      path.last_insn = static_cast<int32_t>(prev);
-      const Visit visit = IsVisited(here, path, insn);
-      const Now now{here.state};
-      if (lost_) return StopLost(now, path, insn);
-      if (visit == Visit::kPruned) {
-        if (Logging()) {
-          Log(print_state ? absl::StrCat("\nfrom ", prev, " to ", insn, ": safe\n") : absl::StrCat(insn, ": safe\n"));
-        }
-        return true;
+      LookUpKey key;
+      if (here.piece != nullptr && here.piece->steps > 0) {
+        key = here.piece->key;
+      } else {
+        key = {insn, here.state->frame().callsite, Fingerprint(here.state->frame(), 0, nullptr), 0, here.state->id_gen, 0};
+        if (here.segment != nullptr) key.checked = here.segment->checked.load(std::memory_order_relaxed);
       }
-      if (visit == Visit::kLoop) {
-        return Reject(Verdict::kReject, now, path, Rule::kInfiniteLoop, insn, -1,
-                      absl::StrCat("infinite loop detected at insn ", insn));
-      }
-      if (OverBudget(insn)) return false;
+      Lazy state{here.state};
+      bool done = false;
+      if (Logging()) safe_ = print_state ? absl::StrCat("\nfrom ", prev, " to ", insn) : absl::StrCat(insn);
+      if (!AtPrunePoint(key, state, &here, prev, path, &done)) return false;
+      if (done) return true;
     }
     if (here.segment != nullptr) {
       // What a helper has executed from here on, if the budget certainly lasts for it.
       Piece* piece = helpers_->Next(here.segment, here.piece);
       if (piece != nullptr && stats.processed - 1 + piece->steps <= limits_.max_processed) {
-        if (!Retire(*piece, insn, here, path)) return false;
+        bool done = false;
+        retiring_ = here.segment;
+        if (!Retire(*piece, insn, here, path, &done)) return false;
+        if (done) return true;
         helpers_->Consume(here.segment, here.piece, piece);
         if (here.owned) pool_.Free(here.state);
         here.state = piece->state;
@@ -262,7 +267,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
-      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, {&state}, nullptr);
+      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
       if (ok && Logging()) {
         LogAfter(state, insn, step, before->frame(), width);
         print_state = state.frame().frameno != before->frame().frameno;
@@ -276,25 +281,64 @@ bool Search::FollowPath(Pending& start, Here& here) {
   }
 }
 
-bool Search::Retire(Piece& piece, uint32_t insn, const Here& here, Path& path) {
+bool Search::AtPrunePoint(const LookUpKey& key, Lazy& state, Here* here, int64_t prev, Path& path, bool* done) {
+  path.last_insn = static_cast<int32_t>(prev);
+  const Visit visit = IsVisited(key, state, here, path);
+  if (here != nullptr && here->piece != nullptr && here->piece->checkpoint != nullptr) {
+    // It was not to be recorded.
+    helpers_->Dropped(here->piece->checkpoint);
+    parts_.checkpoints.Give(std::exchange(here->piece->checkpoint, nullptr));
+  }
+  bool ok = true;
+  if (lost_) {
+    ok = StopLost(state, path, key.insn);
+  } else if (visit == Visit::kPruned) {
+    if (Logging()) Log(safe_ + ": safe\n");
+    *done = true;
+  } else if (visit == Visit::kLoop) {
+    ok = Reject(Verdict::kReject, state, path, Rule::kInfiniteLoop, key.insn, -1,
+                absl::StrCat("infinite loop detected at insn ", key.insn));
+  } else {
+    ok = !OverBudget(key.insn);
+  }
+  if (state.replayed != nullptr) pool_.Free(state.replayed);
+  return ok;
+}
+
+bool Search::Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* done) {
   SearchStats& stats = result_.stats;
-  const uint64_t processed = stats.processed - 1;  // the first instruction is counted already
+  // The first instruction is counted already.
+  const uint64_t processed = stats.processed - 1, jumps = jumps_;
   uint32_t grown = 0;
   const auto count_stack = [&](uint32_t end) {
     CountStack(piece.grown.data() + grown, piece.grown.data() + end);
     grown = end;
   };
-  for (PieceEvent& event : piece.events) {
-    stats.processed = processed + event.steps;
-    count_stack(event.grown);
-    Segment* fork = std::exchange(event.fork, nullptr);
-    if (!Honour(event.effects, event.insn, event.prev, event.frame, path, {nullptr, here.state, insn, event.steps},
-                fork)) {
-      return false;
+  size_t e = 0;
+  const auto honour = [&](uint32_t steps) {
+    for (; e < piece.events.size() && piece.events[e].steps <= steps; ++e) {
+      PieceEvent& event = piece.events[e];
+      stats.processed = processed + event.steps;
+      count_stack(event.grown);
+      Segment* fork = std::exchange(event.fork, nullptr);
+      if (!Honour(event.effects, event.insn, event.prev, event.frame, path, Lazy{nullptr, here.state, insn, event.steps},
+                  fork)) {
+        return false;
+      }
     }
+    return true;
+  };
+  for (const PieceVisit& visit : piece.visits) {
+    if (!honour(visit.steps)) return false;
+    stats.processed = processed + visit.steps + 1;
+    jumps_ = jumps + visit.jumps;
+    Lazy state{nullptr, here.state, insn, visit.steps};
+    if (!AtPrunePoint(visit.key, state, nullptr, visit.prev, path, done)) return false;
+    if (*done) return true;
   }
+  if (!honour(piece.steps)) return false;
   stats.processed = processed + piece.steps;
-  jumps_ += piece.jumps;
+  jumps_ = jumps + piece.jumps;
   count_stack(static_cast<uint32_t>(piece.grown.size()));
   if (piece.finding == nullptr) return true;
   return Found(*piece.finding, piece.insn, piece.prev, piece.frame, path, *piece.state);
@@ -315,15 +359,26 @@ void Search::StartHelpers() {
   const auto number = [](const Checkpoint* c) { return c->number.load(std::memory_order_relaxed); };
   std::sort(recorded.begin(), recorded.end(), [&](auto* a, auto* b) { return number(a) < number(b); });
   for (Checkpoint* c : recorded) helpers_->Recorded(c, number(c), nullptr, false);
-  for (Pending& p : stack_) p.segment = helpers_->Push(p.state, p.insn, p.prev, p.recorded);
+}
+
+// Gives the newest pending state away that is not given yet, but those that are next.
+void Search::Feed() {
+  static const size_t keep = getenv("KEEP") ? atoi(getenv("KEEP")) : 2;
+  for (size_t i = stack_.size(); i-- > 0;) {
+    if (i + keep >= stack_.size()) continue;
+    Pending& p = stack_[i];
+    if (p.segment != nullptr) continue;
+    p.segment = helpers_->Offer(p.state, p.insn, p.prev, p.recorded, static_cast<int64_t>(i));
+    return;
+  }
 }
 
 void Search::StopHelpers() {
   if (helpers_ == nullptr) return;
   helpers_->Stop(result_.speculation);
   for (Pending& p : stack_) {
-    // Its state goes with it.
-    helpers_->Close(p.segment);
+    if (p.segment == nullptr) continue;
+    helpers_->Close(p.segment);  // its state goes with it
     p.state = nullptr;
   }
   helpers_.reset();
@@ -344,7 +399,8 @@ bool Search::Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Pat
     AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
   }
   if (Logging()) Log("\n");
-  return Reject(finding ? Verdict::kReject : Verdict::kUnsupported, {&state}, path, step.rule, insn, step.fault_reg,
+  Lazy now{&state};
+  return Reject(finding ? Verdict::kReject : Verdict::kUnsupported, now, path, step.rule, insn, step.fault_reg,
                 step.message);
 }
 
@@ -360,7 +416,7 @@ HistoryNode* Search::Remember(Path& path, uint32_t insn, int64_t prev) {
   return node;
 }
 
-bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const Now& now,
+bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now,
                     Segment* fork) {
   // Whatever stops the search here leaves a fork to be freed.
   struct Fork {
@@ -417,11 +473,10 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     forked.state = nullptr;
     forked.segment = nullptr;
     if (fork != nullptr) {
-      helpers_->Attach(fork);
-    } else if (helpers_ != nullptr) {
-      fork = helpers_->Push(step.branch, step.branch_insn, insn, recorded_);
+      helpers_->Attach(fork, static_cast<int64_t>(stack_.size()));
     }
     stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork, NewNode(node_)});
+    if (helpers_ != nullptr && helpers_->Hungry()) Feed();
     Charge(bytes);
     if (path.parent != nullptr) {
       std::atomic<uint32_t>& branches = path.parent->branches;
@@ -446,36 +501,32 @@ bool Search::OverBudget(uint32_t insn) {
   return true;
 }
 
-Checkpoint** Search::Head(const State& state, uint32_t insn) {
-  const uint32_t callsite = static_cast<uint32_t>(state.frame().callsite);
-  return &table_[(insn ^ callsite) % table_.size()];
+Checkpoint** Search::Head(uint32_t insn, int32_t callsite) {
+  return &table_[(insn ^ static_cast<uint32_t>(callsite)) % table_.size()];
 }
 
-Search::Visit Search::IsVisited(Here& here, Path& path, uint32_t insn) {
-  const Visit visit = Compare(here, path, insn);
-  if (here.segment != nullptr && here.piece->checkpoint != nullptr) {
-    // It was not to be recorded.
-    helpers_->Dropped(here.piece->checkpoint);
-    parts_.checkpoints.Give(std::exchange(here.piece->checkpoint, nullptr));
+// The kernel's states_maybe_looping and an exact comparison, the cheapest tests first.
+bool Search::IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state) {
+  if (c.types != key.types) return false;
+  if (state.state == nullptr && key.exact != 0) {
+    if (c.exact == 0) c.exact = RegsHash(c.state->frame());
+    if (c.exact != key.exact) return false;
   }
-  return visit;
+  return MaybeLooping(*c.state, Get(state)) && SameState(*c.state, Get(state), ids_);
 }
 
-Search::Visit Search::Compare(Here& here, Path& path, uint32_t insn) {
-  const State& state = *here.state;
-  // What a helper has compared already.
-  const uint32_t checked = here.segment != nullptr ? here.piece->checked.load(std::memory_order_relaxed) : 0;
+Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   const SearchStats& stats = result_.stats;
+  const uint32_t insn = key.insn;
   const bool force = limits_.test_state_freq || cfg_.force_checkpoint[insn] ||
                      (path.history != nullptr && path.history->length > 40);
   const uint64_t jumps = jumps_ - last_record_jumps_;
   const uint64_t steps = stats.processed - last_record_processed_;
   bool add = force || (jumps >= 2 && steps >= 8);
-  const uint64_t types = Fingerprint(state.frame(), 0, nullptr);
-  const uint32_t id_base = state.id_gen + 1;
+  const uint32_t id_base = key.id_gen + 1;
 
   uint64_t seen = 0;
-  for (Checkpoint** link = Head(state, insn); *link != nullptr;) {
+  for (Checkpoint** link = Head(insn, key.callsite); *link != nullptr;) {
     Checkpoint* c = *link;
     ++seen;
     if (c->insn != insn) {
@@ -483,11 +534,12 @@ Search::Visit Search::Compare(Here& here, Path& path, uint32_t insn) {
       continue;
     }
     if (!c->finished()) {
-      if (MaybeLooping(*c->state, state) && SameState(*c->state, state, ids_)) return Visit::kLoop;
+      if (IsLoop(*c, key, state)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
-    } else if (((types ^ c->types) & c->types_mask) == 0 && c->number.load(std::memory_order_relaxed) > checked &&
-               Subsumes(*c->state, c->precise, c->masks, state, id_base, ids_)) {
+    } else if (((key.types ^ c->types) & c->types_mask) == 0 &&
+               c->number.load(std::memory_order_relaxed) > key.checked &&
+               Subsumes(*c->state, c->precise, c->masks, Get(state), id_base, ids_)) {
       ++c->hits;
       if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
       PropagatePrecision(path, insn, *c);
@@ -502,35 +554,39 @@ Search::Visit Search::Compare(Here& here, Path& path, uint32_t insn) {
     link = &c->next;
   }
   result_.stats.max_states_per_insn = std::max(stats.max_states_per_insn, seen);
-  if (add) Record(here, path, insn);
+  if (add) Record(key, state, here, path);
   return Visit::kNew;
 }
 
-void Search::Record(Here& here, Path& path, uint32_t insn) {
-  Checkpoint* c = here.segment != nullptr ? std::exchange(here.piece->checkpoint, nullptr) : nullptr;
+void Search::Record(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
+  Segment* segment = here != nullptr ? here->segment : retiring_;
+  Checkpoint* c = here != nullptr && here->piece != nullptr ? std::exchange(here->piece->checkpoint, nullptr) : nullptr;
   const bool prepared = c != nullptr;
   if (!prepared) {
     c = parts_.checkpoints.Take();
     c->Clear();
-    // A state that a helper left here need not be copied.
-    FillCheckpoint(ctx_, here.segment != nullptr ? *here.state : *pool_.Clone(*here.state), insn, *c);
+    // A state that a helper left here, or that was worked out for this, need not be copied.
+    const State* own = &Get(state);
+    if (here != nullptr && here->segment == nullptr) own = pool_.Clone(*own);
+    state.replayed = nullptr;
+    FillCheckpoint(ctx_, *own, key.insn, *c);
   }
-  if (here.segment != nullptr) here.owned = false;
+  if (segment != nullptr && here != nullptr) here->owned = false;
   c->path = path;
-  Checkpoint** head = Head(*here.state, insn);
+  Checkpoint** head = Head(key.insn, key.callsite);
   c->next = *head;
   *head = c;
   Charge(c->bytes);
   ++recorded_;
   if (helpers_ != nullptr) {
-    helpers_->Recorded(c, recorded_, here.segment, prepared);
+    helpers_->Recorded(c, recorded_, segment, prepared);
     if ((recorded_ & 63) == 0) helpers_->SetLive(live_checkpoints_ + evicted_.size());
   } else {
     c->number.store(recorded_, std::memory_order_relaxed);
   }
 
   path.parent = c;
-  path.first_insn = static_cast<int32_t>(insn);
+  path.first_insn = static_cast<int32_t>(key.insn);
   path.history = nullptr;
 
   ++result_.stats.total_states;

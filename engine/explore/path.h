@@ -87,6 +87,7 @@ struct Checkpoint {
   const State* state = nullptr;
   uint64_t types = 0;          // fingerprint of the innermost registers' types, see Fingerprint()
   uint64_t types_mask = 0;     // which bits of it must match
+  uint64_t exact = 0;          // RegsHash(), 0: not worked out yet; the search's alone
   uint32_t insn = 0;
   std::atomic<uint32_t> number{0};  // in the order of recording, from 1; 0: a helper's guess, not recorded (yet)
   // Learnt later, monotonically; `precise` with it.
@@ -112,6 +113,8 @@ struct Checkpoint {
 // Six bits per register for type and flags, for R0..R9: equal fingerprints under the mask are necessary for
 // subsumption.
 uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask);
+// Of the frame's registers, all bytes; not 0. For this process alone.
+uint64_t RegsHash(const Frame& frame);
 // Makes a fresh checkpoint one of `state`, which stands at `insn`, but for what only the search knows.
 void FillCheckpoint(const Context& context, const State& state, uint32_t insn, Checkpoint& c);
 

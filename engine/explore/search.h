@@ -41,13 +41,16 @@ class Search {
     Segment* segment = nullptr; // what helpers executed of the path, null: nothing (more)
     Piece* piece = nullptr;     // with a segment: the one that `state` is the end of
   };
-  // The state after a step, for an explanation: `state`, or if that is null `steps` instructions after `from`.
-  struct Now {
-    const State* state;
+  // A state that may have to be worked out first: `state`, or if that is null, the one `steps` instructions after `from`,
+  // which stands at `insn`.
+  struct Lazy {
+    const State* state = nullptr;
     const State* from = nullptr;
     uint32_t insn = 0;
     uint32_t steps = 0;
+    State* replayed = nullptr;  // what `state` was worked out as; to be freed
   };
+  const State& Get(Lazy& lazy);
   enum class Visit { kNew, kPruned, kLoop };
 
   // Explores one function from its entry. False: stop, result_ says why.
@@ -57,24 +60,26 @@ class Search {
   bool Paths();
   // One path from a pending state to its end. False: stop.
   bool FollowPath(Pending& start, Here& here);
-  // Does what a helper's piece asks for, from `insn` on. False: stop.
-  bool Retire(Piece& piece, uint32_t insn, const Here& here, Path& path);
+  // Does what a helper's piece asks for, from `insn` on, and sets *done where the path ends within it. False: stop.
+  bool Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* done);
   // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
-  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, const Now& now,
-              Segment* fork);
+  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now, Segment* fork);
   uint32_t NewNode(uint32_t parent);
   void StartHelpers();
   void StopHelpers();
+  void Feed();
   bool Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state);
   void CountStack(const StackUse* begin, const StackUse* end);
-  Visit IsVisited(Here& here, Path& path, uint32_t insn);
-  Visit Compare(Here& here, Path& path, uint32_t insn);
-  void Record(Here& here, Path& path, uint32_t insn);
+  // The rules at a prune point. `here` is null within a piece. Sets *done where the path ends there. False: stop.
+  bool AtPrunePoint(const LookUpKey& key, Lazy& state, Here* here, int64_t prev, Path& path, bool* done);
+  Visit IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path);
+  void Record(const LookUpKey& key, Lazy& state, Here* here, Path& path);
+  bool IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state);
   void FinishPath(const Path& path);
   void Evict(Checkpoint** link);
   void Release(Checkpoint* checkpoint);
   void ClearTable();
-  Checkpoint** Head(const State& state, uint32_t insn);
+  Checkpoint** Head(uint32_t insn, int32_t callsite);
   HistoryNode* Remember(Path& path, uint32_t insn, int64_t prev);
   void Charge(uint64_t bytes);
   bool OverBudget(uint32_t insn);
@@ -92,7 +97,7 @@ class Search {
   Back BacktrackInsn(uint32_t insn, int64_t next, const HistoryNode* hist, Backtrack& bt) const;
   void MarkAllPrecise(const Path& path);
   // After a trace that got lost: stops, unsupported.
-  bool StopLost(const Now& now, const Path& path, uint32_t insn);
+  bool StopLost(Lazy& now, const Path& path, uint32_t insn);
   void PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old);
 
   // path.cc
@@ -101,7 +106,7 @@ class Search {
 
   // Sets the result. False always. The second form is for a rule broken at `insn` of `state`.
   bool Stop(Verdict verdict, Rule rule, uint32_t insn, std::string message);
-  bool Reject(Verdict verdict, const Now& now, const Path& path, Rule rule, uint32_t insn, int reg,
+  bool Reject(Verdict verdict, Lazy& now, const Path& path, Rule rule, uint32_t insn, int reg,
               std::string message);
   bool OutOfTime(uint32_t insn);
 
@@ -130,6 +135,7 @@ class Search {
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
   IdMap ids_;
   std::unique_ptr<Speculation> helpers_;  // null: nobody runs ahead
+  Segment* retiring_ = nullptr;           // of the piece being retired
   uint32_t recorded_ = 0;                 // checkpoints so far
   uint64_t next_check_ = 0;               // instructions processed when the clock is next looked at
   uint64_t live_checkpoints_ = 0;
@@ -140,6 +146,7 @@ class Search {
   uint32_t paths_ = 0;
   uint64_t path_begin_ = 0;     // instructions processed before it
   std::chrono::steady_clock::time_point deadline_;
+  std::string safe_;   // what the log says before ": safe"
   bool lost_ = false;  // a trace of precision met Back::kLost
   uint32_t last_line_ = ~0u;
 };

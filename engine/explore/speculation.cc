@@ -1,19 +1,21 @@
 #include "engine/explore/speculation.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
+#include <limits>
 #include <thread>
 #include <utility>
-
 
 namespace bpfsieve {
 namespace {
 
-constexpr int64_t kLabelGap = int64_t{1} << 24;
-constexpr uint32_t kPredictions = 4096;     // entries of the table of guesses
-constexpr uint64_t kWindow = 4096;          // pieces ahead, on top of one for each checkpoint; about 2 KiB each
-constexpr int kIdleSpins = 2000;            // looks for work before a helper gives its thread back
-constexpr uint32_t kStopCheck = 1024;       // steps
+constexpr uint32_t kPredictions = 4096;   // entries of the table of guesses
+constexpr int64_t kWindow = 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
+constexpr int kHungrySpins = 4000;        // looks for an offer before a helper gives its thread back
+constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
+constexpr uint32_t kStopCheck = 1024;     // steps
+constexpr int kMaxClimb = 64;             // segments up the tree, when the order of two is asked for
 
 // The processor's hint that this is a waiting loop, and now and then the thread's slot for somebody else.
 void Pause(int spins) {
@@ -36,11 +38,16 @@ uint64_t NowNs() {
 uint32_t AncestorsOf(const Segment* segment) {
   uint32_t best = segment->ancestors.load(std::memory_order_acquire);
   for (const Segment* s = segment; s->parent != nullptr; s = s->parent) {
+    if (s->attached.load(std::memory_order_acquire)) break;
     const uint32_t of_parent = s->parent->ancestors.load(std::memory_order_acquire);
     if (s->attached.load(std::memory_order_acquire)) break;
     best = std::max(best, of_parent);
   }
   return best;
+}
+
+bool Busy(Segment::Status status) {
+  return status == Segment::Status::kClaimed || status == Segment::Status::kRunning;
 }
 
 // Whether guess `c` lies on the way to `segment`.
@@ -54,40 +61,43 @@ bool OnTheWay(const Checkpoint& c, const Segment* segment) {
   return false;
 }
 
+// Whether the search comes to what lies on `a` before it comes to what lies on `b`; a guess where that is far to see.
+bool Earlier(const Segment* a, const Segment* b) {
+  const Segment* up_a[kMaxClimb];
+  const Segment* up_b[kMaxClimb];
+  const auto climb = [](const Segment* s, const Segment** up) {
+    int n = 0;
+    for (; n < kMaxClimb; s = s->parent) {
+      up[n++] = s;
+      if (s->parent == nullptr || s->attached.load(std::memory_order_acquire)) break;
+    }
+    return n;
+  };
+  int i = climb(a, up_a), j = climb(b, up_b);
+  if (up_a[i - 1] != up_b[j - 1]) {
+    return up_a[i - 1]->position.load(std::memory_order_relaxed) > up_b[j - 1]->position.load(std::memory_order_relaxed);
+  }
+  while (i > 0 && j > 0 && up_a[i - 1] == up_b[j - 1]) --i, --j;
+  if (i == 0) return true;   // b forked off a: the path itself comes first
+  if (j == 0) return false;
+  return up_a[i - 1]->fork_number > up_b[j - 1]->fork_number;
+}
+
 }  // namespace
-
-// ---- Visited states ----------------------------------------------------------------------------------------------
-
-void VisitedMap::Insert(Checkpoint* c) {
-  Map::accessor at;
-  map_.insert(at, KeyOf(*c->state, c->insn));
-  at->second.push_back(c);
-}
-
-void VisitedMap::Remove(Checkpoint* c) {
-  Map::accessor at;
-  if (map_.find(at, KeyOf(*c->state, c->insn))) std::erase(at->second, c);
-}
-
-void VisitedMap::Retire(Checkpoint* c, uint32_t number) {
-  Map::accessor at;
-  map_.insert(at, KeyOf(*c->state, c->insn));
-  c->segment = nullptr;
-  c->number.store(number, std::memory_order_release);
-}
 
 // ---- Parts -------------------------------------------------------------------------------------------------------
 
 void Piece::Clear() {
   events.clear();
+  visits.clear();
   grown.clear();
   steps = jumps = 0;
   kind = StepResult::Kind::kContinue;
   state = nullptr;
+  key = {};
   finding.reset();
-  consumed = false;
-  checked.store(0, std::memory_order_relaxed);
   checkpoint = nullptr;
+  consumed = false;
   next.store(nullptr, std::memory_order_relaxed);
 }
 
@@ -108,6 +118,34 @@ Segment* Speculation::NewSegment(SearchPool& pool, State* state, uint32_t insn, 
   return segment;
 }
 
+VisitedMap::VisitedMap(size_t insns)
+    : mask_(std::bit_ceil(std::clamp<size_t>(insns, 64, 1 << 16)) - 1), buckets_(std::make_unique<Bucket[]>(mask_ + 1)) {}
+
+void VisitedMap::Insert(Checkpoint* c) {
+  Bucket& bucket = At(*c);
+  const oneapi::tbb::spin_rw_mutex::scoped_lock lock(bucket.mutex);
+  bucket.list.push_back(c);
+  bucket.size.store(static_cast<uint32_t>(bucket.list.size()), std::memory_order_relaxed);
+}
+
+void VisitedMap::Remove(Checkpoint* c) {
+  Bucket& bucket = At(*c);
+  const oneapi::tbb::spin_rw_mutex::scoped_lock lock(bucket.mutex);
+  // Mostly one of the newest.
+  for (size_t i = bucket.list.size(); i-- > 0;) {
+    if (bucket.list[i] != c) continue;
+    bucket.list.erase(bucket.list.begin() + static_cast<ptrdiff_t>(i));
+    break;
+  }
+  bucket.size.store(static_cast<uint32_t>(bucket.list.size()), std::memory_order_relaxed);
+}
+
+void VisitedMap::Retire(Checkpoint* c, uint32_t number) {
+  const oneapi::tbb::spin_rw_mutex::scoped_lock lock(At(*c).mutex);
+  c->segment = nullptr;
+  c->number.store(number, std::memory_order_release);
+}
+
 // ---- Helpers -----------------------------------------------------------------------------------------------------
 
 struct Speculation::Helper {
@@ -116,6 +154,11 @@ struct Speculation::Helper {
   Transfer transfer;
   StepResult step;
   IdMap ids;
+  std::deque<Segment*> stack;  // the newest last; each an owner
+  // The guess at when the search records a state: counted since the last time that it seemed to.
+  uint32_t jumps = 0, steps = 0, history = 0;
+  // Why the last piece ended where it did.
+  bool park = false, record = false, stop = false;
   SpeculationStats stats;
 };
 
@@ -124,6 +167,7 @@ Speculation::Speculation(const Context& context, const SearchLimits& limits, Sea
       limits_(limits),
       depot_(depot),
       pool_(pool),
+      visited_(context.program->insns.size()),
       predicted_(std::make_unique<PreciseMarks[]>(kPredictions)),
       max_helpers_(limits.threads - 1),
       window_(kWindow) {
@@ -135,7 +179,9 @@ Speculation::~Speculation() { pool_.states.Share(false); }
 void Speculation::Stop(SpeculationStats& stats) {
   stop_.store(true, std::memory_order_relaxed);
   group_.wait();
-  stats.helpers = static_cast<unsigned>(idle_.size());
+  for (Segment* segment : offers_) DropOwner(segment, pool_);
+  offers_.clear();
+  stats.helpers = std::max(stats.helpers, static_cast<unsigned>(idle_.size()));
   stats.retired_pieces += stats_.retired_pieces;
   stats.retired_steps += stats_.retired_steps;
   stats.waits += stats_.waits;
@@ -153,151 +199,158 @@ bool Speculation::WindowFull() const {
   return ahead_.load(std::memory_order_relaxed) > window_.load(std::memory_order_relaxed);
 }
 
-void Speculation::MaybeWake() {
-  if (ready_.load(std::memory_order_relaxed) == 0 || WindowFull()) return;
-  if (helpers_.load(std::memory_order_relaxed) >= max_helpers_) return;
+void Speculation::WakeUp() {
+  while (helpers_.load(std::memory_order_relaxed) < max_helpers_) Wake();
+}
+
+void Speculation::Wake() {
   helpers_.fetch_add(1, std::memory_order_relaxed);
+  hungry_.fetch_add(1, std::memory_order_relaxed);
   group_.run([this] { Help(); });
 }
 
+// A task: explores what it is offered, until there is nothing for a while. It comes hungry.
 void Speculation::Help() {
   std::unique_ptr<Helper> helper;
   {
-    const std::lock_guard<std::mutex> lock(idle_mutex_);
+    const std::lock_guard<std::mutex> lock(offers_mutex_);
     if (!idle_.empty()) {
       helper = std::move(idle_.back());
       idle_.pop_back();
     }
   }
   if (helper == nullptr) helper = std::make_unique<Helper>(ctx_, depot_);
-  Segment* segment = nullptr;
-  for (int spins = 0; spins < kIdleSpins && !stop_.load(std::memory_order_relaxed);) {
-    if (segment == nullptr) segment = Claim();
-    if (segment == nullptr) {
-      Pause(spins++);
-      continue;
-    }
-    spins = 0;
+  while (Segment* root = WaitForOffer()) {
     const uint64_t begin = NowNs();
-    const Segment::Status status = Run(*helper, segment);
-    Segment* next = Finish(segment, status);
-    DropOwner(segment, helper->pool);
-    segment = next;
+    helper->jumps = helper->steps = 0;
+    helper->stack.push_back(root);
+    Explore(*helper);
     helper->stats.busy_ns += NowNs() - begin;
   }
-  if (segment != nullptr) {  // claimed, but there is no time left for it
-    Return(segment);
-    DropOwner(segment, helper->pool);
-  }
-  {
-    const std::lock_guard<std::mutex> lock(idle_mutex_);
-    idle_.push_back(std::move(helper));
-  }
+  const std::lock_guard<std::mutex> lock(offers_mutex_);
+  idle_.push_back(std::move(helper));
   helpers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// Takes the first segment; or one that the search is already following, if there is no other.
-Segment* Speculation::Claim() {
-  if (ready_.load(std::memory_order_relaxed) == 0 || WindowFull()) return nullptr;
-  const std::lock_guard<std::mutex> lock(line_);
-  return ClaimFrom(first_);
-}
-
-Segment* Speculation::ClaimFrom(Segment* from) {
-  if (WindowFull()) return nullptr;
-  Segment* segment = FirstReady(from);
-  if (segment == nullptr && from != first_) segment = FirstReady(first_);
-  if (segment == nullptr) segment = followed_;
-  if (segment == nullptr || segment->status.load(std::memory_order_relaxed) != Segment::Status::kReady) return nullptr;
-  segment->status.store(Segment::Status::kClaimed, std::memory_order_relaxed);
-  segment->let_go.store(false, std::memory_order_relaxed);
-  segment->owners.fetch_add(1, std::memory_order_relaxed);
-  ready_.fetch_sub(1, std::memory_order_relaxed);
+// Null: there is none for a long time. The caller counts as hungry, and does not any more afterwards.
+Segment* Speculation::WaitForOffer() {
+  Segment* segment = nullptr;
+  for (int spins = 0; spins < kHungrySpins && !stop_.load(std::memory_order_relaxed); ++spins) {
+    if (offered_.load(std::memory_order_relaxed) == 0) {
+      Pause(spins);
+      continue;
+    }
+    const std::lock_guard<std::mutex> lock(offers_mutex_);
+    if (offers_.empty()) continue;
+    segment = offers_.front();
+    offers_.pop_front();
+    offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
+    break;
+  }
+  hungry_.fetch_sub(1, std::memory_order_relaxed);
   return segment;
 }
 
-Segment* Speculation::FirstReady(Segment* from) const {
-  for (Segment* s = from; s != nullptr; s = s->after) {
-    if (s != followed_ && s->status.load(std::memory_order_relaxed) == Segment::Status::kReady) return s;
+// Explores what is on the helper's stack, and what forks off that, in the order of the search.
+void Speculation::Explore(Helper& helper) {
+  int runs = 0;
+  bool oldest = false;  // the search is close: work from the other end
+  for (int spins = 0; !helper.stack.empty();) {
+    if (stop_.load(std::memory_order_relaxed)) {
+      for (Segment* segment : helper.stack) DropOwner(segment, helper.pool);
+      helper.stack.clear();
+      break;
+    }
+    if (WindowFull()) {
+      Pause(spins++);
+      continue;
+    }
+    if (helper.stack.size() > 1 && Hungry()) {
+      const std::lock_guard<std::mutex> lock(offers_mutex_);
+      auto it = helper.stack.end() - 2;
+      offers_.push_back(*it);
+      offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
+      helper.stack.erase(it);
+    }
+    Segment* segment = oldest ? helper.stack.front() : helper.stack.back();
+    if (oldest) {
+      helper.stack.pop_front();
+    } else {
+      helper.stack.pop_back();
+    }
+    Segment::Status idle = Segment::Status::kIdle;
+    if (segment->status.compare_exchange_strong(idle, Segment::Status::kClaimed, std::memory_order_acquire)) {
+      Run(helper, segment);
+      static const int old = getenv("OLD") ? atoi(getenv("OLD")) : 0;
+      if (old == 1) oldest = segment->let_go.load(std::memory_order_relaxed);
+      static const int sub = getenv("SUB") ? atoi(getenv("SUB")) : 1000000000;
+      if (++runs >= sub) { for (Segment* s : helper.stack) DropOwner(s, helper.pool); helper.stack.clear(); }
+    }
+    DropOwner(segment, helper.pool);
   }
-  return nullptr;
+  hungry_.fetch_add(1, std::memory_order_relaxed);
 }
 
-// The helper is done with `segment`, for now or for good, and claims the next one in sequential order behind it: that is
-// most likely to be what its states bear on, and what the cache holds.
-Segment* Speculation::Finish(Segment* segment, Segment::Status status) {
-  const std::lock_guard<std::mutex> lock(line_);
-  Segment* after = segment->after;
-  if (status == Segment::Status::kReady) {
-    ready_.fetch_add(1, std::memory_order_relaxed);
-  } else {
-    Unlink(segment);
-  }
-  segment->status.store(status, std::memory_order_release);
-  if (segment->cancelled.load(std::memory_order_relaxed)) CancelLocked(segment);
-  return stop_.load(std::memory_order_relaxed) ? nullptr : ClaimFrom(after);
-}
-
-void Speculation::Return(Segment* segment) {
-  const std::lock_guard<std::mutex> lock(line_);
-  ready_.fetch_add(1, std::memory_order_relaxed);
-  segment->status.store(Segment::Status::kReady, std::memory_order_release);
-  if (segment->cancelled.load(std::memory_order_relaxed)) CancelLocked(segment);
-}
-
-Segment::Status Speculation::Run(Helper& helper, Segment* segment) {
+void Speculation::Run(Helper& helper, Segment* segment) {
   Piece* tail = segment->tail;
+  uint32_t insn = tail->insn;
+  int64_t prev = tail->prev;
   State* state = helper.pool.states.Clone(*tail->state);
+  // From here on the search may free that state, and before the next piece is there nothing of `tail` is read.
   segment->status.store(Segment::Status::kRunning, std::memory_order_release);
   ++helper.stats.segments;
-  Segment::Status status = Segment::Status::kReady;
-  if (segment->pieces == 0 && LookUp(helper, segment, *tail, *state).pruned) {
-    ++helper.stats.parked;
-    status = Segment::Status::kParked;
-  } else {
-    uint32_t insn = tail->insn;
-    int64_t prev = tail->prev;
-    for (;;) {
-      Piece* piece = Execute(helper, segment, *state, insn, prev);
-      if (piece == nullptr) break;
-      ++helper.stats.pieces;
-      helper.stats.steps += piece->steps;
-      bool park = false;
-      if (piece->kind == StepResult::Kind::kContinue) {
-        piece->state = helper.pool.states.Clone(*state);
-        const Found found = LookUp(helper, segment, *piece, *state);
-        park = found.pruned;
-        if (!park) Prepare(helper, segment, *piece, found.loop);
-      } else {
-        std::swap(piece->state, state);
-      }
-      const bool goes_on = piece->kind == StepResult::Kind::kContinue && !park;
-      insn = piece->insn;
-      prev = piece->prev;
-      Publish(segment, piece);
-      if (!goes_on) {
-        helper.stats.parked += park;
-        status = park ? Segment::Status::kParked : Segment::Status::kDone;
-        break;
-      }
-      if (stop_.load(std::memory_order_relaxed) || segment->cancelled.load(std::memory_order_relaxed) ||
-          segment->let_go.load(std::memory_order_relaxed)) {
-        break;
-      }
-      if (WindowFull() && !segment->followed.load(std::memory_order_relaxed)) break;
+  Segment::Status status = Segment::Status::kIdle;
+  LookUpKey key;
+  if (segment->pieces == 0) {
+    helper.history = segment->history;
+    key.insn = insn;
+    if (ctx_.cfg->prune_point[insn] && LookUp(helper, segment, *state, key).pruned) {
+      ++helper.stats.parked;
+      status = Segment::Status::kParked;
     }
+    segment->checked.store(key.checked, std::memory_order_relaxed);
+  }
+  while (status == Segment::Status::kIdle && !stop_.load(std::memory_order_relaxed)) {
+    Piece* piece = Execute(helper, segment, *state, insn, prev);
+    if (piece == nullptr) break;
+    ++helper.stats.pieces;
+    helper.stats.steps += piece->steps;
+    insn = piece->insn;
+    prev = piece->prev;
+    if (piece->kind != StepResult::Kind::kContinue) {
+      status = Segment::Status::kDone;
+      std::swap(piece->state, state);
+    } else if (helper.park) {
+      ++helper.stats.parked;
+      status = Segment::Status::kParked;
+      std::swap(piece->state, state);
+    } else if (helper.stop) {
+      std::swap(piece->state, state);
+      if (helper.record) Prepare(helper, segment, *piece);
+    } else {
+      piece->state = helper.pool.states.Clone(*state);
+      if (helper.record) Prepare(helper, segment, *piece);
+    }
+    Publish(helper, segment, piece);
+    if (helper.stop || WindowFull()) break;
   }
   if (state != nullptr) helper.pool.states.Free(state);
-  return status;
+  segment->status.store(status, std::memory_order_release);
+  if (status == Segment::Status::kIdle && !segment->let_go.load(std::memory_order_relaxed) &&
+      !segment->cancelled.load(std::memory_order_relaxed)) {
+    segment->owners.fetch_add(1, std::memory_order_relaxed);
+    helper.stack.push_back(segment);  // to go on later
+  }
 }
 
-// From a prune point to the next. Null: asked to stop.
+// Up to where the search is likely to record or to prune the state, or the path ends. Null: asked to stop.
 Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint32_t insn, int64_t prev) {
   const Cfg& cfg = *ctx_.cfg;
   const std::vector<Insn>& insns = ctx_.program->insns;
   Piece* piece = helper.pool.pieces.Take();
   piece->Clear();
   StepResult& step = helper.step;
+  helper.park = helper.record = helper.stop = false;
   for (;;) {
     ++piece->steps;
     piece->jumps += IsJmpClass(insns[insn]);
@@ -318,6 +371,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       return piece;
     }
     if (step.Any() || cfg.jmp_point[insn]) {
+      ++helper.history;
       PieceEvent& event = piece->events.emplace_back();
       event.effects = step;
       event.insn = insn;
@@ -328,7 +382,9 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       if (step.branch != nullptr) {
         Segment* fork = NewSegment(helper.pool, step.branch, step.branch_insn, insn);
         fork->parent = segment;
-        fork->parent_piece = segment->pieces;  // guesses up to the piece before this one are on its way
+        fork->parent_piece = segment->pieces;
+        fork->fork_number = segment->forks++;
+        fork->history = helper.history;
         segment->references.fetch_add(1, std::memory_order_relaxed);
         event.fork = fork;
       }
@@ -339,7 +395,25 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       piece->kind = step.kind;
       break;
     }
-    if (cfg.prune_point[insn]) break;
+    ++helper.steps;
+    helper.jumps += IsJmpClass(insns[static_cast<size_t>(prev)]);
+    if (cfg.prune_point[insn]) {
+      LookUpKey key;
+      key.insn = insn;
+      const Found found = LookUp(helper, segment, state, key);
+      helper.park = found.pruned;
+      // The search's rules, on what is known here.
+      const bool force = limits_.test_state_freq || cfg.force_checkpoint[insn] != 0 || helper.history > 40;
+      helper.record = force || (helper.jumps >= 2 && helper.steps >= 8 &&
+                                !(found.loop && helper.jumps < 20 && helper.steps < 100));
+      if (helper.record) helper.jumps = helper.steps = helper.history = 0;
+      helper.stop = segment->let_go.load(std::memory_order_relaxed) || segment->cancelled.load(std::memory_order_relaxed);
+      if (helper.park || helper.record || helper.stop || piece->visits.size() >= kMaxVisits) {
+        piece->key = key;
+        break;
+      }
+      piece->visits.push_back({key, prev, piece->steps, piece->jumps});
+    }
     if (piece->steps % kStopCheck == 0 && stop_.load(std::memory_order_relaxed)) {
       std::vector<Segment*> forks;
       FreePiece(piece, helper.pool, forks);
@@ -352,20 +426,20 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
   return piece;
 }
 
-// Looks `state`, which is (a copy of) the one at the end of `piece`, up.
-Speculation::Found Speculation::LookUp(Helper& helper, Segment* segment, Piece& piece, const State& state) {
+Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, const State& state, LookUpKey& key) {
   const uint32_t newest = recorded_.load(std::memory_order_acquire);
   const uint32_t ancestors = AncestorsOf(segment);
-  const int64_t label = segment->label.load(std::memory_order_relaxed);
-  const uint64_t types = Fingerprint(state.frame(), 0, nullptr);
+  key.callsite = state.frame().callsite;
+  key.types = Fingerprint(state.frame(), 0, nullptr);
+  key.id_gen = state.id_gen;
   const uint32_t id_base = state.id_gen + 1;
-  const PreciseMarks& predicted = predicted_[piece.insn % kPredictions];
+  const PreciseMarks& predicted = predicted_[key.insn % kPredictions];
   Found found;
   bool proof = true;
-  visited_.Visit(VisitedMap::KeyOf(state, piece.insn), [&](const Checkpoint& c) {
-    const bool recorded = c.number.load(std::memory_order_acquire) != 0;
-    if (recorded) {
-      if (!c.finished() && c.number.load(std::memory_order_relaxed) <= ancestors) {
+  visited_.Visit(key.insn, key.callsite, [&](const Checkpoint& c) {
+    const uint32_t number = c.number.load(std::memory_order_acquire);
+    if (number != 0) {
+      if (!c.finished() && number <= ancestors) {
         found.loop = true;
         return false;
       }
@@ -373,29 +447,26 @@ Speculation::Found Speculation::LookUp(Helper& helper, Segment* segment, Piece& 
       found.loop = true;
       return false;
     }
-    if (((types ^ c.types) & c.types_mask) != 0) return false;
+    if (((key.types ^ c.types) & c.types_mask) != 0) return false;
     if (!Subsumes(*c.state, c.precise, c.masks, state, id_base, helper.ids)) return false;
-    if (recorded && c.finished()) {
+    if (number != 0 && c.finished()) {
       found.pruned = true;
       return true;
     }
-    if (!recorded && c.segment->label.load(std::memory_order_relaxed) >= label) return false;
-    found.pruned = Subsumes(*c.state, predicted, c.masks, state, id_base, helper.ids);
-    proof &= !recorded;
+    proof &= number == 0;
+    // Not finished: once it is, more of it will matter.
+    static const int pred = getenv("PRED") ? atoi(getenv("PRED")) : 1;
+    if (pred == 1 && !Subsumes(*c.state, predicted, c.masks, state, id_base, helper.ids)) return false;
+    if (pred == 2 && number == 0 && !Subsumes(*c.state, predicted, c.masks, state, id_base, helper.ids)) return false;
+    found.pruned = number != 0 || Earlier(c.segment, segment);
     return found.pruned;
   });
-  if (!found.pruned && proof) piece.checked.store(newest, std::memory_order_relaxed);
+  if (proof && !found.pruned) key.checked = newest;
+  if (found.loop) key.exact = RegsHash(state.frame());
   return found;
 }
 
-// Makes a checkpoint if the search is likely to record the state: its rules, on what is known here.
-void Speculation::Prepare(Helper& helper, Segment* segment, Piece& piece, bool in_loop) {
-  segment->jumps += piece.jumps;
-  segment->steps += piece.steps;
-  const bool force = limits_.test_state_freq || ctx_.cfg->force_checkpoint[piece.insn] != 0;
-  if (!force && (segment->jumps < 2 || segment->steps < 8)) return;
-  if (!force && in_loop && segment->jumps < 20 && segment->steps < 100) return;
-  segment->jumps = segment->steps = 0;
+void Speculation::Prepare(Helper& helper, Segment* segment, Piece& piece) {
   Checkpoint* c = helper.pool.checkpoints.Take();
   c->Clear();
   FillCheckpoint(ctx_, *piece.state, piece.insn, *c);
@@ -405,110 +476,60 @@ void Speculation::Prepare(Helper& helper, Segment* segment, Piece& piece, bool i
   visited_.Insert(c);
 }
 
-void Speculation::Publish(Segment* segment, Piece* piece) {
+void Speculation::Publish(Helper& helper, Segment* segment, Piece* piece) {
+  for (const PieceEvent& event : piece->events) {
+    if (event.fork == nullptr) continue;
+    event.fork->owners.fetch_add(1, std::memory_order_relaxed);
+    helper.stack.push_back(event.fork);
+  }
   ++segment->pieces;
   ahead_.fetch_add(1, std::memory_order_relaxed);
-  bool forks = false;
-  for (const PieceEvent& event : piece->events) forks |= event.fork != nullptr;
-  if (forks) {
-    const std::lock_guard<std::mutex> lock(line_);
-    for (PieceEvent& event : piece->events) {
-      if (event.fork == nullptr || segment->cancelled.load(std::memory_order_relaxed)) continue;
-      InsertAfter(segment, event.fork);
-      ready_.fetch_add(1, std::memory_order_relaxed);
-    }
-  }
   Piece* tail = segment->tail;
   segment->tail = piece;
   tail->next.store(piece, std::memory_order_release);
 }
 
-// ---- The line ----------------------------------------------------------------------------------------------------
-
-void Speculation::InsertAfter(Segment* place, Segment* segment) {
-  Segment* after = place != nullptr ? place->after : first_;
-  segment->before = place;
-  segment->after = after;
-  (place != nullptr ? place->after : first_) = segment;
-  if (after != nullptr) after->before = segment;
-  segment->in_line = true;
-  const auto label = [](const Segment* s) { return s->label.load(std::memory_order_relaxed); };
-  if (place == nullptr) {
-    segment->label.store(after != nullptr ? label(after) - kLabelGap : 0, std::memory_order_relaxed);
-  } else if (after == nullptr) {
-    segment->label.store(label(place) + kLabelGap, std::memory_order_relaxed);
-  } else if (label(after) - label(place) >= 2) {
-    segment->label.store(label(place) + (label(after) - label(place)) / 2, std::memory_order_relaxed);
-  } else {
-    int64_t next = label(first_);
-    for (Segment* s = first_; s != nullptr; s = s->after) s->label.store(next += kLabelGap, std::memory_order_relaxed);
-  }
-}
-
-void Speculation::Unlink(Segment* segment) {
-  if (!segment->in_line) return;
-  (segment->before != nullptr ? segment->before->after : first_) = segment->after;
-  if (segment->after != nullptr) segment->after->before = segment->before;
-  segment->in_line = false;
-}
-
 // ---- The search's side -------------------------------------------------------------------------------------------
 
-Segment* Speculation::Push(State* state, uint32_t insn, int64_t prev, uint32_t ancestors) {
+Segment* Speculation::Offer(State* state, uint32_t insn, int64_t prev, uint32_t ancestors, int64_t position) {
   Segment* segment = NewSegment(pool_, state, insn, prev);
   segment->attached.store(true, std::memory_order_relaxed);
   segment->ancestors.store(ancestors, std::memory_order_relaxed);
-  {
-    const std::lock_guard<std::mutex> lock(line_);
-    InsertAfter(nullptr, segment);
-    ready_.fetch_add(1, std::memory_order_relaxed);
-  }
-  MaybeWake();
+  segment->position.store(position, std::memory_order_relaxed);
+  segment->owners.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard<std::mutex> lock(offers_mutex_);
+  offers_.push_back(segment);
+  offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
   return segment;
 }
 
-void Speculation::Attach(Segment* segment) {
+void Speculation::Attach(Segment* segment, int64_t position) {
+  segment->position.store(position, std::memory_order_relaxed);
   segment->ancestors.store(recorded_.load(std::memory_order_relaxed), std::memory_order_release);
   segment->attached.store(true, std::memory_order_release);
 }
 
 Piece* Speculation::Follow(Segment* segment) {
-  segment->followed.store(true, std::memory_order_relaxed);
+  segment->position.store(std::numeric_limits<int64_t>::max(), std::memory_order_relaxed);
   segment->origin->consumed = true;
-  const std::lock_guard<std::mutex> lock(line_);
-  followed_ = segment;
   return segment->origin;
 }
 
 Piece* Speculation::Next(Segment* segment, Piece* at) {
   Piece* next = at->next.load(std::memory_order_acquire);
-  if (next == nullptr) {
-    uint64_t begin = 0;
-    for (int spins = 0;; ++spins) {
-      {
-        const std::lock_guard<std::mutex> lock(line_);
-        next = at->next.load(std::memory_order_acquire);
-        if (next != nullptr) break;
-        const Segment::Status status = segment->status.load(std::memory_order_relaxed);
-        if (status == Segment::Status::kReady || status == Segment::Status::kParked) {
-          if (status == Segment::Status::kReady) ready_.fetch_sub(1, std::memory_order_relaxed);
-          Unlink(segment);
-          segment->status.store(Segment::Status::kTaken, std::memory_order_relaxed);
-          break;
-        }
-        // While there is other work for the helper, both are better off apart.
-        if (ready_.load(std::memory_order_relaxed) > 0) segment->let_go.store(true, std::memory_order_relaxed);
-      }
-      if (begin == 0) begin = NowNs();
-      for (int i = 0; i < 64 && at->next.load(std::memory_order_relaxed) == nullptr; ++i) Pause(0);
-      if (spins > 16) std::this_thread::yield();
-    }
-    if (begin != 0) {
-      ++stats_.waits;
-      stats_.wait_ns += NowNs() - begin;
-    }
-    MaybeWake();
+  if (next != nullptr) return next;
+  if (!Busy(segment->status.load(std::memory_order_acquire))) return at->next.load(std::memory_order_acquire);
+  // A helper is at it, and gives it up at the next prune point.
+  const uint64_t begin = NowNs();
+  segment->let_go.store(true, std::memory_order_relaxed);
+  for (int spins = 0;; ++spins) {
+    const Segment::Status status = segment->status.load(std::memory_order_acquire);
+    next = at->next.load(std::memory_order_acquire);
+    if (next != nullptr || !Busy(status)) break;
+    Pause(spins);
   }
+  ++stats_.waits;
+  stats_.wait_ns += NowNs() - begin;
   return next;
 }
 
@@ -522,26 +543,14 @@ void Speculation::Consume(Segment* segment, Piece* at, Piece* next) {
 }
 
 void Speculation::Cancel(Segment* segment) {
-  const std::lock_guard<std::mutex> lock(line_);
   segment->cancelled.store(true, std::memory_order_relaxed);
-  CancelLocked(segment);
-}
-
-void Speculation::CancelLocked(Segment* segment) {
-  const Segment::Status status = segment->status.load(std::memory_order_relaxed);
-  if (status != Segment::Status::kReady && status != Segment::Status::kParked) return;
-  if (status == Segment::Status::kReady && segment->in_line) ready_.fetch_sub(1, std::memory_order_relaxed);
-  Unlink(segment);
-  segment->status.store(Segment::Status::kTaken, std::memory_order_relaxed);
+  for (Segment::Status status : {Segment::Status::kIdle, Segment::Status::kParked}) {
+    if (segment->status.compare_exchange_strong(status, Segment::Status::kTaken, std::memory_order_acquire)) return;
+  }
 }
 
 void Speculation::Close(Segment* segment) {
-  {
-    const std::lock_guard<std::mutex> lock(line_);
-    if (followed_ == segment) followed_ = nullptr;
-    segment->cancelled.store(true, std::memory_order_relaxed);
-    CancelLocked(segment);
-  }
+  Cancel(segment);
   // A helper may be about to copy a state that is the search's now.
   for (int spins = 0; segment->status.load(std::memory_order_acquire) == Segment::Status::kClaimed; ++spins) Pause(spins);
   DropOwner(segment, pool_);
@@ -563,7 +572,7 @@ void Speculation::DropOwner(Segment* segment, SearchPool& pool) {
       const size_t before = todo.size();
       for (Piece* piece = segment->origin; piece != nullptr;) {
         Piece* next = piece->next.load(std::memory_order_relaxed);
-        // The origin, or what the search consumed, no longer counts as ahead.
+        // An origin never counted as ahead, and what is consumed does not any more.
         if (!piece->consumed && piece->steps > 0) ahead_.fetch_sub(1, std::memory_order_relaxed);
         FreePiece(piece, pool, todo);
         piece = next;
@@ -601,10 +610,8 @@ void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, boo
 }
 
 void Speculation::SetLive(uint64_t checkpoints) {
-  window_.store(static_cast<uint32_t>(kWindow + checkpoints), std::memory_order_relaxed);
+  window_.store(kWindow + static_cast<int64_t>(checkpoints), std::memory_order_relaxed);
 }
-
-void Speculation::Dropped(Checkpoint* c) { visited_.Remove(c); }
 
 void Speculation::Predict(uint32_t insn, int frame, uint16_t regs, uint64_t slots) {
   PreciseMarks& marks = predicted_[insn % kPredictions];

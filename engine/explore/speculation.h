@@ -2,38 +2,47 @@
 //
 // The search (search.h) is sequential and stays so: what it does, in which order, is what makes its answer. But the
 // costly part of it, executing instructions on states, depends on nothing but the state: whoever executes a path from a
-// pending state gets the same states, forks and requests. So helpers take pending states and execute them ahead of
-// time, and the search, when it gets there, finds the work done and only retires it: it looks the states up, records
-// them, honours the requests, in its own order. A helper can be wrong only in guessing that a path will be needed.
+// pending state gets the same states, forks and requests. So helpers take pending states and explore what comes of them
+// ahead of time, and the search, when it gets there, finds the work done and only retires it: it looks the states up,
+// records them, honours the requests, in its own order. A helper can be wrong only in guessing what will be needed.
 //
-// Words. A *piece* is what was executed from one prune point to the next: requests on the way, the state at its end. A
-// *segment* is a path from a pending state on, cut into pieces, published one by one. The *line* is the list of all
-// segments that are not retired, in sequential order: a fork stands directly behind the path that it left, since that
-// path comes first and what forked from it later comes before what forked earlier.
+// Words. A *segment* is a path from a pending state on, as far as a helper has executed it. It consists of *pieces*,
+// published one by one: what was executed, the requests on the way, and the state at the end. A piece ends where the
+// helper expects the search to record a state; the prune points before that are *visits*, which keep only what decides
+// most look-ups. If one needs the state after all, the search executes the piece again up to there.
+//
+// Work is given away only when somebody asks: a helper without work is *hungry*, and then the search (or another
+// helper) offers its oldest pending state, which is the root of the largest part of the tree that it will not come to
+// for a while. The helper explores that part as the search would, depth-first, with a stack of its own. So helpers and
+// search meet rarely, and nothing is shared for a path that nobody else takes.
 //
 // Who may do what (the protocol):
-// - A segment is kReady (anybody may take it), kClaimed (a helper copies the state it starts from), kRunning (by one
-//   helper), kParked (a helper guesses that the search will prune it here), kTaken (by the search: no helper will touch
-//   it any more) or kDone (nothing left to execute). The line's mutex guards every change but that from kClaimed on.
-// - A piece belongs to the helper until it is published (Piece::next or Segment::origin, release); from then on it is
-//   immutable but for `checked`, which is atomic, and belongs to the search, which frees it once
-//   its successor has been published or the segment is its own.
+// - A segment is kIdle (nobody is at it, it can go on), kClaimed (a helper copies the state it goes on from), kRunning
+//   (by one helper), kParked (a helper guesses that the search will prune it here), kTaken (by the search, for good) or
+//   kDone (executed to its end). Whoever changes kIdle or kParked does it by compare-and-swap; from kClaimed on it is
+//   the helper's to change.
+// - A piece belongs to the helper until it is published (Piece::next or Segment::origin, release); from then on it
+//   belongs to the search, which frees it once its successor is there or the segment is its own.
 // - A state in a piece is never written. The search may make it the state of a checkpoint, or go on executing on it
 //   once the segment is kTaken.
-// - What the helpers know of visited states (VisitedMap) decides only where they stop: a stale or a wrong guess costs
-//   time. The one thing that the search takes over from a look-up, Piece::checked, is a proof: see there.
+// - What the helpers know of visited states (VisitedMap) decides only where they stop: a stale or wrong guess costs
+//   time. The one thing that the search takes over from a look-up, `checked`, is a proof: see Visit.
 //
-// Turned down: workers that prune on their own and a merge afterwards (the kernel's counters and its rules for when to
-// record and to forget a state depend on the order, so the merge would be the search again); a lock around one table
-// (an answer that depends on the schedule); tasks per piece (a piece takes about a microsecond).
+// Turned down, after trying: a list of all pending states in sequential order under a lock, of which helpers take the
+// earliest (most paths are a few instructions long, so that taking one cost more than executing it); a state kept for
+// every prune point (three times the copies, all of them cold by the time they are read). Turned down before: workers
+// that prune on their own and a merge afterwards (the kernel's rules for when to record and to forget a state depend on
+// the order, so the merge would be the search again; deciding by the path alone costs up to six times the instructions
+// on real programs); a lock around one table (an answer that depends on the schedule).
 #ifndef BPFSIEVE_ENGINE_EXPLORE_SPECULATION_H_
 #define BPFSIEVE_ENGINE_EXPLORE_SPECULATION_H_
 
-#include <oneapi/tbb/concurrent_hash_map.h>
+#include <oneapi/tbb/spin_rw_mutex.h>
 #include <oneapi/tbb/task_group.h>
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -58,30 +67,46 @@ struct PieceEvent {
   uint16_t frame = 0;        // the innermost frame before the step
 };
 
+// What a look-up needs of a state, but for the state.
+struct LookUpKey {
+  uint32_t insn = 0;
+  int32_t callsite = -1;
+  uint64_t types = 0;    // Fingerprint()
+  uint64_t exact = 0;    // RegsHash(), 0: not known
+  uint32_t id_gen = 0;
+  // Every checkpoint for this place whose number is no larger was compared with the state and does not subsume it, or is
+  // an ancestor. Both are for good: marks of precision are only ever added, which makes a comparison fail more often,
+  // and an ancestor is unfinished until the path is done.
+  uint32_t checked = 0;
+};
+
+// A prune point within a piece.
+struct PieceVisit {
+  LookUpKey key;
+  int64_t prev = 0;
+  uint32_t steps = 0;    // instructions of the piece before it
+  uint32_t jumps = 0;    // of these, jumps
+};
+
 struct Piece {
   void Clear();
 
-  // What was executed. For a segment's origin: nothing, only the end.
+  // What was executed; of a segment's origin: nothing, there is only the end.
   std::vector<PieceEvent> events;
+  std::vector<PieceVisit> visits;
   std::vector<StackUse> grown;
   uint32_t steps = 0;
   uint32_t jumps = 0;
   // How it ends: kContinue, at a prune point; kPathEnd; or with a finding, which is its last step.
   StepResult::Kind kind = StepResult::Kind::kContinue;
   State* state = nullptr;    // at the end
+  LookUpKey key;             // of it; an origin has none
   uint32_t insn = 0;         // to execute next; of a finding: where it is
   int64_t prev = -1;
   uint16_t frame = 0;        // of a finding: the innermost frame before the step
   std::unique_ptr<StepResult> finding;
-
+  Checkpoint* checkpoint = nullptr;  // of `state`, ready to be recorded
   bool consumed = false;     // the search has taken the state over
-
-  // Every checkpoint for this place whose number is no larger was compared with `state` and does not subsume it, or is
-  // an ancestor. Both are for good: marks of precision are only ever added, which makes a comparison fail more often,
-  // and an ancestor is unfinished until the path is done.
-  std::atomic<uint32_t> checked{0};
-  // A checkpoint of `state`, ready to be recorded; the search's from the publication on.
-  Checkpoint* checkpoint = nullptr;
 
   std::atomic<Piece*> next{nullptr};
 };
@@ -89,59 +114,60 @@ struct Piece {
 struct Segment {
   void Clear();
 
-  enum class Status : uint8_t { kReady, kClaimed, kRunning, kParked, kTaken, kDone };
-  std::atomic<Status> status{Status::kReady};
+  enum class Status : uint8_t { kIdle, kClaimed, kRunning, kParked, kTaken, kDone };
+  std::atomic<Status> status{Status::kIdle};
   std::atomic<bool> cancelled{false};  // nobody wants it any more
-  std::atomic<bool> followed{false};   // the search has come to it
-  std::atomic<bool> let_go{false};     // the search wants to go on by itself
-  std::atomic<int32_t> owners{1};      // the search or the event that forked it, and the helper: who needs the pieces
-  std::atomic<int32_t> references{1};  // the owners together, and each child: who needs this struct
+  std::atomic<bool> let_go{false};     // the search has come to it, and goes on by itself
+  std::atomic<int32_t> owners{1};      // who needs the pieces: the search or the event that forked it; helpers' stacks
+  std::atomic<int32_t> references{1};  // who needs this struct: the owners together, and each child
   Piece* origin = nullptr;             // the oldest piece that is not freed; the search's
   Piece* tail = nullptr;               // the newest piece; the helper's
 
-  // Its place in the line: neighbours under the line's mutex, the label read by anybody.
-  Segment* before = nullptr;
-  Segment* after = nullptr;
-  bool in_line = false;
-  std::atomic<int64_t> label{0};
-
   // Where it forked off, until the search has retired that; then all ancestors are checkpoints.
   Segment* parent = nullptr;
-  uint32_t parent_piece = 0;            // the number of the piece, in the parent
+  uint32_t parent_piece = 0;            // pieces of the parent before the one that forked it
+  uint32_t fork_number = 0;             // forks of the parent before it
   std::atomic<bool> attached{false};
   std::atomic<uint32_t> ancestors{0};   // unfinished checkpoints up to this number are its ancestors
-  uint32_t pieces = 0;                  // published so far, the helper's
-  // The guess at when the search records a state.
-  uint32_t jumps = 0, steps = 0;
+  std::atomic<uint32_t> checked{0};     // LookUpKey::checked of the state that it starts with
+  std::atomic<int64_t> position{0};     // attached: the larger, the earlier the search comes to it
+  uint32_t pieces = 0, forks = 0;       // published so far; the helper's
+  uint32_t history = 0;                 // entries of the path's history when it began, at a guess
 };
 
-// The visited states, for helpers: recorded ones and those that helpers think will be. Thread-safe.
+// The visited states, for helpers: recorded ones and those that helpers think will be. A hash map by instruction and
+// call site, of fixed size, with a lock for each bucket. Thread-safe.
 class VisitedMap {
  public:
-  static uint64_t KeyOf(const State& state, uint32_t insn) {
-    return uint64_t{insn} << 32 | static_cast<uint32_t>(state.frame().callsite);
-  }
+  explicit VisitedMap(size_t insns);
   void Insert(Checkpoint* c);
   void Remove(Checkpoint* c);
   // A guess becomes a recorded one.
   void Retire(Checkpoint* c, uint32_t number);
-  // Calls f(Checkpoint&) from the newest to the oldest until it returns true; they stay where they are meanwhile.
+  // Calls f(Checkpoint&) from the newest to the oldest for those at the same instruction, until it returns true. They
+  // stay where they are meanwhile.
   template <typename F>
-  void Visit(uint64_t key, F f) const {
-    Map::const_accessor at;
-    if (!map_.find(at, key)) return;
-    for (auto it = at->second.rbegin(); it != at->second.rend(); ++it) {
-      if (f(**it)) return;
+  void Visit(uint32_t insn, int32_t callsite, F f) {
+    Bucket& bucket = At(insn, callsite);
+    if (bucket.size.load(std::memory_order_relaxed) == 0) return;
+    const oneapi::tbb::spin_rw_mutex::scoped_lock lock(bucket.mutex, /*write=*/false);
+    for (size_t i = bucket.list.size(); i-- > 0;) {
+      if (bucket.list[i]->insn == insn && f(*bucket.list[i])) return;
     }
   }
 
  private:
-  struct Hash {  // the instruction is in the high half, and the buckets go by the low bits
-    static size_t hash(uint64_t key) { return key * 0x9e3779b97f4a7c15 >> 32; }
-    static bool equal(uint64_t a, uint64_t b) { return a == b; }
+  struct Bucket {
+    oneapi::tbb::spin_rw_mutex mutex;
+    std::atomic<uint32_t> size{0};
+    std::vector<Checkpoint*> list;
   };
-  using Map = oneapi::tbb::concurrent_hash_map<uint64_t, std::vector<Checkpoint*>, Hash>;
-  Map map_;
+  Bucket& At(uint32_t insn, int32_t callsite) {
+    return buckets_[(insn ^ static_cast<uint32_t>(callsite) * 0x9e3779b1) & mask_];
+  }
+  Bucket& At(const Checkpoint& c) { return At(c.insn, c.state->frame().callsite); }
+  size_t mask_;
+  std::unique_ptr<Bucket[]> buckets_;
 };
 
 // Where everything that a search allocates comes from, and a thread's part of it.
@@ -166,10 +192,15 @@ class Speculation {
   Speculation(const Context& context, const SearchLimits& limits, SearchDepot& depot, SearchPool& pool);
   ~Speculation();
 
-  // A pending state to run ahead on, first in the line. Owns the state.
-  Segment* Push(State* state, uint32_t insn, int64_t prev, uint32_t ancestors);
+  // Whether some helper has nothing to do.
+  bool Hungry() const { return hungry_.load(std::memory_order_relaxed) > offered_.load(std::memory_order_relaxed); }
+  // Calls back helpers that have given their threads back. For when there is work, not too often.
+  void WakeUp();
+  // Gives a pending state to a helper. It was forked when there were `ancestors` checkpoints, and lies at `position` of
+  // the search's stack.
+  Segment* Offer(State* state, uint32_t insn, int64_t prev, uint32_t ancestors, int64_t position);
   // The search has retired the fork that `segment` starts with.
-  void Attach(Segment* segment);
+  void Attach(Segment* segment, int64_t position);
   // The search begins with `segment`. Returns its origin, whose state the search takes over.
   Piece* Follow(Segment* segment);
   // The piece after `at`, as soon as it is there. Null: there will be none, and the segment is to be closed.
@@ -185,7 +216,7 @@ class Speculation {
   // How many there are now: helpers may be ahead by about as much memory.
   void SetLive(uint64_t checkpoints);
   // It forgets one that was recorded, or was prepared and is not to be recorded.
-  void Dropped(Checkpoint* c);
+  void Dropped(Checkpoint* c) { visited_.Remove(c); }
   // A scalar at `insn` was found to matter.
   void Predict(uint32_t insn, int frame, uint16_t regs, uint64_t slots);
 
@@ -194,34 +225,25 @@ class Speculation {
 
  private:
   struct Helper;
-
-  bool WindowFull() const;
-  void MaybeWake();
-  void Help();
-  Segment::Status Run(Helper& helper, Segment* segment);
-  Piece* Execute(Helper& helper, Segment* segment, State& state, uint32_t insn, int64_t prev);
   struct Found {
-    bool pruned = false;  // it is likely to be pruned there
+    bool pruned = false;  // the state is likely to be pruned there
     bool loop = false;    // an ancestor stands at the same instruction
   };
-  Found LookUp(Helper& helper, Segment* segment, Piece& piece, const State& state);
-  void Prepare(Helper& helper, Segment* segment, Piece& piece, bool in_loop);
-  void Publish(Segment* segment, Piece* piece);
-  void FreePiece(Piece* piece, SearchPool& pool, std::vector<Segment*>& forks);
 
-  // Under the line's mutex.
-  void InsertAfter(Segment* place, Segment* segment);
-  void Unlink(Segment* segment);
-  Segment* FirstReady(Segment* from) const;
-  Segment* ClaimFrom(Segment* from);
-  void CancelLocked(Segment* segment);
+  bool WindowFull() const;
+  void Wake();
+  void Help();
+  void Explore(Helper& helper);
+  Segment* WaitForOffer();
+  void Run(Helper& helper, Segment* segment);
+  Piece* Execute(Helper& helper, Segment* segment, State& state, uint32_t insn, int64_t prev);
+  Found LookUp(Helper& helper, const Segment* segment, const State& state, LookUpKey& key);
+  void Prepare(Helper& helper, Segment* segment, Piece& piece);
+  void Publish(Helper& helper, Segment* segment, Piece* piece);
 
-  Segment* Claim();
-  Segment* Finish(Segment* segment, Segment::Status status);
-  void Return(Segment* segment);
-  // Gives up `segment` for its parent or the search: nobody wants what is not retired.
   void Cancel(Segment* segment);
   void DropOwner(Segment* segment, SearchPool& pool);
+  void FreePiece(Piece* piece, SearchPool& pool, std::vector<Segment*>& forks);
   static void DropReference(Segment* segment, SearchPool& pool);
   static Segment* NewSegment(SearchPool& pool, State* state, uint32_t insn, int64_t prev);
 
@@ -233,20 +255,20 @@ class Speculation {
   // Which scalars were found to matter, by instruction (folded): a guess at what will matter in states that nobody has
   // come back from yet.
   std::unique_ptr<PreciseMarks[]> predicted_;
-  std::atomic<uint32_t> recorded_{0};  // number of the newest checkpoint
   const uint32_t max_helpers_;
-  std::atomic<uint32_t> window_;  // pieces ahead, at most
 
-  std::mutex line_;
-  Segment* first_ = nullptr;
-  Segment* followed_ = nullptr;  // by the search; null: it goes by itself
-  std::atomic<uint32_t> ready_{0};
-  std::atomic<uint32_t> ahead_{0};  // pieces that are published and neither retired nor squashed
-  std::atomic<uint32_t> helpers_{0};
+  // Each on a cache line of its own: they change hands at different times.
+  alignas(64) std::atomic<uint32_t> recorded_{0};  // number of the newest checkpoint
+  alignas(64) std::atomic<int64_t> ahead_{0};      // bytes in pieces that are neither retired nor squashed, about
+  alignas(64) std::atomic<int64_t> window_;        // so many at most
   std::atomic<bool> stop_{false};
-  std::mutex idle_mutex_;
-  std::vector<std::unique_ptr<Helper>> idle_;  // between two tasks
-  SpeculationStats stats_;  // the search's part
+  std::atomic<uint32_t> helpers_{0};               // tasks
+  alignas(64) std::atomic<uint32_t> hungry_{0};
+  std::atomic<uint32_t> offered_{0};
+  std::mutex offers_mutex_;
+  std::deque<Segment*> offers_;
+  std::vector<std::unique_ptr<Helper>> idle_;      // between two tasks
+  SpeculationStats stats_;                         // the search's part
   oneapi::tbb::task_group group_;
 };
 
