@@ -3,6 +3,7 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -12,7 +13,9 @@
 namespace bpfsieve {
 namespace {
 
-constexpr size_t kKeepPending = 2;  // of the newest pending states, which the search will take up itself
+constexpr size_t kNearPending = 16;       // pending states, from the newest on, that are looked at for work
+constexpr int64_t kFollowed = std::numeric_limits<int64_t>::max();  // the position of the path in progress
+const uint32_t kRecallAfter = getenv("REC") ? atoi(getenv("REC")) : 3;     // prune points with nobody ahead
 
 }  // namespace
 
@@ -200,7 +203,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (OutOfTime(insn)) return false;
       if (limits_.threads > 1 && stats.processed > limits_.helpers_from && !Logging()) {
         if (helpers_ == nullptr) StartHelpers();
-        if (stack_.size() > kKeepPending) helpers_->WakeUp();
+        helpers_->WakeUp();
       }
     }
     if (cfg_.prune_point[insn]) {
@@ -217,9 +220,21 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (!AtPrunePoint(key, state, &here, prev, path, &done)) return false;
       if (done) return true;
     }
+    if (helpers_ != nullptr && here.segment != nullptr && helpers_->Hungry()) Feed();
+    if (helpers_ != nullptr && here.segment == nullptr && cfg_.prune_point[insn]) {
+      // Nobody is ahead on this path, which is the one place where work is never in vain.
+      if (helpers_->Hungry()) {
+        here.segment = helpers_->Share(here.state, insn, prev, recorded_, kFollowed);
+        helpers_->Offer(here.segment);
+        here.piece = helpers_->Follow(here.segment);
+      } else if (++alone_ >= kRecallAfter) {
+        alone_ = 0;
+        helpers_->Recall();
+      }
+    }
     if (here.segment != nullptr) {
       // What a helper has executed from here on, if the budget certainly lasts for it.
-      Piece* piece = helpers_->Next(here.segment, here.piece);
+      Piece* piece = NextPiece(here);
       if (piece != nullptr && stats.processed - 1 + piece->steps <= limits_.max_processed) {
         bool done = false;
         retiring_ = here.segment;
@@ -361,16 +376,29 @@ void Search::StartHelpers() {
   for (Checkpoint* c : recorded) helpers_->Recorded(c, number(c), nullptr, false);
 }
 
-// Gives the newest pending state away that is not given yet, but those that are next.
-void Search::Feed() {
-  static const size_t keep = getenv("KEEP") ? atoi(getenv("KEEP")) : 2;
-  for (size_t i = stack_.size(); i-- > 0;) {
-    if (i + keep >= stack_.size()) continue;
-    Pending& p = stack_[i];
-    if (p.segment != nullptr) continue;
-    p.segment = helpers_->Offer(p.state, p.insn, p.prev, p.recorded, static_cast<int64_t>(i));
-    return;
+// Makes the `i`th pending state one that helpers can take.
+Segment* Search::Share(size_t i) {
+  Pending& p = stack_[i];
+  if (p.segment == nullptr) {
+    p.segment = helpers_->Share(p.state, p.insn, p.prev, p.recorded, static_cast<int64_t>(i));
   }
+  return p.segment;
+}
+
+// Gives a pending state away, the newest first: that is the next one to be needed.
+void Search::Feed() {
+  for (size_t i = stack_.size(), n = 0; i-- > 0 && n < kNearPending; ++n) {
+    if (helpers_->Offer(Share(i))) return;
+  }
+}
+
+// What helpers have executed of the path beyond `here`.
+Piece* Search::NextPiece(const Here& here) {
+  Piece* piece = nullptr;
+  for (int spins = 0; helpers_->Next(here.segment, here.piece, &piece, spins) == Speculation::Ahead::kWait; ++spins) {
+    helpers_->Wait(here.segment, spins);
+  }
+  return piece;
 }
 
 void Search::StopHelpers() {
@@ -476,7 +504,6 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
       helpers_->Attach(fork, static_cast<int64_t>(stack_.size()));
     }
     stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork, NewNode(node_)});
-    if (helpers_ != nullptr && helpers_->Hungry()) Feed();
     Charge(bytes);
     if (path.parent != nullptr) {
       std::atomic<uint32_t>& branches = path.parent->branches;
@@ -539,7 +566,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       if (!force && jumps < 20 && steps < 100) add = false;
     } else if (((key.types ^ c->types) & c->types_mask) == 0 &&
                c->number.load(std::memory_order_relaxed) > key.checked &&
-               Subsumes(*c->state, c->precise, c->masks, Get(state), id_base, ids_)) {
+               Subsumes(*c->state, c->precise, c->masks, Get(state), id_base, ids_, c->hint)) {
       ++c->hits;
       if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
       PropagatePrecision(path, insn, *c);

@@ -95,6 +95,7 @@ struct Checkpoint {
   // Usefulness, for eviction.
   uint32_t hits = 0;
   uint32_t misses = 0;
+  FailureHint hint;
   CompareMasks masks;          // what has to be compared
   PreciseMarks precise;
   Path path;                   // how it was reached

@@ -67,7 +67,9 @@ class Search {
   uint32_t NewNode(uint32_t parent);
   void StartHelpers();
   void StopHelpers();
+  Segment* Share(size_t i);
   void Feed();
+  Piece* NextPiece(const Here& here);
   bool Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state);
   void CountStack(const StackUse* begin, const StackUse* end);
   // The rules at a prune point. `here` is null within a piece. Sets *done where the path ends there. False: stop.
@@ -135,6 +137,7 @@ class Search {
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
   IdMap ids_;
   std::unique_ptr<Speculation> helpers_;  // null: nobody runs ahead
+  uint32_t alone_ = 0;                    // prune points passed with nobody ahead
   Segment* retiring_ = nullptr;           // of the piece being retired
   uint32_t recorded_ = 0;                 // checkpoints so far
   uint64_t next_check_ = 0;               // instructions processed when the clock is next looked at

@@ -11,9 +11,10 @@ namespace bpfsieve {
 namespace {
 
 constexpr uint32_t kPredictions = 4096;   // entries of the table of guesses
-constexpr int64_t kWindow = 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
+const int64_t kWindow = getenv("WIN") ? atoi(getenv("WIN")) : 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
 constexpr int kHungrySpins = 4000;        // looks for an offer before a helper gives its thread back
 constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
+constexpr int kOfferSpins = 50;           // that the search waits for somebody to take what it offered
 constexpr uint32_t kStopCheck = 1024;     // steps
 constexpr int kMaxClimb = 64;             // segments up the tree, when the order of two is asked for
 
@@ -44,10 +45,6 @@ uint32_t AncestorsOf(const Segment* segment) {
     best = std::max(best, of_parent);
   }
   return best;
-}
-
-bool Busy(Segment::Status status) {
-  return status == Segment::Status::kClaimed || status == Segment::Status::kRunning;
 }
 
 // Whether guess `c` lies on the way to `segment`.
@@ -159,6 +156,7 @@ struct Speculation::Helper {
   uint32_t jumps = 0, steps = 0, history = 0;
   // Why the last piece ended where it did.
   bool park = false, record = false, stop = false;
+  bool recalled = false;
   SpeculationStats stats;
 };
 
@@ -169,6 +167,7 @@ Speculation::Speculation(const Context& context, const SearchLimits& limits, Sea
       pool_(pool),
       visited_(context.program->insns.size()),
       predicted_(std::make_unique<PreciseMarks[]>(kPredictions)),
+      distrust_(std::make_unique<std::atomic<bool>[]>(kPredictions)),
       max_helpers_(limits.threads - 1),
       window_(kWindow) {
   pool_.states.Share(true);
@@ -206,11 +205,11 @@ void Speculation::WakeUp() {
 void Speculation::Wake() {
   helpers_.fetch_add(1, std::memory_order_relaxed);
   hungry_.fetch_add(1, std::memory_order_relaxed);
-  group_.run([this] { Help(); });
+  group_.run([this] { Serve(); });
 }
 
 // A task: explores what it is offered, until there is nothing for a while. It comes hungry.
-void Speculation::Help() {
+void Speculation::Serve() {
   std::unique_ptr<Helper> helper;
   {
     const std::lock_guard<std::mutex> lock(offers_mutex_);
@@ -223,6 +222,7 @@ void Speculation::Help() {
   while (Segment* root = WaitForOffer()) {
     const uint64_t begin = NowNs();
     helper->jumps = helper->steps = 0;
+    helper->recalled = false;
     helper->stack.push_back(root);
     Explore(*helper);
     helper->stats.busy_ns += NowNs() - begin;
@@ -253,38 +253,28 @@ Segment* Speculation::WaitForOffer() {
 
 // Explores what is on the helper's stack, and what forks off that, in the order of the search.
 void Speculation::Explore(Helper& helper) {
-  int runs = 0;
-  bool oldest = false;  // the search is close: work from the other end
   for (int spins = 0; !helper.stack.empty();) {
-    if (stop_.load(std::memory_order_relaxed)) {
+    if (stop_.load(std::memory_order_relaxed) || helper.recalled) {
       for (Segment* segment : helper.stack) DropOwner(segment, helper.pool);
       helper.stack.clear();
       break;
     }
     if (WindowFull()) {
+      helper.recalled = TakeRecall();
       Pause(spins++);
       continue;
     }
     if (helper.stack.size() > 1 && Hungry()) {
       const std::lock_guard<std::mutex> lock(offers_mutex_);
-      auto it = helper.stack.end() - 2;
-      offers_.push_back(*it);
+      offers_.push_back(helper.stack[helper.stack.size() - 2]);
       offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
-      helper.stack.erase(it);
+      helper.stack.erase(helper.stack.end() - 2);
     }
-    Segment* segment = oldest ? helper.stack.front() : helper.stack.back();
-    if (oldest) {
-      helper.stack.pop_front();
-    } else {
-      helper.stack.pop_back();
-    }
+    Segment* segment = helper.stack.back();
+    helper.stack.pop_back();
     Segment::Status idle = Segment::Status::kIdle;
     if (segment->status.compare_exchange_strong(idle, Segment::Status::kClaimed, std::memory_order_acquire)) {
       Run(helper, segment);
-      static const int old = getenv("OLD") ? atoi(getenv("OLD")) : 0;
-      if (old == 1) oldest = segment->let_go.load(std::memory_order_relaxed);
-      static const int sub = getenv("SUB") ? atoi(getenv("SUB")) : 1000000000;
-      if (++runs >= sub) { for (Segment* s : helper.stack) DropOwner(s, helper.pool); helper.stack.clear(); }
     }
     DropOwner(segment, helper.pool);
   }
@@ -341,6 +331,10 @@ void Speculation::Run(Helper& helper, Segment* segment) {
     segment->owners.fetch_add(1, std::memory_order_relaxed);
     helper.stack.push_back(segment);  // to go on later
   }
+}
+
+bool Speculation::TakeRecall() {
+  return recall_.load(std::memory_order_relaxed) && recall_.exchange(false, std::memory_order_relaxed);
 }
 
 // Up to where the search is likely to record or to prune the state, or the path ends. Null: asked to stop.
@@ -407,7 +401,9 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       helper.record = force || (helper.jumps >= 2 && helper.steps >= 8 &&
                                 !(found.loop && helper.jumps < 20 && helper.steps < 100));
       if (helper.record) helper.jumps = helper.steps = helper.history = 0;
-      helper.stop = segment->let_go.load(std::memory_order_relaxed) || segment->cancelled.load(std::memory_order_relaxed);
+      if (!helper.recalled) helper.recalled = TakeRecall();
+      helper.stop = helper.recalled || segment->let_go.load(std::memory_order_relaxed) ||
+                    segment->cancelled.load(std::memory_order_relaxed);
       if (helper.park || helper.record || helper.stop || piece->visits.size() >= kMaxVisits) {
         piece->key = key;
         break;
@@ -436,7 +432,7 @@ Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, c
   const PreciseMarks& predicted = predicted_[key.insn % kPredictions];
   Found found;
   bool proof = true;
-  visited_.Visit(key.insn, key.callsite, [&](const Checkpoint& c) {
+  visited_.Visit(key.insn, key.callsite, [&](Checkpoint& c) {
     const uint32_t number = c.number.load(std::memory_order_acquire);
     if (number != 0) {
       if (!c.finished() && number <= ancestors) {
@@ -448,16 +444,15 @@ Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, c
       return false;
     }
     if (((key.types ^ c.types) & c.types_mask) != 0) return false;
-    if (!Subsumes(*c.state, c.precise, c.masks, state, id_base, helper.ids)) return false;
+    if (!Subsumes(*c.state, c.precise, c.masks, state, id_base, helper.ids, c.hint)) return false;
     if (number != 0 && c.finished()) {
       found.pruned = true;
       return true;
     }
     proof &= number == 0;
     // Not finished: once it is, more of it will matter.
-    static const int pred = getenv("PRED") ? atoi(getenv("PRED")) : 1;
-    if (pred == 1 && !Subsumes(*c.state, predicted, c.masks, state, id_base, helper.ids)) return false;
-    if (pred == 2 && number == 0 && !Subsumes(*c.state, predicted, c.masks, state, id_base, helper.ids)) return false;
+    if (distrust_[key.insn % kPredictions].load(std::memory_order_relaxed)) return false;
+    if (!Subsumes(*c.state, predicted, c.masks, state, id_base, helper.ids, c.hint)) return false;
     found.pruned = number != 0 || Earlier(c.segment, segment);
     return found.pruned;
   });
@@ -491,16 +486,22 @@ void Speculation::Publish(Helper& helper, Segment* segment, Piece* piece) {
 
 // ---- The search's side -------------------------------------------------------------------------------------------
 
-Segment* Speculation::Offer(State* state, uint32_t insn, int64_t prev, uint32_t ancestors, int64_t position) {
+Segment* Speculation::Share(State* state, uint32_t insn, int64_t prev, uint32_t ancestors, int64_t position) {
   Segment* segment = NewSegment(pool_, state, insn, prev);
   segment->attached.store(true, std::memory_order_relaxed);
   segment->ancestors.store(ancestors, std::memory_order_relaxed);
   segment->position.store(position, std::memory_order_relaxed);
+  return segment;
+}
+
+bool Speculation::Offer(Segment* segment) {
+  if (segment->offered || segment->status.load(std::memory_order_relaxed) != Segment::Status::kIdle) return false;
+  segment->offered = true;
   segment->owners.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard<std::mutex> lock(offers_mutex_);
   offers_.push_back(segment);
   offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
-  return segment;
+  return true;
 }
 
 void Speculation::Attach(Segment* segment, int64_t position) {
@@ -515,22 +516,31 @@ Piece* Speculation::Follow(Segment* segment) {
   return segment->origin;
 }
 
-Piece* Speculation::Next(Segment* segment, Piece* at) {
-  Piece* next = at->next.load(std::memory_order_acquire);
-  if (next != nullptr) return next;
-  if (!Busy(segment->status.load(std::memory_order_acquire))) return at->next.load(std::memory_order_acquire);
-  // A helper is at it, and gives it up at the next prune point.
-  const uint64_t begin = NowNs();
-  segment->let_go.store(true, std::memory_order_relaxed);
-  for (int spins = 0;; ++spins) {
-    const Segment::Status status = segment->status.load(std::memory_order_acquire);
-    next = at->next.load(std::memory_order_acquire);
-    if (next != nullptr || !Busy(status)) break;
-    Pause(spins);
+Speculation::Ahead Speculation::Next(Segment* segment, Piece* at, Piece** next, int spins) {
+  const Segment::Status status = segment->status.load(std::memory_order_acquire);
+  *next = at->next.load(std::memory_order_acquire);
+  if (*next != nullptr) return Ahead::kPiece;
+  switch (status) {
+    case Segment::Status::kClaimed:
+    case Segment::Status::kRunning:
+      return Ahead::kWait;
+    case Segment::Status::kParked:
+      // The guess was wrong.
+      distrust_[at->insn % kPredictions].store(true, std::memory_order_relaxed);
+      return Ahead::kNothing;
+    case Segment::Status::kIdle:
+      // Whoever is hungry is about to take it.
+      return segment->offered && at->steps == 0 && spins < kOfferSpins ? Ahead::kWait : Ahead::kNothing;
+    default:
+      return Ahead::kNothing;
   }
-  ++stats_.waits;
-  stats_.wait_ns += NowNs() - begin;
-  return next;
+}
+
+void Speculation::Wait(Segment* segment, int spins) {
+  if (spins == 0) ++stats_.waits;
+  static const int w = getenv("WAIT") ? atoi(getenv("WAIT")) : 0;
+  if (!w) segment->let_go.store(true, std::memory_order_relaxed);
+  Pause(spins);
 }
 
 void Speculation::Consume(Segment* segment, Piece* at, Piece* next) {
@@ -610,7 +620,7 @@ void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, boo
 }
 
 void Speculation::SetLive(uint64_t checkpoints) {
-  window_.store(kWindow + static_cast<int64_t>(checkpoints), std::memory_order_relaxed);
+  (void)checkpoints;
 }
 
 void Speculation::Predict(uint32_t insn, int frame, uint16_t regs, uint64_t slots) {

@@ -129,6 +129,7 @@ struct Segment {
   uint32_t fork_number = 0;             // forks of the parent before it
   std::atomic<bool> attached{false};
   std::atomic<uint32_t> ancestors{0};   // unfinished checkpoints up to this number are its ancestors
+  bool offered = false;                 // the search's
   std::atomic<uint32_t> checked{0};     // LookUpKey::checked of the state that it starts with
   std::atomic<int64_t> position{0};     // attached: the larger, the earlier the search comes to it
   uint32_t pieces = 0, forks = 0;       // published so far; the helper's
@@ -196,15 +197,23 @@ class Speculation {
   bool Hungry() const { return hungry_.load(std::memory_order_relaxed) > offered_.load(std::memory_order_relaxed); }
   // Calls back helpers that have given their threads back. For when there is work, not too often.
   void WakeUp();
-  // Gives a pending state to a helper. It was forked when there were `ancestors` checkpoints, and lies at `position` of
-  // the search's stack.
-  Segment* Offer(State* state, uint32_t insn, int64_t prev, uint32_t ancestors, int64_t position);
+  // Makes a segment of a state, which was forked when there were `ancestors` checkpoints and lies at `position` of the
+  // search's stack.
+  Segment* Share(State* state, uint32_t insn, int64_t prev, uint32_t ancestors, int64_t position);
+  // Offers it to hungry helpers; false: somebody has been at it already.
+  bool Offer(Segment* segment);
+  // Asks a helper to leave what it is at, and become hungry.
+  void Recall() { recall_.store(true, std::memory_order_relaxed); }
   // The search has retired the fork that `segment` starts with.
   void Attach(Segment* segment, int64_t position);
   // The search begins with `segment`. Returns its origin, whose state the search takes over.
   Piece* Follow(Segment* segment);
-  // The piece after `at`, as soon as it is there. Null: there will be none, and the segment is to be closed.
-  Piece* Next(Segment* segment, Piece* at);
+  enum class Ahead { kPiece, kNothing, kWait };
+  // kPiece: the piece after `at`. kNothing: there will be none, and the segment is to be closed. kWait: a helper is at
+  // it, or about to be; `spins` counts how often that was said.
+  Ahead Next(Segment* segment, Piece* at, Piece** next, int spins);
+  // Asks the helper to leave the rest of the segment to the search.
+  void Wait(Segment* segment, int spins);
   // `next`, the piece after `at`, is retired; the search takes its state over. Frees `at`.
   void Consume(Segment* segment, Piece* at, Piece* next);
   // The path has ended, or the search goes on without `segment`. What was executed beyond is squashed. The states that
@@ -232,9 +241,10 @@ class Speculation {
 
   bool WindowFull() const;
   void Wake();
-  void Help();
+  void Serve();
   void Explore(Helper& helper);
   Segment* WaitForOffer();
+  bool TakeRecall();
   void Run(Helper& helper, Segment* segment);
   Piece* Execute(Helper& helper, Segment* segment, State& state, uint32_t insn, int64_t prev);
   Found LookUp(Helper& helper, const Segment* segment, const State& state, LookUpKey& key);
@@ -255,6 +265,8 @@ class Speculation {
   // Which scalars were found to matter, by instruction (folded): a guess at what will matter in states that nobody has
   // come back from yet.
   std::unique_ptr<PreciseMarks[]> predicted_;
+  // By instruction (folded): a state was not pruned there although an unfinished one seemed to cover it.
+  std::unique_ptr<std::atomic<bool>[]> distrust_;
   const uint32_t max_helpers_;
 
   // Each on a cache line of its own: they change hands at different times.
@@ -262,6 +274,7 @@ class Speculation {
   alignas(64) std::atomic<int64_t> ahead_{0};      // bytes in pieces that are neither retired nor squashed, about
   alignas(64) std::atomic<int64_t> window_;        // so many at most
   std::atomic<bool> stop_{false};
+  std::atomic<bool> recall_{false};
   std::atomic<uint32_t> helpers_{0};               // tasks
   alignas(64) std::atomic<uint32_t> hungry_{0};
   std::atomic<uint32_t> offered_{0};

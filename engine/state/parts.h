@@ -8,10 +8,13 @@
 #ifndef BPFSIEVE_ENGINE_STATE_PARTS_H_
 #define BPFSIEVE_ENGINE_STATE_PARTS_H_
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 namespace bpfsieve {
@@ -22,14 +25,7 @@ class Depot {  // thread-safe
   // Fills `own`, which is empty, with at least one part.
   void Fetch(std::vector<T*>* own) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (free_.empty()) {
-      // Small programs need few.
-      const size_t n = std::min<size_t>(chunks_.empty() ? kFirst : made_, kBatch);
-      chunks_.push_back(std::make_unique<T[]>(n));
-      made_ += n;
-      for (size_t i = n; i-- > 0;) own->push_back(&chunks_.back()[i]);
-      return;
-    }
+    if (free_.empty()) Make();
     const size_t n = std::min(free_.size(), kBatch);
     own->assign(free_.end() - static_cast<ptrdiff_t>(n), free_.end());
     free_.resize(free_.size() - n);
@@ -40,13 +36,47 @@ class Depot {  // thread-safe
     free_.insert(free_.end(), own->end() - static_cast<ptrdiff_t>(kBatch), own->end());
     own->resize(own->size() - kBatch);
   }
-  static constexpr size_t kFirst = 4, kBatch = 64;
+  static constexpr size_t kBatch = 64;
+
+  ~Depot() {
+    for (const Chunk& chunk : chunks_) {
+      std::destroy_n(chunk.parts, chunk.made);
+      ::operator delete(chunk.parts, std::align_val_t{chunk.align});
+    }
+  }
+  Depot() = default;
+  Depot(const Depot&) = delete;
+  Depot& operator=(const Depot&) = delete;
 
  private:
+  struct Chunk {
+    T* parts;
+    size_t size, made, align;
+  };
+  // Small programs need few. Who needs many gets them in huge pages, where the system has them: a page fault costs as
+  // much as copying a state.
+  void Make() {
+    constexpr size_t kFirst = 4, kHuge = size_t{2} << 20;
+    if (chunks_.empty() || chunks_.back().made == chunks_.back().size) {
+      const bool huge = total_ * sizeof(T) >= kHuge / 8;
+      const size_t size = huge ? kHuge / sizeof(T) : std::max(kFirst, total_);
+      const size_t align = huge ? kHuge : alignof(T);
+      chunks_.push_back({static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{align})), size, 0, align});
+      if (huge) madvise(chunks_.back().parts, size * sizeof(T), MADV_HUGEPAGE);
+      total_ += size;
+    }
+    // Constructed as they are asked for: that touches the memory.
+    Chunk& chunk = chunks_.back();
+    const size_t n = std::min(kBatch, chunk.size - chunk.made);
+    std::uninitialized_default_construct_n(chunk.parts + chunk.made, n);
+    for (size_t i = n; i-- > 0;) free_.push_back(chunk.parts + chunk.made + i);
+    chunk.made += n;
+  }
+
   std::mutex mutex_;
   std::vector<T*> free_;
-  std::vector<std::unique_ptr<T[]>> chunks_;
-  size_t made_ = 0;
+  std::vector<Chunk> chunks_;
+  size_t total_ = 0;
 };
 
 template <typename T>

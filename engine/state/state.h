@@ -339,10 +339,30 @@ class IdMap {
   uint32_t next_temporary_ = 0;
 };
 
+// Where the last comparison with a state failed. The next one most likely fails there too, so it looks there first; the
+// answer is the same. May be used by several threads at once.
+class FailureHint {
+ public:
+  void Set(int frame, int reg, int slot) {
+    at_.store(static_cast<uint16_t>(kSet | frame << 8 | (slot < 0 ? reg : 16 + slot)), std::memory_order_relaxed);
+  }
+  bool Get(int* frame, int* reg, int* slot) const {
+    const uint16_t at = at_.load(std::memory_order_relaxed);
+    *frame = at >> 8 & 7;
+    *reg = at & 0xff;
+    *slot = *reg - 16;
+    return at != 0;
+  }
+
+ private:
+  static constexpr int kSet = 1 << 15;
+  std::atomic<uint16_t> at_{0};
+};
+
 // Whether everything that is safe from `old_` on is safe from `cur` on (the kernel's states_equal, NOT_EXACT), where
 // `old_` is finished. `id_base` is any number above every id in `cur`.
 bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
-              uint32_t id_base, IdMap& ids);
+              uint32_t id_base, IdMap& ids, FailureHint& hint);
 // Whether the states are the same but for the names of ids (states_equal, EXACT).
 bool SameState(const State& old_, const State& cur, IdMap& ids);
 // The kernel's states_maybe_looping: the innermost frames' registers are the same bytes.

@@ -24,7 +24,7 @@ LiveMasks AllLive() {
 class Subsumption : public testing::Test {
  protected:
   bool Covers(const PreciseMarks& precise, const LiveMasks& live) {
-    return Subsumes(*old_, precise, MasksFor(*old_, live), *cur_, 1000, ids_);
+    return Subsumes(*old_, precise, MasksFor(*old_, live), *cur_, 1000, ids_, hint_);
   }
   bool CoversAll() { return Covers({}, AllLive()); }
   void TearDown() override {
@@ -36,6 +36,7 @@ class Subsumption : public testing::Test {
   State* old_ = Start(pool_);
   State* cur_ = Start(pool_);
   IdMap ids_;
+  FailureHint hint_;
 };
 
 TEST_F(Subsumption, ImpreciseScalarsMatchAnyValue) {
@@ -52,6 +53,16 @@ TEST_F(Subsumption, PreciseScalarsMustLieWithin) {
   EXPECT_FALSE(Covers(precise, AllLive()));
   old_->regs()[1].MakeUnknown();
   EXPECT_TRUE(Covers(precise, AllLive()));
+}
+
+TEST_F(Subsumption, WhereTheLastOneFailedDoesNotDecideTheNextOne) {
+  for (int r : {1, 2}) old_->regs()[r].MakePointer(RegType::kCtx);
+  cur_->regs()[1].MakePointer(RegType::kCtx);
+  EXPECT_FALSE(CoversAll());
+  cur_->regs()[2].MakePointer(RegType::kCtx);
+  EXPECT_TRUE(CoversAll());
+  cur_->regs()[1].MakeUnknown();
+  EXPECT_FALSE(CoversAll());
 }
 
 TEST_F(Subsumption, PointerDoesNotCoverScalar) {
