@@ -13,9 +13,11 @@
 namespace bpfsieve {
 namespace {
 
-constexpr size_t kNearPending = 16;       // pending states, from the newest on, that are looked at for work
+constexpr size_t kNearPending = 16;      // pending states, from the newest on, that are looked at for work
 constexpr int64_t kFollowed = std::numeric_limits<int64_t>::max();  // the position of the path in progress
-const uint32_t kRecallAfter = getenv("REC") ? atoi(getenv("REC")) : 3;     // prune points with nobody ahead
+constexpr uint64_t kTrial = 2048;        // instructions, with and without helpers, to compare the pace
+constexpr double kWorthIt = 0.93;        // of the pace without them, to keep helpers
+constexpr uint32_t kRecallAfter = 16;     // prune points with nobody ahead
 
 }  // namespace
 
@@ -201,10 +203,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
     if (stats.processed >= next_check_) {
       next_check_ = stats.processed + 256;
       if (OutOfTime(insn)) return false;
-      if (limits_.threads > 1 && stats.processed > limits_.helpers_from && !Logging()) {
-        if (helpers_ == nullptr) StartHelpers();
-        helpers_->WakeUp();
-      }
+      if (limits_.threads > 1 && !Logging()) Govern(here);
     }
     if (cfg_.prune_point[insn]) {
       LookUpKey key;
@@ -396,7 +395,7 @@ void Search::Feed() {
 Piece* Search::NextPiece(const Here& here) {
   Piece* piece = nullptr;
   for (int spins = 0; helpers_->Next(here.segment, here.piece, &piece, spins) == Speculation::Ahead::kWait; ++spins) {
-    helpers_->Wait(here.segment, spins);
+    helpers_->Wait(spins);
   }
   return piece;
 }
@@ -406,10 +405,46 @@ void Search::StopHelpers() {
   helpers_->Stop(result_.speculation);
   for (Pending& p : stack_) {
     if (p.segment == nullptr) continue;
-    helpers_->Close(p.segment);  // its state goes with it
-    p.state = nullptr;
+    helpers_->Follow(p.segment);  // its state stays here
+    helpers_->Close(std::exchange(p.segment, nullptr));
   }
   helpers_.reset();
+}
+
+// Calls helpers, and sends them away where the search is no faster with them than without: whether they pay depends on
+// the program, the stretch of it, and on what else the machine does. Decides about time alone.
+void Search::Govern(Here& here) {
+  const uint64_t processed = result_.stats.processed;
+  if (limits_.helpers_from == 0) {
+    if (helpers_ == nullptr) StartHelpers();
+    helpers_->WakeUp();
+    return;
+  }
+  if (processed < limits_.helpers_from) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (phase_length_ == 0) {  // the first time
+    phase_length_ = kTrial;
+    phase_from_ = processed;
+    phase_begin_ = now;
+  }
+  const uint64_t done = processed - phase_from_;
+  if (helpers_ != nullptr) helpers_->WakeUp();
+  if (done < phase_length_) return;
+  const double pace = std::chrono::duration<double>(now - phase_begin_).count() / static_cast<double>(done);
+  if (helpers_ == nullptr) {
+    alone_pace_ = pace;
+    phase_length_ = kTrial;
+    StartHelpers();
+    helpers_->WakeUp();
+  } else if (pace > kWorthIt * alone_pace_) {
+    if (here.segment != nullptr) helpers_->Close(std::exchange(here.segment, nullptr));
+    here.piece = nullptr;
+    StopHelpers();
+    patience_ *= 8;
+    phase_length_ = kTrial * patience_;
+  }
+  phase_from_ = processed;
+  phase_begin_ = std::chrono::steady_clock::now();
 }
 
 void Search::CountStack(const StackUse* begin, const StackUse* end) {

@@ -65,6 +65,7 @@ class Search {
   // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
   bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now, Segment* fork);
   uint32_t NewNode(uint32_t parent);
+  void Govern(Here& here);
   void StartHelpers();
   void StopHelpers();
   Segment* Share(size_t i);
@@ -139,6 +140,10 @@ class Search {
   std::unique_ptr<Speculation> helpers_;  // null: nobody runs ahead
   uint32_t alone_ = 0;                    // prune points passed with nobody ahead
   Segment* retiring_ = nullptr;           // of the piece being retired
+  // The governor: since when, for how many instructions, at which pace without helpers (seconds an instruction).
+  std::chrono::steady_clock::time_point phase_begin_;
+  uint64_t phase_from_ = 0, phase_length_ = 0, patience_ = 1;
+  double alone_pace_ = 0;
   uint32_t recorded_ = 0;                 // checkpoints so far
   uint64_t next_check_ = 0;               // instructions processed when the clock is next looked at
   uint64_t live_checkpoints_ = 0;

@@ -11,8 +11,8 @@ namespace bpfsieve {
 namespace {
 
 constexpr uint32_t kPredictions = 4096;   // entries of the table of guesses
-const int64_t kWindow = getenv("WIN") ? atoi(getenv("WIN")) : 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
-constexpr int kHungrySpins = 4000;        // looks for an offer before a helper gives its thread back
+constexpr int64_t kWindow = 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
+constexpr int kHungrySpins = 40000;        // looks for an offer before a helper gives its thread back
 constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
 constexpr int kOfferSpins = 50;           // that the search waits for somebody to take what it offered
 constexpr uint32_t kStopCheck = 1024;     // steps
@@ -20,7 +20,7 @@ constexpr int kMaxClimb = 64;             // segments up the tree, when the orde
 
 // The processor's hint that this is a waiting loop, and now and then the thread's slot for somebody else.
 void Pause(int spins) {
-  if (spins % 64 == 63) {
+  if (spins % 1024 == 1023) {
     std::this_thread::yield();
   } else {
     __builtin_ia32_pause();
@@ -326,8 +326,7 @@ void Speculation::Run(Helper& helper, Segment* segment) {
   }
   if (state != nullptr) helper.pool.states.Free(state);
   segment->status.store(status, std::memory_order_release);
-  if (status == Segment::Status::kIdle && !segment->let_go.load(std::memory_order_relaxed) &&
-      !segment->cancelled.load(std::memory_order_relaxed)) {
+  if (status == Segment::Status::kIdle && !segment->cancelled.load(std::memory_order_relaxed)) {
     segment->owners.fetch_add(1, std::memory_order_relaxed);
     helper.stack.push_back(segment);  // to go on later
   }
@@ -402,8 +401,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
                                 !(found.loop && helper.jumps < 20 && helper.steps < 100));
       if (helper.record) helper.jumps = helper.steps = helper.history = 0;
       if (!helper.recalled) helper.recalled = TakeRecall();
-      helper.stop = helper.recalled || segment->let_go.load(std::memory_order_relaxed) ||
-                    segment->cancelled.load(std::memory_order_relaxed);
+      helper.stop = helper.recalled || segment->cancelled.load(std::memory_order_relaxed);
       if (helper.park || helper.record || helper.stop || piece->visits.size() >= kMaxVisits) {
         piece->key = key;
         break;
@@ -536,10 +534,8 @@ Speculation::Ahead Speculation::Next(Segment* segment, Piece* at, Piece** next, 
   }
 }
 
-void Speculation::Wait(Segment* segment, int spins) {
+void Speculation::Wait(int spins) {
   if (spins == 0) ++stats_.waits;
-  static const int w = getenv("WAIT") ? atoi(getenv("WAIT")) : 0;
-  if (!w) segment->let_go.store(true, std::memory_order_relaxed);
   Pause(spins);
 }
 
@@ -620,7 +616,7 @@ void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, boo
 }
 
 void Speculation::SetLive(uint64_t checkpoints) {
-  (void)checkpoints;
+  window_.store(kWindow + static_cast<int64_t>(checkpoints), std::memory_order_relaxed);
 }
 
 void Speculation::Predict(uint32_t insn, int frame, uint16_t regs, uint64_t slots) {

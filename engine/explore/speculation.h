@@ -117,7 +117,6 @@ struct Segment {
   enum class Status : uint8_t { kIdle, kClaimed, kRunning, kParked, kTaken, kDone };
   std::atomic<Status> status{Status::kIdle};
   std::atomic<bool> cancelled{false};  // nobody wants it any more
-  std::atomic<bool> let_go{false};     // the search has come to it, and goes on by itself
   std::atomic<int32_t> owners{1};      // who needs the pieces: the search or the event that forked it; helpers' stacks
   std::atomic<int32_t> references{1};  // who needs this struct: the owners together, and each child
   Piece* origin = nullptr;             // the oldest piece that is not freed; the search's
@@ -212,8 +211,7 @@ class Speculation {
   // kPiece: the piece after `at`. kNothing: there will be none, and the segment is to be closed. kWait: a helper is at
   // it, or about to be; `spins` counts how often that was said.
   Ahead Next(Segment* segment, Piece* at, Piece** next, int spins);
-  // Asks the helper to leave the rest of the segment to the search.
-  void Wait(Segment* segment, int spins);
+  void Wait(int spins);
   // `next`, the piece after `at`, is retired; the search takes its state over. Frees `at`.
   void Consume(Segment* segment, Piece* at, Piece* next);
   // The path has ended, or the search goes on without `segment`. What was executed beyond is squashed. The states that
@@ -229,7 +227,7 @@ class Speculation {
   // A scalar at `insn` was found to matter.
   void Predict(uint32_t insn, int frame, uint16_t regs, uint64_t slots);
 
-  // Ends the helpers and adds what they did.
+  // Ends the helpers and adds what they did. Segments are to be closed afterwards.
   void Stop(SpeculationStats& stats);
 
  private:

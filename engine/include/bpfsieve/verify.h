@@ -53,7 +53,8 @@ struct VerifyOptions {
   // in. The report does not depend on it. With a log (log_level > 0) one thread does it all.
   unsigned threads = 1;
   bool parallel_stats = false;              // fill Report::parallel
-  uint64_t threads_from = 2000;             // instructions processed before others are called; for tests
+  // Instructions processed before others are tried; they stay while they pay. 0: from the start and for good, for tests.
+  uint64_t threads_from = 2000;
   const std::atomic<bool>* interrupt = nullptr;  // set to true, it ends the verification: verdict "limit"
 };
 
