@@ -66,6 +66,10 @@ void AddOptions(CLI::App* app, RawOptions* o, bool for_oracle) {
   app->add_flag("--stats", o->verify.parallel_stats,
                 "More fields: how far each program's search can be spread over threads, and how it was")
       ->group("Output");
+  app->add_option("--threads-from", o->verify.threads_from,
+                  "Instructions processed before a program's search may use more threads; 0: from the start, and without "
+                  "asking whether it pays (for tests)")
+      ->group("");
   app->add_option("--max-insns", o->verify.max_processed, "Instructions processed per program; default 1000000")
       ->group("Budgets")
       ->check(CLI::PositiveNumber);

@@ -51,12 +51,15 @@ uint64_t RegsHash(const Frame& frame) {
 }
 
 void FillCheckpoint(const Context& context, const State& state, uint32_t insn, Checkpoint& c) {
-  c.state = &state;
   c.insn = insn;
   c.live = LiveAt(context, state, insn);
-  c.masks = MasksFor(state, c.live);
   c.types = Fingerprint(state.frame(), c.live.regs[state.cur], &c.types_mask);
   c.bytes = state.bytes() + sizeof(Checkpoint);
+  c.shared.state = &state;
+  c.shared.types = c.types;
+  c.shared.types_mask = c.types_mask;
+  c.shared.insn = insn;
+  c.shared.masks = MasksFor(state, c.live);
 }
 
 }  // namespace bpfsieve

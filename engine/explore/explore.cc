@@ -239,8 +239,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
         retiring_ = here.segment;
         if (!Retire(*piece, insn, here, path, &done)) return false;
         if (done) return true;
-        helpers_->Consume(here.segment, here.piece, piece);
-        if (here.owned) pool_.Free(here.state);
+        helpers_->Consume(here.segment, here.piece, piece, here.owned ? here.state : nullptr);
         here.state = piece->state;
         here.owned = true;
         here.piece = piece;
@@ -370,9 +369,8 @@ void Search::StartHelpers() {
   for (Checkpoint* head : table_) {
     for (Checkpoint* c = head; c != nullptr; c = c->next) recorded.push_back(c);
   }
-  const auto number = [](const Checkpoint* c) { return c->number.load(std::memory_order_relaxed); };
-  std::sort(recorded.begin(), recorded.end(), [&](auto* a, auto* b) { return number(a) < number(b); });
-  for (Checkpoint* c : recorded) helpers_->Recorded(c, number(c), nullptr, false);
+  std::sort(recorded.begin(), recorded.end(), [](auto* a, auto* b) { return a->recorded < b->recorded; });
+  for (Checkpoint* c : recorded) helpers_->Recorded(c, c->recorded, nullptr, false);
 }
 
 // Makes the `i`th pending state one that helpers can take.
@@ -440,7 +438,7 @@ void Search::Govern(Here& here) {
     if (here.segment != nullptr) helpers_->Close(std::exchange(here.segment, nullptr));
     here.piece = nullptr;
     StopHelpers();
-    patience_ *= 8;
+    patience_ *= 32;
     phase_length_ = kTrial * patience_;
   }
   phase_from_ = processed;
@@ -540,10 +538,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     }
     stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork, NewNode(node_)});
     Charge(bytes);
-    if (path.parent != nullptr) {
-      std::atomic<uint32_t>& branches = path.parent->branches;
-      branches.store(branches.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    }
+    if (path.parent != nullptr) ++path.parent->branches;
     if (stack_.size() > limits_.max_pending) {
       return Stop(Verdict::kLimit, Rule::kTooManyBranches, insn,
                   absl::StrCat("The sequence of ", stack_.size(), " jumps is too complex."));
@@ -571,10 +566,10 @@ Checkpoint** Search::Head(uint32_t insn, int32_t callsite) {
 bool Search::IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state) {
   if (c.types != key.types) return false;
   if (state.state == nullptr && key.exact != 0) {
-    if (c.exact == 0) c.exact = RegsHash(c.state->frame());
+    if (c.exact == 0) c.exact = RegsHash(c.shared.state->frame());
     if (c.exact != key.exact) return false;
   }
-  return MaybeLooping(*c.state, Get(state)) && SameState(*c.state, Get(state), ids_);
+  return MaybeLooping(*c.shared.state, Get(state)) && SameState(*c.shared.state, Get(state), ids_);
 }
 
 Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
@@ -600,8 +595,8 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
     } else if (((key.types ^ c->types) & c->types_mask) == 0 &&
-               c->number.load(std::memory_order_relaxed) > key.checked &&
-               Subsumes(*c->state, c->precise, c->masks, Get(state), id_base, ids_, c->hint)) {
+               c->recorded > key.checked &&
+               Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
       ++c->hits;
       if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
       PropagatePrecision(path, insn, *c);
@@ -639,12 +634,12 @@ void Search::Record(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   c->next = *head;
   *head = c;
   Charge(c->bytes);
-  ++recorded_;
+  c->recorded = ++recorded_;
   if (helpers_ != nullptr) {
     helpers_->Recorded(c, recorded_, segment, prepared);
     if ((recorded_ & 63) == 0) helpers_->SetLive(live_checkpoints_ + evicted_.size());
   } else {
-    c->number.store(recorded_, std::memory_order_relaxed);
+    c->shared.number.store(recorded_, std::memory_order_relaxed);
   }
 
   path.parent = c;
@@ -672,7 +667,7 @@ void Search::Evict(Checkpoint** link) {
 }
 
 void Search::Release(Checkpoint* c) {
-  pool_.Free(const_cast<State*>(c->state));
+  pool_.Free(const_cast<State*>(c->shared.state));
   history_.Free(c->history);
   bytes_ -= c->bytes;
   parts_.checkpoints.Give(c);
@@ -681,9 +676,8 @@ void Search::Release(Checkpoint* c) {
 // One path from each ancestor is done; the ancestors with none left are finished.
 void Search::FinishPath(const Path& path) {
   for (Checkpoint* c = path.parent; c != nullptr;) {
-    const uint32_t left = c->branches.load(std::memory_order_relaxed) - 1;
-    c->branches.store(left, std::memory_order_relaxed);
-    if (left > 0) break;
+    if (--c->branches > 0) break;
+    c->shared.finished.store(true, std::memory_order_relaxed);
     Checkpoint* parent = c->path.parent;
     history_.Free(c->history);  // nobody goes back through it any more
     if (c->evicted_at >= 0) {

@@ -81,34 +81,42 @@ struct Path {
 };
 
 // A recorded state. What is not said to be learnt later does not change after the checkpoint is in the table. With
-// helpers (speculation.h), they read it too: hence the atomic counters, which only the search writes.
+// helpers (speculation.h), they read some of it too; what the search writes all the time lies on other cache lines.
 struct Checkpoint {
-  Checkpoint* next = nullptr;  // the next older one in its list
-  const State* state = nullptr;
+  // The search's: what it looks at when it passes by.
+  alignas(64) Checkpoint* next = nullptr;  // the next older one in its list
   uint64_t types = 0;          // fingerprint of the innermost registers' types, see Fingerprint()
   uint64_t types_mask = 0;     // which bits of it must match
-  uint64_t exact = 0;          // RegsHash(), 0: not worked out yet; the search's alone
   uint32_t insn = 0;
-  std::atomic<uint32_t> number{0};  // in the order of recording, from 1; 0: a helper's guess, not recorded (yet)
-  // Learnt later, monotonically; `precise` with it.
-  std::atomic<uint32_t> branches{1};  // paths from here that are not done; 0: finished
-  // Usefulness, for eviction.
-  uint32_t hits = 0;
+  uint32_t branches = 1;       // paths from here that are not done; 0: finished
+  uint32_t hits = 0;           // usefulness, for eviction
   uint32_t misses = 0;
+  uint32_t recorded = 0;       // `number`
   FailureHint hint;
-  CompareMasks masks;          // what has to be compared
-  PreciseMarks precise;
+  // And what it seldom needs.
   Path path;                   // how it was reached
   HistoryNodes history;        // of the paths that start here
   LiveMasks live;              // what the continuation may read
+  uint64_t exact = 0;          // RegsHash(), 0: not worked out yet
   uint64_t bytes = 0;          // what it counts for in the memory budget
   int64_t evicted_at = -1;     // index in the search's list of evicted ones, -1: still in the table
-  // Of a guess: where it lies.
-  const Segment* segment = nullptr;
-  uint32_t piece = 0;
+
+  // Anybody's.
+  struct alignas(64) Shared {
+    const State* state = nullptr;
+    uint64_t types = 0, types_mask = 0;
+    uint32_t insn = 0;
+    std::atomic<uint32_t> number{0};    // in the order of recording, from 1; 0: a helper's guess, not recorded (yet)
+    std::atomic<bool> finished{false};  // learnt later
+    FailureHint hint;                   // the helpers'
+    uint32_t piece = 0;                 // of a guess: where it lies
+    const Segment* segment = nullptr;
+    CompareMasks masks;                 // what has to be compared
+    PreciseMarks precise;               // learnt later, only ever added to
+  } shared;
 
   void Clear();  // as new
-  bool finished() const { return branches.load(std::memory_order_relaxed) == 0; }
+  bool finished() const { return branches == 0; }
 };
 
 // Six bits per register for type and flags, for R0..R9: equal fingerprints under the mask are necessary for

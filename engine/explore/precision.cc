@@ -130,14 +130,14 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
 
 void Search::MarkAllPrecise(const Path& path) {
   for (Checkpoint* c = path.parent; c != nullptr; c = c->path.parent) {
-    for (int f = 0; f <= c->state->cur; ++f) {
-      const Frame& frame = *c->state->frames[f];
+    for (int f = 0; f <= c->shared.state->cur; ++f) {
+      const Frame& frame = *c->shared.state->frames[f];
       for (int r = 0; r < kRegFp; ++r) {
-        if (frame.regs[r].IsScalar()) c->precise.regs[f] |= static_cast<uint16_t>(1u << r);
+        if (frame.regs[r].IsScalar()) c->shared.precise.regs[f] |= static_cast<uint16_t>(1u << r);
       }
       for (uint64_t m = frame.spills; m != 0; m &= m - 1) {
         const int s = std::countr_zero(m);
-        if (frame.slot(s).spilled.IsScalar()) c->precise.slots[f] |= uint64_t{1} << s;
+        if (frame.slot(s).spilled.IsScalar()) c->shared.precise.slots[f] |= uint64_t{1} << s;
       }
     }
   }
@@ -188,27 +188,27 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
     Checkpoint* c = path->parent;
     if (c == nullptr) break;
     for (int f = bt.frame; f >= 0; --f) {
-      if (f > c->state->cur) {
+      if (f > c->shared.state->cur) {
         MarkAllPrecise(start);
         return;
       }
-      const Frame& frame = *c->state->frames[f];
+      const Frame& frame = *c->shared.state->frames[f];
       for (uint16_t m = bt.regs[f]; m != 0; m &= static_cast<uint16_t>(m - 1)) {
         const int r = std::countr_zero(m);
         const uint16_t bit = static_cast<uint16_t>(1u << r);
-        if (!frame.regs[r].IsScalar() || (c->precise.regs[f] & bit) != 0) {
+        if (!frame.regs[r].IsScalar() || (c->shared.precise.regs[f] & bit) != 0) {
           bt.regs[f] &= static_cast<uint16_t>(~bit);
         } else {
-          c->precise.regs[f] |= bit;
+          c->shared.precise.regs[f] |= bit;
         }
       }
       for (uint64_t m = bt.slots[f]; m != 0; m &= m - 1) {
         const int s = std::countr_zero(m);
         const uint64_t bit = uint64_t{1} << s;
-        if (s >= frame.slots || !frame.slot(s).IsScalarSpill() || (c->precise.slots[f] & bit) != 0) {
+        if (s >= frame.slots || !frame.slot(s).IsScalarSpill() || (c->shared.precise.slots[f] & bit) != 0) {
           bt.slots[f] &= ~bit;
         } else {
-          c->precise.slots[f] |= bit;
+          c->shared.precise.slots[f] |= bit;
         }
       }
     }
@@ -227,10 +227,10 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
 
 void Search::PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old) {
   Backtrack bt;
-  bt.frame = old.state->cur;
-  for (int f = 0; f <= old.state->cur; ++f) {
-    bt.regs[f] = static_cast<uint16_t>(old.precise.regs[f] & old.live.regs[f]);
-    bt.slots[f] = old.precise.slots[f] & old.live.slots[f];
+  bt.frame = old.shared.state->cur;
+  for (int f = 0; f <= old.shared.state->cur; ++f) {
+    bt.regs[f] = static_cast<uint16_t>(old.shared.precise.regs[f] & old.live.regs[f]);
+    bt.slots[f] = old.shared.precise.slots[f] & old.live.slots[f];
   }
   MarkPrecise(path, insn, bt);
 }

@@ -14,6 +14,7 @@ constexpr uint32_t kPredictions = 4096;   // entries of the table of guesses
 constexpr int64_t kWindow = 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
 constexpr int kHungrySpins = 40000;        // looks for an offer before a helper gives its thread back
 constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
+constexpr size_t kGarbage = 32;           // pieces that the search returns at once
 constexpr int kOfferSpins = 50;           // that the search waits for somebody to take what it offered
 constexpr uint32_t kStopCheck = 1024;     // steps
 constexpr int kMaxClimb = 64;             // segments up the tree, when the order of two is asked for
@@ -51,7 +52,7 @@ uint32_t AncestorsOf(const Segment* segment) {
 bool OnTheWay(const Checkpoint& c, const Segment* segment) {
   uint32_t limit = ~0u;
   for (const Segment* s = segment; s != nullptr; s = s->parent) {
-    if (c.segment == s) return c.piece <= limit;
+    if (c.shared.segment == s) return c.shared.piece <= limit;
     if (s->attached.load(std::memory_order_acquire)) break;
     limit = s->parent_piece;
   }
@@ -139,8 +140,8 @@ void VisitedMap::Remove(Checkpoint* c) {
 
 void VisitedMap::Retire(Checkpoint* c, uint32_t number) {
   const oneapi::tbb::spin_rw_mutex::scoped_lock lock(At(*c).mutex);
-  c->segment = nullptr;
-  c->number.store(number, std::memory_order_release);
+  c->shared.segment = nullptr;
+  c->shared.number.store(number, std::memory_order_release);
 }
 
 // ---- Helpers -----------------------------------------------------------------------------------------------------
@@ -270,6 +271,7 @@ void Speculation::Explore(Helper& helper) {
       offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
       helper.stack.erase(helper.stack.end() - 2);
     }
+    Clean(helper);
     Segment* segment = helper.stack.back();
     helper.stack.pop_back();
     Segment::Status idle = Segment::Status::kIdle;
@@ -430,20 +432,22 @@ Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, c
   const PreciseMarks& predicted = predicted_[key.insn % kPredictions];
   Found found;
   bool proof = true;
-  visited_.Visit(key.insn, key.callsite, [&](Checkpoint& c) {
+  visited_.Visit(key.insn, key.callsite, [&](Checkpoint& guess) {
+    Checkpoint::Shared& c = guess.shared;
     const uint32_t number = c.number.load(std::memory_order_acquire);
     if (number != 0) {
-      if (!c.finished() && number <= ancestors) {
+      const bool finished = c.finished.load(std::memory_order_relaxed);
+      if (!finished && number <= ancestors) {
         found.loop = true;
         return false;
       }
-    } else if (OnTheWay(c, segment)) {
+    } else if (OnTheWay(guess, segment)) {
       found.loop = true;
       return false;
     }
     if (((key.types ^ c.types) & c.types_mask) != 0) return false;
     if (!Subsumes(*c.state, c.precise, c.masks, state, id_base, helper.ids, c.hint)) return false;
-    if (number != 0 && c.finished()) {
+    if (number != 0 && c.finished.load(std::memory_order_relaxed)) {
       found.pruned = true;
       return true;
     }
@@ -463,8 +467,8 @@ void Speculation::Prepare(Helper& helper, Segment* segment, Piece& piece) {
   Checkpoint* c = helper.pool.checkpoints.Take();
   c->Clear();
   FillCheckpoint(ctx_, *piece.state, piece.insn, *c);
-  c->segment = segment;
-  c->piece = segment->pieces + 1;
+  c->shared.segment = segment;
+  c->shared.piece = segment->pieces + 1;
   piece.checkpoint = c;
   visited_.Insert(c);
 }
@@ -539,13 +543,35 @@ void Speculation::Wait(int spins) {
   Pause(spins);
 }
 
-void Speculation::Consume(Segment* segment, Piece* at, Piece* next) {
+void Speculation::Consume(Segment* segment, Piece* at, Piece* next, State* state) {
   ++stats_.retired_pieces;
   stats_.retired_steps += next->steps;
   segment->origin = next;
-  pool_.pieces.Give(at);
   next->consumed = true;
   ahead_.fetch_sub(1, std::memory_order_relaxed);
+  used_.pieces.push_back(at);
+  if (state != nullptr) used_.states.push_back(state);
+  if (used_.pieces.size() < kGarbage) return;
+  if (returned_.load(std::memory_order_relaxed)) {  // the helpers have not come to it
+    for (State* s : used_.states) pool_.states.Free(s);
+    for (Piece* p : used_.pieces) pool_.pieces.Give(p);
+    used_.states.clear();
+    used_.pieces.clear();
+    return;
+  }
+  const std::lock_guard<std::mutex> lock(garbage_mutex_);
+  std::swap(garbage_, used_);
+  returned_.store(true, std::memory_order_relaxed);
+}
+
+void Speculation::Clean(Helper& helper) {
+  if (!returned_.load(std::memory_order_relaxed)) return;
+  const std::lock_guard<std::mutex> lock(garbage_mutex_);
+  for (State* s : garbage_.states) helper.pool.states.Free(s);
+  for (Piece* p : garbage_.pieces) helper.pool.pieces.Give(p);
+  garbage_.states.clear();
+  garbage_.pieces.clear();
+  returned_.store(false, std::memory_order_relaxed);
 }
 
 void Speculation::Cancel(Segment* segment) {
@@ -608,7 +634,7 @@ void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, boo
   if (prepared) {
     visited_.Retire(c, number);
   } else {
-    c->number.store(number, std::memory_order_relaxed);
+    c->shared.number.store(number, std::memory_order_relaxed);
     visited_.Insert(c);
   }
   recorded_.store(number, std::memory_order_release);

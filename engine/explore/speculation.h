@@ -152,7 +152,7 @@ class VisitedMap {
     if (bucket.size.load(std::memory_order_relaxed) == 0) return;
     const oneapi::tbb::spin_rw_mutex::scoped_lock lock(bucket.mutex, /*write=*/false);
     for (size_t i = bucket.list.size(); i-- > 0;) {
-      if (bucket.list[i]->insn == insn && f(*bucket.list[i])) return;
+      if (bucket.list[i]->shared.insn == insn && f(*bucket.list[i])) return;
     }
   }
 
@@ -165,7 +165,7 @@ class VisitedMap {
   Bucket& At(uint32_t insn, int32_t callsite) {
     return buckets_[(insn ^ static_cast<uint32_t>(callsite) * 0x9e3779b1) & mask_];
   }
-  Bucket& At(const Checkpoint& c) { return At(c.insn, c.state->frame().callsite); }
+  Bucket& At(const Checkpoint& c) { return At(c.shared.insn, c.shared.state->frame().callsite); }
   size_t mask_;
   std::unique_ptr<Bucket[]> buckets_;
 };
@@ -212,8 +212,9 @@ class Speculation {
   // it, or about to be; `spins` counts how often that was said.
   Ahead Next(Segment* segment, Piece* at, Piece** next, int spins);
   void Wait(int spins);
-  // `next`, the piece after `at`, is retired; the search takes its state over. Frees `at`.
-  void Consume(Segment* segment, Piece* at, Piece* next);
+  // `next`, the piece after `at`, is retired; the search takes its state over. Frees `at`, and `state` if not null: a
+  // helper does, in whose cache they are.
+  void Consume(Segment* segment, Piece* at, Piece* next, State* state);
   // The path has ended, or the search goes on without `segment`. What was executed beyond is squashed. The states that
   // the search took over stay its own.
   void Close(Segment* segment);
@@ -279,6 +280,15 @@ class Speculation {
   std::mutex offers_mutex_;
   std::deque<Segment*> offers_;
   std::vector<std::unique_ptr<Helper>> idle_;      // between two tasks
+  struct Garbage {
+    std::vector<State*> states;
+    std::vector<Piece*> pieces;
+  };
+  void Clean(Helper& helper);
+  Garbage used_;                                   // by the search, and not returned yet
+  std::mutex garbage_mutex_;
+  Garbage garbage_;
+  std::atomic<bool> returned_{false};              // there is some
   SpeculationStats stats_;                         // the search's part
   oneapi::tbb::task_group group_;
 };

@@ -344,7 +344,8 @@ class IdMap {
 class FailureHint {
  public:
   void Set(int frame, int reg, int slot) {
-    at_.store(static_cast<uint16_t>(kSet | frame << 8 | (slot < 0 ? reg : 16 + slot)), std::memory_order_relaxed);
+    const uint16_t at = static_cast<uint16_t>(kSet | frame << 8 | (slot < 0 ? reg : 16 + slot));
+    if (at != at_.load(std::memory_order_relaxed)) at_.store(at, std::memory_order_relaxed);
   }
   bool Get(int* frame, int* reg, int* slot) const {
     const uint16_t at = at_.load(std::memory_order_relaxed);
