@@ -1,0 +1,626 @@
+// Numbers and control flow.
+#include <algorithm>
+
+#include "fuzz/generator.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr int32_t kKtimeGetNs = 5, kGetPrandomU32 = 7, kGetSmpProcessorId = 8;  // helpers
+constexpr uint64_t kMax32 = 0xffffffff;
+
+}  // namespace
+
+bool Generator::ScalarByCall() {
+  if (!CallsAllowed()) return false;
+  const int32_t helpers[] = {kGetPrandomU32, kGetPrandomU32, kKtimeGetNs, kGetSmpProcessorId};
+  const int32_t helper = c_.Of(helpers);
+  code_.Call(helper);
+  ClobberedByCall(Value::Scalar());
+  return true;
+}
+
+int Generator::NewScalar() {
+  const int d = Dst();
+  switch (c_.Below(7)) {
+    case 0: {
+      const int32_t k = static_cast<int32_t>(c_.Below(24));
+      code_.MovImm(d, k);
+      Set(d, Value::Scalar(static_cast<uint64_t>(k), static_cast<uint64_t>(k)));
+      return d;
+    }
+    case 1: {
+      const int32_t k = SomeImm();
+      const bool wide = c_.Chance(0.5);
+      code_.Emit(MakeInsn((wide ? kClassAlu64 : kClassAlu) | kMov, d, 0, 0, k));
+      const uint64_t v = wide ? static_cast<uint64_t>(int64_t{k}) : static_cast<uint32_t>(k);
+      Set(d, Value::Scalar(v, v));
+      return d;
+    }
+    case 2:
+      if (c_.Chance(0.3)) {
+        code_.Imm64(d, 0, SomeImm(), SomeImm());
+        Set(d, Value::Scalar());
+        return d;
+      }
+      [[fallthrough]];
+    case 3: {
+      // A number that nothing is known of, as most are.
+      const int ctx = c_.Chance(0.6) ? CtxReg() : -1;
+      if (ctx >= 0) {
+        const int xdp[] = {12, 16}, skb[] = {0, 4, 8, 12, 16, 48};
+        code_.Load(4, d, ctx, p_->type == ProgType::kXdp ? c_.Of(xdp) : c_.Of(skb));
+        Set(d, Value::Scalar(0, kMax32));
+        return d;
+      }
+      if ((pinned_ & 0x3f) == 0 && ScalarByCall()) {
+        if (d != 0) code_.MovReg(d, 0);
+        Set(d, m_.regs[0]);
+        return d;
+      }
+      break;
+    }
+    case 4: {
+      // Without a slot for it, whatever the stack holds: an unknown number.
+      const int slot = FreeSlot();
+      if (!m_.slots[slot].IsScalar() && m_.slots[slot].kind != Kind::kNone) break;
+      code_.Load(8, d, kRegFp, -8 * (slot + 1));
+      Set(d, m_.slots[slot].IsScalar() ? m_.slots[slot] : Value::Scalar());
+      return d;
+    }
+    case 5: {
+      const int from = RegOf(Kind::kScalar);
+      if (from < 0) break;
+      const bool wide = c_.Chance(0.7);
+      code_.Emit(MakeInsn((wide ? kClassAlu64 : kClassAlu) | kMov | kSrcX, d, from, 0, 0));
+      Set(d, AluResult(kMov, wide, m_.regs[from], m_.regs[from]));
+      return d;
+    }
+    default: {
+      const int from = MemoryReg(1, false, false);
+      if (from < 0) break;
+      code_.Load(1, d, from, m_.regs[from].lo);
+      Set(d, Value::Scalar(0, 255));
+      return d;
+    }
+  }
+  code_.Load(8, d, kRegFp, -8 * slots_);
+  Set(d, m_.slots[slots_ - 1].IsScalar() || m_.slots[slots_ - 1].kind == Kind::kNone ? Value::Scalar() : Value{});
+  if (!m_.regs[d].IsScalar()) {
+    code_.MovImm(d, 1);
+    Set(d, Value::Scalar(1, 1));
+  }
+  return d;
+}
+
+int Generator::AnyScalar(int avoid) {
+  if (Defect()) {
+    // What one path only has set is the more interesting kind of unset.
+    const int mixed = RegOf(Kind::kMixed);
+    const int unset = mixed >= 0 ? mixed : RegOf(Kind::kNone);
+    if (unset >= 0) return unset;
+  }
+  int found[kModelRegs], n = 0;
+  for (int r = 0; r < kModelRegs; ++r) {
+    if (r != avoid && m_.regs[r].IsScalar()) found[n++] = r;
+  }
+  if (n > 0 && c_.Chance(0.85)) return found[c_.Below(static_cast<uint32_t>(n))];
+  const Pin keep(*this, avoid);
+  return NewScalar();
+}
+
+int Generator::Bounded(uint64_t max) {
+  int r = AnyScalar();
+  const bool within = m_.regs[r].IsScalar() && m_.regs[r].max <= max;
+  const bool beyond = within && Defect();
+  if (within && !beyond) return r;
+  if ((pinned_ >> r & 1) != 0) {
+    const int copy = Dst();
+    code_.MovReg(copy, r);
+    Set(copy, m_.regs[r]);
+    r = copy;
+  }
+  if (beyond) {
+    code_.AluImm(kAdd, r, static_cast<int32_t>(max - m_.regs[r].max) + c_.Between(1, 3));
+  } else {
+    Refine(r, max);
+  }
+  return r;
+}
+
+// Makes a number that is not pinned known to be at most `max`.
+void Generator::Refine(int reg, uint64_t max) {
+  Value& v = m_.regs[reg];
+  const int32_t limit = static_cast<int32_t>(max);
+  if (Defect()) {
+    // No check; or one that is not enough.
+    switch (CanFork() ? c_.Below(4) : 0) {
+      case 0: break;
+      case 1: BranchImm(kJgt, reg, limit + c_.Between(1, 8), Bail()); break;
+      case 2: BranchImm(kJsgt, reg, limit, Bail()); break;
+      default: BranchImm(kJgt, reg, limit, Bail(), false); break;
+    }
+    v = Value::Scalar(0, max);
+    return;
+  }
+  if (!CanFork() || c_.Chance(0.35)) {
+    // The largest mask that stays within the limit.
+    uint64_t mask = 1;
+    while (mask * 2 + 1 <= max) mask = mask * 2 + 1;
+    if (mask > max) mask = 0;
+    const bool wide = c_.Chance(0.6);
+    code_.Emit(MakeInsn((wide ? kClassAlu64 : kClassAlu) | kAnd, reg, 0, 0, static_cast<int32_t>(mask)));
+    v = Value::Scalar(0, std::min(v.max, mask));
+    return;
+  }
+  switch (c_.Below(5)) {
+    case 0:
+      BranchImm(kJgt, reg, limit, Bail());
+      break;
+    case 1:
+      BranchImm(kJge, reg, limit + 1, Bail());
+      break;
+    case 2:
+      BranchImm(kJslt, reg, 0, Bail());
+      BranchImm(kJsgt, reg, limit, Bail());
+      break;
+    case 3:
+      code_.Emit(MakeInsn(kClassAlu | kMov | kSrcX, reg, reg, 0, 0));
+      v.max = std::min(v.max, kMax32);
+      BranchImm(kJgt, reg, limit, Bail(), false);
+      break;
+    default: {
+      // Around the other way out.
+      Label ok = NewLabel();
+      BranchImm(kJle, reg, limit, ok);
+      ok.used = false;  // what it leaves behind is what is known below
+      Goto(Bail());
+      Bind(ok);
+      break;
+    }
+  }
+  v = Value::Scalar(v.min <= max ? v.min : 0, std::min(v.max, max));
+}
+
+void Generator::Alu() {
+  constexpr int kOps[] = {kAdd, kAdd, kSub, kAnd, kAnd, kOr, kXor, kLsh, kRsh, kArsh, kMul, kDiv, kMod, kMov};
+  int d = AnyScalar();
+  if ((pinned_ >> d & 1) != 0) {
+    const int copy = Dst();
+    code_.MovReg(copy, d);
+    Set(copy, m_.regs[d]);
+    d = copy;
+  }
+  const int count = c_.Between(1, 4);
+  for (int i = 0; i < count; ++i) {
+    const int op = c_.Of(kOps);
+    const bool wide = c_.Chance(0.65);
+    const int cls = wide ? kClassAlu64 : kClassAlu;
+    const bool divides = op == kDiv || op == kMod;
+    // The sign-extending and signed forms are told by the offset.
+    const int off = divides && c_.Chance(0.3) ? 1 : 0;
+    if (c_.Chance(0.4)) {
+      const Pin keep(*this, d);
+      const int s = AnyScalar();
+      code_.Emit(MakeInsn(cls | op | kSrcX, d, s, off, 0));
+      Set(d, AluResult(op, wide, m_.regs[d], m_.regs[s]));
+      continue;
+    }
+    int32_t k = c_.Chance(0.6) ? c_.Between(1, 15) : SomeImm();
+    if (op == kLsh || op == kRsh || op == kArsh) k = static_cast<int32_t>(c_.Below(wide ? 64 : 32));
+    if (divides && k == 0) k = 3;
+    code_.Emit(MakeInsn(cls | op, d, 0, off, k));
+    const uint64_t v = wide ? static_cast<uint64_t>(int64_t{k}) : static_cast<uint32_t>(k);
+    Set(d, AluResult(op, wide, m_.regs[d], Value::Scalar(v, v)));
+  }
+}
+
+// Negation, byte swaps, sign extension.
+void Generator::Unary() {
+  const int s = AnyScalar();
+  const Pin keep(*this, s);
+  const int d = Dst();
+  switch (c_.Below(4)) {
+    case 0: {
+      const int widths[] = {8, 16, 32};
+      const bool wide = c_.Chance(0.6);
+      const int width = wide ? c_.Of(widths) : 8 << c_.Below(2);
+      code_.Emit(MakeInsn((wide ? kClassAlu64 : kClassAlu) | kMov | kSrcX, d, s, width, 0));
+      Set(d, Value::Scalar(0, wide ? ~uint64_t{0} : kMax32));
+      return;
+    }
+    case 1:
+      code_.MovReg(d, s);
+      code_.Emit(MakeInsn((c_.Chance(0.5) ? kClassAlu64 : kClassAlu) | kNeg, d, 0, 0, 0));
+      break;
+    default: {
+      const int bits = 16 << c_.Below(3);
+      code_.MovReg(d, s);
+      const bool swap = c_.Chance(0.4);
+      code_.Emit(MakeInsn(swap ? kClassAlu64 | kEnd : kClassAlu | kEnd | (c_.Chance(0.5) ? kSrcX : kSrcK), d, 0, 0, bits));
+      break;
+    }
+  }
+  Set(d, Value::Scalar());
+}
+
+// Copies of one number, in registers and on the stack, at a constant distance or none: what a comparison teaches of one
+// holds of all.
+void Generator::Linked() {
+  const int a = AnyScalar();
+  const Pin keep_a(*this, a);
+  const int b = Dst();
+  const Pin keep_b(*this, b);
+  // A copy of 32 bits is one only of a number that has no more.
+  const bool narrow = m_.regs[a].IsScalar() && m_.regs[a].max <= kMax32 && c_.Chance(0.4);
+  code_.Emit(MakeInsn((narrow ? kClassAlu : kClassAlu64) | kMov | kSrcX, b, a, 0, 0));
+  Set(b, m_.regs[a]);
+  int32_t distance = 0;
+  if (c_.Chance(0.4)) {
+    distance = c_.Between(1, 9);
+    code_.AluImm(kAdd, b, distance);
+  }
+  int slot = -1;
+  if (c_.Chance(0.4)) {
+    slot = FreeSlot();
+    code_.Store(8, kRegFp, -8 * (slot + 1), b);
+    if (c_.Chance(0.6)) code_.MovImm(b, 0);
+  }
+  if (Defect()) code_.AluImm(kXor, a, c_.Between(1, 64));  // no link any more
+  const int32_t limit = c_.Between(0, 12);
+  Label& bail = Bail();
+  if (c_.Chance(0.8)) {
+    BranchImm(kJgt, a, limit, bail);
+  } else {
+    const Pin keep_both(*this, a);
+    const int k = Dst();
+    code_.MovImm(k, limit);
+    Set(k, Value::Scalar(static_cast<uint64_t>(limit), static_cast<uint64_t>(limit)));
+    BranchReg(kJgt, a, k, bail);
+  }
+  const Value known = Value::Scalar(static_cast<uint64_t>(distance), static_cast<uint64_t>(limit + distance));
+  if (m_.regs[a].max > static_cast<uint64_t>(limit)) m_.regs[a] = Value::Scalar(0, static_cast<uint64_t>(limit));
+  if (slot >= 0) {
+    m_.slots[slot] = known;
+    code_.Load(8, b, kRegFp, -8 * (slot + 1));
+  }
+  Set(b, known);
+  if (c_.Chance(0.7)) {
+    // Relies on it at once; later fragments may as well.
+    const int base = StackBuffer(8 * (static_cast<int>(known.max) / 8 + 1), c_.Chance(0.5));
+    if (base < 0) return;
+    code_.AluReg(kAdd, base, b);
+    const int off = Defect() ? 8 * (static_cast<int>(known.max) / 8 + 1) : 0;
+    const int at = m_.regs[base].off;
+    const int room = m_.regs[base].room;
+    if (c_.Chance(0.5)) {
+      code_.StoreImm(1, base, off, 1);
+      StackWritten(at, room, nullptr);
+      Set(base, Value{});
+    } else {
+      code_.Load(1, base, base, off);
+      Set(base, Value::Scalar(0, 255));
+    }
+  }
+}
+
+void Generator::Spill() {
+  int r = c_.Chance(0.6) ? AnyScalar() : Dst();
+  if (m_.regs[r].kind == Kind::kNone || m_.regs[r].kind == Kind::kMixed) r = AnyScalar();
+  const int slot = FreeSlot();
+  const int off = -8 * (slot + 1);
+  const Value v = m_.regs[r];
+  if (!v.IsScalar() || c_.Chance(0.7)) {
+    code_.Store(8, kRegFp, off, r);
+    m_.slots[slot] = v;
+    return;
+  }
+  const int size = 1 << c_.Below(3);
+  const int at = off + size * static_cast<int>(c_.Below(static_cast<uint32_t>(8 / size)));
+  if (c_.Chance(0.7)) {
+    code_.Store(size, kRegFp, at, r);
+  } else {
+    code_.StoreImm(size, kRegFp, at, SomeImm());
+  }
+  m_.slots[slot] = Value::Scalar();
+}
+
+void Generator::Fill() {
+  const int d = Dst();
+  int slot = FreeSlot();
+  for (int tries = 0; tries < 4 && m_.slots[slot].kind == Kind::kNone; ++tries) slot = FreeSlot();
+  const Value& v = m_.slots[slot];
+  const int off = -8 * (slot + 1);
+  if (v.kind == Kind::kMixed) {
+    // A number on some paths, a pointer on others: good for nothing but to be read.
+    code_.Load(8, d, kRegFp, off);
+    Set(d, v);
+    return;
+  }
+  if (!v.IsScalar() || c_.Chance(0.7)) {
+    code_.Load(8, d, kRegFp, off);
+    Set(d, v.kind == Kind::kNone ? Value::Scalar() : v);
+    return;
+  }
+  const int size = 1 << c_.Below(3);
+  const int at = off + size * static_cast<int>(c_.Below(static_cast<uint32_t>(8 / size)));
+  code_.Load(size, d, kRegFp, at);
+  Set(d, Value::Scalar(0, (uint64_t{1} << (8 * size)) - 1));
+}
+
+// Two ways that meet again.
+void Generator::Diamond(int depth) {
+  Label other = NewLabel(), end = NewLabel();
+  const int x = AnyScalar();
+  const bool wide = c_.Chance(0.7);
+  if (c_.Chance(0.75)) {
+    BranchImm(SomeCompare(), x, SomeImm(), other, wide);
+  } else {
+    const Pin keep(*this, x);
+    BranchReg(SomeCompare(), x, AnyScalar(x), other, wide);
+  }
+  bails_.push_back(&end);
+  // Often both sides give the same register different values: what a state that was recorded after them must not hide.
+  const int shared = c_.Chance(0.5) ? Dst() : -1;
+  auto side = [&](int fragments) {
+    if (shared >= 0 && (pinned_ >> shared & 1) == 0) {
+      const int32_t k = static_cast<int32_t>(c_.Below(40));
+      code_.MovImm(shared, k);
+      Set(shared, Value::Scalar(static_cast<uint64_t>(k), static_cast<uint64_t>(k)));
+    }
+    Block(fragments, depth + 1);
+  };
+  side(c_.Between(0, 2));
+  if (c_.Chance(0.7)) {
+    Goto(end);
+    Bind(other, false);
+    side(c_.Between(0, 2));
+    bails_.pop_back();
+  } else {
+    bails_.pop_back();
+    Bind(other);
+  }
+  Bind(end);
+}
+
+// One number against several constants.
+void Generator::Switch(int depth) {
+  Label end = NewLabel();
+  const int x = AnyScalar();
+  const Pin keep(*this, x);
+  const int r = Dst();
+  const Pin keep_r(*this, r);
+  const int cases = c_.Between(2, 4);
+  int32_t k = c_.Between(0, 3);
+  for (int i = 0; i < cases && CanFork(); ++i) {
+    Label next = NewLabel();
+    BranchImm(kJne, x, k, next);
+    const int32_t v = static_cast<int32_t>(c_.Below(20));
+    code_.MovImm(r, v);
+    Set(r, Value::Scalar(static_cast<uint64_t>(v), static_cast<uint64_t>(v)));
+    if (c_.Chance(0.3)) Block(1, depth + 1);
+    Goto(end);
+    Bind(next, false);
+    if (!m_.regs[x].IsScalar()) break;
+    k += c_.Between(1, 3);
+  }
+  code_.MovImm(r, 0);
+  Set(r, Value::Scalar(0, 0));
+  Bind(end);
+}
+
+// A flag that says which of two ways was taken, and an index that is good on one of them alone.
+void Generator::Correlated(int depth) {
+  const int x = AnyScalar();
+  const Pin keep_x(*this, x);
+  const int flag = Home();
+  const Pin keep_flag(*this, flag);
+  const int index = Home();
+  const Pin keep_index(*this, index);
+  const int size = 8 * c_.Between(1, 3);
+  const int32_t good = static_cast<int32_t>(c_.Below(static_cast<uint32_t>(size))) + (Defect() ? size : 0);
+  const int32_t set = c_.Between(1, 3);
+
+  Label other = NewLabel(), end = NewLabel(), past = NewLabel();
+  BranchImm(SomeCompare(), x, SomeImm(), other);
+  code_.MovImm(flag, 0);
+  // On the way that must not use it: far outside, or an address.
+  const bool address = c_.Chance(0.3);
+  if (address) {
+    code_.MovReg(index, kRegFp);
+  } else {
+    code_.MovImm(index, c_.Between(1, 9) * 1000);
+  }
+  Goto(end);
+  Bind(other, false);
+  code_.MovImm(flag, set);
+  code_.MovImm(index, good);
+  Bind(end);
+  Value mixed;
+  mixed.kind = Kind::kMixed;
+  Set(flag, Value::Scalar(0, static_cast<uint64_t>(set)));
+  Set(index, address ? mixed : Value::Scalar(0, 9000));
+
+  const bool in_stack = c_.Chance(0.4);
+  const int slot = FreeSlot();
+  if (in_stack) {
+    code_.Store(8, kRegFp, -8 * (slot + 1), index);
+    m_.slots[slot] = m_.regs[index];
+  } else if (flag >= 6 && index >= 6 && c_.Chance(0.5) && depth < o_.max_depth) {
+    Block(1, depth + 1);
+  }
+  const bool wrong = Defect();
+  BranchImm(wrong ? kJeq : kJne, flag, set, past, c_.Chance(0.7));
+  if (!wrong) ++forks_;  // the flag is known on each way
+  if (in_stack) code_.Load(8, index, kRegFp, -8 * (slot + 1));
+  const int base = StackBuffer(size, false);
+  if (base >= 0) {
+    const int at = m_.regs[base].off;
+    code_.AluReg(kAdd, base, index);
+    code_.StoreImm(1, base, 0, 7);
+    StackWritten(at, size, nullptr);
+    Set(base, Value{});
+  }
+  Bind(past);
+  Set(index, address ? mixed : Value::Scalar(0, 9000));
+}
+
+// Out of the function in the middle of it.
+void Generator::EarlyExit() {
+  const int x = AnyScalar();
+  if (c_.Chance(0.5)) {
+    BranchImm(SomeCompare(), x, SomeImm(), *bails_.front(), c_.Chance(0.7));
+    return;
+  }
+  Label on = NewLabel();
+  BranchImm(SomeCompare(), x, SomeImm(), on, c_.Chance(0.7));
+  code_.MovImm(0, static_cast<int32_t>(c_.Below(2)));
+  code_.Exit();
+  Bind(on, false);
+}
+
+// The head of a loop is come to again with whatever its body makes: of what is not pinned only that it is a number stays.
+void Generator::WeakenForLoop() {
+  for (int r = 0; r < kModelRegs; ++r) {
+    if ((pinned_ >> r & 1) != 0) continue;
+    m_.regs[r] = m_.regs[r].IsScalar() ? Value::Scalar() : Value{};
+  }
+  for (int s = 0; s < kModelSlots; ++s) {
+    if ((pinned_slots_ >> s & 1) != 0) continue;
+    // Nothing written reads as an unknown number, and a pointer is not counted on.
+    Value& v = m_.slots[s];
+    if (!v.IsScalar() && v.kind != Kind::kNone) v.kind = Kind::kMixed;
+    if (v.IsScalar()) v = Value::Scalar();
+  }
+}
+
+void Generator::RepairAtBackEdge(const Model& head) {
+  for (int r = 0; r < kModelRegs; ++r) {
+    if ((pinned_ >> r & 1) != 0 || !head.regs[r].IsScalar() || m_.regs[r].IsScalar()) continue;
+    code_.MovImm(r, static_cast<int32_t>(c_.Below(8)));
+    Set(r, Value::Scalar());
+  }
+  for (int s = 0; s < slots_; ++s) {
+    const bool number = head.slots[s].IsScalar() || head.slots[s].kind == Kind::kNone;
+    const bool still = m_.slots[s].IsScalar() || m_.slots[s].kind == Kind::kNone;
+    if ((pinned_slots_ >> s & 1) != 0 || !number || still) continue;
+    code_.StoreImm(8, kRegFp, -8 * (s + 1), 0);
+    m_.slots[s] = Value::Scalar(0, 0);
+  }
+}
+
+void Generator::Loop(int depth) {
+  const int rounds = c_.Between(1, std::max(1, o_.loop_bound));
+  // Conditions inside are met in every round.
+  const int before = forks_;
+  forks_ /= rounds;
+  const int start = forks_;
+  Label end = NewLabel();
+  const int counter = Saved();
+  int slot = -1;
+  if (counter < 0 || c_.Chance(0.3)) {
+    for (int s = 0; s < kept_slots_ && slot < 0; ++s) {
+      if ((pinned_slots_ >> s & 1) == 0) slot = s;
+    }
+  }
+  if (slot >= 0) {
+    // In memory, as a compiler without registers to spare leaves it.
+    const int off = -8 * (slot + 1);
+    const int size = c_.Chance(0.6) ? 8 : 4;
+    pinned_slots_ |= 1u << slot;
+    code_.StoreImm(size, kRegFp, off, 0);
+    m_.slots[slot] = Value::Scalar(0, static_cast<uint64_t>(rounds - 1));
+    WeakenForLoop();
+    const Model head = m_;
+    const int top = code_.NewLabel();
+    code_.Bind(top);
+    int index = -1;
+    if (c_.Chance(0.5)) {
+      index = Dst();
+      code_.Load(size, index, kRegFp, off);
+      Set(index, m_.slots[slot]);
+    }
+    LoopBody(rounds, -1, index, depth, end);
+    const int t = Dst();
+    code_.Load(size, t, kRegFp, off);
+    if (!Defect()) code_.AluImm(kAdd, t, 1);
+    code_.Store(size, kRegFp, off, t);
+    Set(t, Value::Scalar());
+    {
+      const Pin keep(*this, t);
+      RepairAtBackEdge(head);
+    }
+    code_.Jump(MakeInsn(kClassJmp | kJlt, t, 0, 0, rounds), top);
+    pinned_slots_ &= ~(1u << slot);
+    m_.slots[slot] = Value::Scalar();
+  } else if (counter >= 0) {
+    const Pin keep(*this, counter);
+    const bool down = c_.Chance(0.3), open = !down && c_.Chance(0.3) && before > rounds;
+    code_.MovImm(counter, down ? rounds : 0);
+    Set(counter, Value::Scalar(down ? 1 : 0, static_cast<uint64_t>(down ? rounds : rounds - 1)));
+    int many = -1;
+    if (open) {
+      many = AnyScalar();
+      for (int s = 0; s < kept_slots_ && slot < 0; ++s) {
+        if ((pinned_slots_ >> s & 1) == 0) slot = s;
+      }
+      if (slot >= 0) {
+        code_.Store(8, kRegFp, -8 * (slot + 1), many);
+        m_.slots[slot] = Value::Scalar();
+        pinned_slots_ |= 1u << slot;
+      }
+    }
+    WeakenForLoop();
+    const Model head = m_;
+    const int top = code_.NewLabel();
+    code_.Bind(top);
+    if (open && slot >= 0) {
+      // As many rounds as some number says, but not more than a constant.
+      const int t = Dst();
+      code_.Load(8, t, kRegFp, -8 * (slot + 1));
+      Set(t, Value::Scalar());
+      BranchReg(kJge, counter, t, end);
+      if (!Defect()) {
+        Take(MakeInsn(kClassJmp | kJge, counter, 0, 0, rounds), end, false);
+      }
+    }
+    LoopBody(rounds, counter, counter, depth, end);
+    RepairAtBackEdge(head);
+    if (!Defect()) code_.AluImm(kAdd, counter, down ? -1 : 1);
+    if (open && slot >= 0) {
+      code_.Jump(MakeInsn(kClassJmp | kJa, 0, 0, 0, 0), top);
+      pinned_slots_ &= ~(1u << slot);
+      // Only jumps lead out, and there is one.
+      m_ = end.in;
+    } else {
+      const bool zero = down && c_.Chance(0.5);
+      code_.Jump(MakeInsn(kClassJmp | (down ? zero ? kJne : kJsgt : kJlt), counter, 0, 0, down ? 0 : rounds), top);
+    }
+    Set(counter, Value::Scalar(0, static_cast<uint64_t>(rounds)));
+  }
+  const int used = std::max(0, start - forks_);
+  forks_ = std::max(0, before - used * rounds);
+  Bind(end);
+}
+
+void Generator::LoopBody(int rounds, int counter, int index, int depth, Label& end) {
+  bails_.push_back(&end);
+  const Pin keep(*this, counter);
+  if (index >= 0 && c_.Chance(0.6)) {
+    // The counter as an index: its value in every round matters.
+    const Pin keep_index(*this, index);
+    const int size = 8 * (rounds / 8 + 1);
+    const int base = StackBuffer(size, false);
+    if (base >= 0) {
+      const int at = m_.regs[base].off;
+      code_.AluReg(kAdd, base, index);
+      code_.StoreImm(1, base, Defect() ? size : 0, static_cast<int32_t>(c_.Below(100)));
+      StackWritten(at, size, nullptr);
+      Set(base, Value{});
+    }
+  }
+  Block(c_.Between(rounds > 0 && index < 0 ? 1 : 0, 2), depth + 1);
+  bails_.pop_back();
+}
+
+}  // namespace bpfsieve
