@@ -93,11 +93,33 @@ int Generator::NewScalar() {
   return d;
 }
 
+// A number that a verifier knows nothing of either, so that both ways of a comparison stay open: a jump out of the
+// function that is always taken would leave the rest of the program unvisited.
+int Generator::Unknown() {
+  const int d = Dst();
+  const int ctx = CtxReg();
+  if (ctx >= 0 && c_.Chance(0.7)) {
+    const Pin keep(*this, ctx);
+    code_.Load(4, d, ctx, p_->type == ProgType::kXdp ? 16 : 8);
+    Set(d, Value::Scalar(0, kMax32));
+  } else if ((pinned_ & 0x3f) == 0 && CallsAllowed()) {
+    code_.Call(kGetPrandomU32);
+    ClobberedByCall(Value::Scalar());
+    return 0;
+  } else {
+    // Nobody has written below the slots in use; what is there is unknown.
+    code_.Load(8, d, kRegFp, -8 * (slots_ + 1));
+    Set(d, Value::Scalar());
+  }
+  return d;
+}
+
 int Generator::AnyScalar(int avoid) {
-  if (Defect()) {
-    // What one path only has set is the more interesting kind of unset.
-    const int mixed = RegOf(Kind::kMixed);
-    const int unset = mixed >= 0 ? mixed : RegOf(Kind::kNone);
+  // What one path only has set is the more interesting kind of unset.
+  const int mixed = RegOf(Kind::kMixed);
+  if (mixed >= 0 && Defect(0.3)) return mixed;
+  if (Defect(0.05)) {
+    const int unset = RegOf(Kind::kNone);
     if (unset >= 0) return unset;
   }
   int found[kModelRegs], n = 0;
@@ -143,7 +165,7 @@ void Generator::Refine(int reg, uint64_t max) {
     v = Value::Scalar(0, max);
     return;
   }
-  if (!CanFork() || c_.Chance(0.35)) {
+  if (!CanFork() || v.min == v.max || v.min > max || c_.Chance(0.35)) {
     // The largest mask that stays within the limit.
     uint64_t mask = 1;
     while (mask * 2 + 1 <= max) mask = mask * 2 + 1;
@@ -247,7 +269,8 @@ void Generator::Unary() {
 // Copies of one number, in registers and on the stack, at a constant distance or none: what a comparison teaches of one
 // holds of all.
 void Generator::Linked() {
-  const int a = AnyScalar();
+  int a = AnyScalar();
+  if (m_.regs[a].IsScalar() && m_.regs[a].min > 0) a = Unknown();
   const Pin keep_a(*this, a);
   const int b = Dst();
   const Pin keep_b(*this, b);
@@ -255,16 +278,16 @@ void Generator::Linked() {
   const bool narrow = m_.regs[a].IsScalar() && m_.regs[a].max <= kMax32 && c_.Chance(0.4);
   code_.Emit(MakeInsn((narrow ? kClassAlu : kClassAlu64) | kMov | kSrcX, b, a, 0, 0));
   Set(b, m_.regs[a]);
+  // A copy at a distance is linked as long as it stays in a register.
   int32_t distance = 0;
-  if (c_.Chance(0.4)) {
-    distance = c_.Between(1, 9);
-    code_.AluImm(kAdd, b, distance);
-  }
   int slot = -1;
   if (c_.Chance(0.4)) {
     slot = FreeSlot();
     code_.Store(8, kRegFp, -8 * (slot + 1), b);
     if (c_.Chance(0.6)) code_.MovImm(b, 0);
+  } else if (c_.Chance(0.6)) {
+    distance = c_.Between(1, 9);
+    code_.AluImm(kAdd, b, distance);
   }
   if (Defect()) code_.AluImm(kXor, a, c_.Between(1, 64));  // no link any more
   const int32_t limit = c_.Between(0, 12);
@@ -446,7 +469,7 @@ void Generator::Correlated(int depth) {
   if (in_stack) {
     code_.Store(8, kRegFp, -8 * (slot + 1), index);
     m_.slots[slot] = m_.regs[index];
-  } else if (flag >= 6 && index >= 6 && c_.Chance(0.5) && depth < o_.max_depth) {
+  } else if (flag >= 6 && index >= 6 && c_.Chance(0.5) && Deep(depth)) {
     Block(1, depth + 1);
   }
   const bool wrong = Defect();
@@ -467,13 +490,13 @@ void Generator::Correlated(int depth) {
 
 // Out of the function in the middle of it.
 void Generator::EarlyExit() {
-  const int x = AnyScalar();
+  const int x = c_.Chance(0.9) ? Unknown() : AnyScalar();
   if (c_.Chance(0.5)) {
-    BranchImm(SomeCompare(), x, SomeImm(), *bails_.front(), c_.Chance(0.7));
+    BranchImm(SomeCompare(), x, c_.Between(1, 100), *bails_.front(), c_.Chance(0.7));
     return;
   }
   Label on = NewLabel();
-  BranchImm(SomeCompare(), x, SomeImm(), on, c_.Chance(0.7));
+  BranchImm(SomeCompare(), x, c_.Between(1, 100), on, c_.Chance(0.7));
   code_.MovImm(0, static_cast<int32_t>(c_.Below(2)));
   code_.Exit();
   Bind(on, false);
@@ -482,7 +505,8 @@ void Generator::EarlyExit() {
 // The head of a loop is come to again with whatever its body makes: of what is not pinned only that it is a number stays.
 void Generator::WeakenForLoop() {
   for (int r = 0; r < kModelRegs; ++r) {
-    if ((pinned_ >> r & 1) != 0) continue;
+    // Being pinned does not save R0 to R5 from calls.
+    if (r > 5 && (pinned_ >> r & 1) != 0) continue;
     m_.regs[r] = m_.regs[r].IsScalar() ? Value::Scalar() : Value{};
   }
   for (int s = 0; s < kModelSlots; ++s) {
@@ -496,7 +520,7 @@ void Generator::WeakenForLoop() {
 
 void Generator::RepairAtBackEdge(const Model& head) {
   for (int r = 0; r < kModelRegs; ++r) {
-    if ((pinned_ >> r & 1) != 0 || !head.regs[r].IsScalar() || m_.regs[r].IsScalar()) continue;
+    if (!head.regs[r].IsScalar() || m_.regs[r].IsScalar()) continue;
     code_.MovImm(r, static_cast<int32_t>(c_.Below(8)));
     Set(r, Value::Scalar());
   }

@@ -202,7 +202,7 @@ void Generator::Block(int fragments, int depth) {
 void Generator::Fragment(int depth) {
   const bool outer = defect_;
   defect_ = c_.Chance(o_.broken);
-  const bool deep = depth < o_.max_depth;
+  const bool deep = Deep(depth);
   const bool maps = o_.maps && CallsAllowed();
   const bool fork = CanFork();
   const bool ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
@@ -249,8 +249,8 @@ void Generator::Fragment(int depth) {
 }
 
 // Asked wherever something could go wrong: the first place need not be the one.
-bool Generator::Defect() {
-  if (!defect_ || !c_.Chance(0.6)) return false;
+bool Generator::Defect(double probability) {
+  if (!defect_ || !c_.Chance(probability)) return false;
   defect_ = false;
   return true;
 }

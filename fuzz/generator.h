@@ -3,8 +3,10 @@
 #ifndef BPFSIEVE_FUZZ_GENERATOR_H_
 #define BPFSIEVE_FUZZ_GENERATOR_H_
 
+#include <bit>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/program/program.h"
@@ -69,7 +71,9 @@ class Generator {
 
   // generator.cc: small things.
   bool Full() const { return code_.size() >= o_.max_insns || c_.Spent(); }
-  bool Defect();
+  bool Defect(double probability = 0.6);
+  // Whether a block may hold another: every level takes a register or two for good.
+  bool Deep(int depth) const { return depth < o_.max_depth && std::popcount(pinned_) <= 5; }
   bool CanFork() const { return forks_ > 0; }
   bool CallsAllowed() const { return !locked_; }
   int32_t SomeImm();
@@ -95,6 +99,7 @@ class Generator {
   // fragments.cc: numbers and control flow.
   int NewScalar();                // the register
   int AnyScalar(int avoid = -1);  // a register with a number, made if there is none
+  int Unknown();                  // likewise; nothing is known of the number
   bool ScalarByCall();            // into R0
   int Bounded(uint64_t max);      // a register with a number in [0, max]
   void Refine(int reg, uint64_t max);

@@ -21,8 +21,8 @@ void Generator::Access(int pointer) {
   if (v.atomics && !v.var && room >= 8 && c_.Chance(0.2)) return Atomic(pointer);
   int size = 1 << c_.Below(4);
   while (size > room) size /= 2;
-  // The stack alone is always checked for alignment.
-  if (v.kind == Kind::kStack && v.var) size = 1;
+  // The stack alone is always checked for alignment; an argument may point there.
+  if ((v.kind == Kind::kStack || v.kind == Kind::kBuffer) && v.var) size = 1;
   int off = v.lo + static_cast<int>(c_.Below(static_cast<uint32_t>(room - size + 1)));
   off -= off % size;
   if (off < v.lo) off += size;
@@ -111,7 +111,8 @@ int Generator::AddIndex(int pointer) {
   const int index = Bounded(static_cast<uint64_t>(most));
   const Pin keep_index(*this, index);
   const int d = Dst();
-  if (c_.Chance(0.6)) {
+  // The other way around is not modelled for pointers to the stack in a called function.
+  if (sub_ >= 0 || c_.Chance(0.6)) {
     code_.MovReg(d, pointer);
     code_.AluReg(kAdd, d, index);
   } else {
@@ -130,7 +131,9 @@ int Generator::StackBuffer(int size, bool fill) {
   const int count = (size + 7) / 8;
   if (count > slots_ - kept_slots_) return -1;
   const int first = kept_slots_ + static_cast<int>(c_.Below(static_cast<uint32_t>(slots_ - kept_slots_ - count + 1)));
-  for (int s = first; fill && s < first + count; ++s) {
+  for (int s = first; s < first + count; ++s) {
+    // Parts of a pointer cannot be read.
+    if (!fill && (m_.slots[s].IsScalar() || m_.slots[s].kind == Kind::kNone)) continue;
     const int32_t k = static_cast<int32_t>(c_.Below(8));
     code_.StoreImm(8, kRegFp, -8 * (s + 1), k);
     m_.slots[s] = Value::Scalar(static_cast<uint64_t>(k), static_cast<uint64_t>(k));
@@ -268,7 +271,7 @@ void Generator::Packet(int depth) {
     check(next, c_.Between(1, 20));
     for (int n = c_.Between(1, 2); n > 0; --n) Access(next);
   }
-  if (depth < o_.max_depth && c_.Chance(0.4)) Block(c_.Between(1, 2), depth + 1);
+  if (Deep(depth) && c_.Chance(0.4)) Block(c_.Between(1, 2), depth + 1);
   bails_.pop_back();
   Bind(past);
 }
@@ -354,7 +357,7 @@ void Generator::MapValues(int depth) {
       if (c_.Chance(0.5)) p = AddIndex(v);
       Access(p >= 0 ? p : v);
     }
-    if (v >= 6 && depth < o_.max_depth && c_.Chance(0.4)) Block(c_.Between(1, 2), depth + 1);
+    if (v >= 6 && Deep(depth) && c_.Chance(0.4)) Block(c_.Between(1, 2), depth + 1);
   }
   bails_.pop_back();
   Bind(past);

@@ -52,6 +52,8 @@ Value AluResult(int op, bool wide, const Value& x, const Value& y) {
                  ? Value::Scalar(a.min << b.max, a.max << b.max)
                  : unknown;
     case kRsh: return b.min == b.max && b.max < 64 ? Value::Scalar(a.min >> b.max, a.max >> b.max) : unknown;
+    case kDiv:
+    case kMod: return Value::Scalar();  // the kernel forgets even the width
     default: return unknown;
   }
 }
