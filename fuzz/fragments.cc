@@ -14,7 +14,8 @@ constexpr uint64_t kMax32 = 0xffffffff;
 bool Generator::ScalarByCall() {
   if (!CallsAllowed()) return false;
   const int32_t helpers[] = {kGetPrandomU32, kGetPrandomU32, kKtimeGetNs, kGetSmpProcessorId};
-  const int32_t helper = c_.Of(helpers);
+  int32_t helper = c_.Of(helpers);
+  if (helper == kGetSmpProcessorId && !o_.processor_number) helper = kKtimeGetNs;
   code_.Call(helper);
   ClobberedByCall(Value::Scalar());
   return true;

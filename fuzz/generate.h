@@ -30,6 +30,9 @@ struct GenerateOptions {
   int loop_bound = 5;       // greatest number of rounds of a loop
   bool maps = true;
   bool subprograms = true;
+  // Also ask for the number of the processor. The kernel takes the result to be below the number of its own machine's,
+  // so two verifiers need not agree on such programs.
+  bool processor_number = false;
 
   // Thousands of instructions and so many forks that only a search with pruning gets through.
   static GenerateOptions Big();

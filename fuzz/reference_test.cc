@@ -96,7 +96,7 @@ void CompareMany(uint64_t first_seed, uint64_t count, const GenerateOptions& opt
   EXPECT_LT(tally->unsupported, tally->compared / 20);
   testing::Test::RecordProperty("compared", std::to_string(tally->compared));
   testing::Test::RecordProperty("rejected", std::to_string(tally->rejected));
-  std::printf("%lu compared, %lu rejected, %lu undecided, %lu unsupported, %lu pruned, length %lu\n", tally->compared.load(), tally->rejected.load(), tally->undecided.load(), tally->unsupported.load(), tally->pruned.load(), tally->length/tally->compared);
+  testing::Test::RecordProperty("undecided", std::to_string(tally->undecided));
 }
 
 GenerateOptions Small() {
@@ -105,6 +105,7 @@ GenerateOptions Small() {
   o.max_fragments = 9;
   o.max_forks = 6;
   o.loop_bound = 4;
+  o.processor_number = true;
   return o;
 }
 
