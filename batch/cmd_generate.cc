@@ -37,8 +37,9 @@ int RunGenerate(const RawGenerateOptions& raw) {
     const uint64_t seed = raw.seed + i;
     const std::string path = absl::StrCat(raw.folder, "/", seed, ".bpfasm");
     std::ofstream out(path, std::ios::binary);
-    out << AsmFileText(*Generate(seed, options),
-                       absl::StrCat("bpfsieve generate --seed ", seed, " --size ", raw.size, " --broken ", options.broken));
+    const std::string note =
+        absl::StrCat("bpfsieve generate --seed ", seed, " --size ", raw.size, " --broken ", options.broken);
+    out << AsmFileText(*Generate(seed, options), note);
     out.close();
     if (!out) {
       absl::FPrintF(stderr, "bpfsieve generate: %s: cannot be written\n", path);
@@ -58,7 +59,8 @@ Command AddGenerate(CLI::App* root) {
   app->add_option("--count", raw->count, "How many programs")->check(CLI::Range(uint64_t{1}, uint64_t{10'000'000}));
   app->add_option("--broken", raw->broken, "Share of fragments with a defect, 0 to 1; default by size")
       ->check(CLI::Range(0.0, 1.0));
-  app->add_option("--size", raw->size, "small, or big: thousands of instructions")->check(CLI::IsMember({"small", "big"}));
+  app->add_option("--size", raw->size, "small, or big: thousands of instructions")
+      ->check(CLI::IsMember({"small", "big"}));
   return {app, [raw] { return RunGenerate(*raw); }};
 }
 

@@ -33,7 +33,9 @@ class Code {
   void MovImm(int d, int32_t imm) { Emit(MakeInsn(kClassAlu64 | kMov, d, 0, 0, imm)); }
   void AluImm(int op, int d, int32_t imm) { Emit(MakeInsn(kClassAlu64 | op, d, 0, 0, imm)); }
   void AluReg(int op, int d, int s) { Emit(MakeInsn(kClassAlu64 | op | kSrcX, d, s, 0, 0)); }
-  void Load(int size, int d, int base, int off) { Emit(MakeInsn(kClassLdx | kModeMem | SizeCode(size), d, base, off, 0)); }
+  void Load(int size, int d, int base, int off) {
+    Emit(MakeInsn(kClassLdx | kModeMem | SizeCode(size), d, base, off, 0));
+  }
   void Store(int size, int base, int off, int s) {
     Emit(MakeInsn(kClassStx | kModeMem | SizeCode(size), base, s, off, 0));
   }

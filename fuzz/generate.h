@@ -20,8 +20,8 @@
 namespace bpfsieve {
 
 struct GenerateOptions {
-  // Probability that a fragment has a defect: 0 mostly valid, 1 mostly broken. Some programs are rejected at 0 too, since
-  // the model is rougher than a verifier, and some defects do no harm.
+  // Probability that a fragment has a defect: 0 mostly valid, 1 mostly broken. Some programs are rejected at 0 too,
+  // since the model is rougher than a verifier, and some defects do no harm.
   double broken = 0.08;
   int max_insns = 400;      // no fragment begins beyond this many instructions (so the program is somewhat longer)
   int max_fragments = 14;   // of the main program's outermost block

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -83,7 +82,7 @@ TEST(Generate, HasWhatRealProgramsHave) {
     types.insert(program.type);
     for (const MapDef& map : object->maps) maps.insert(map.type);
     with_static += program.subprogs.size() > 1 && !program.subprogs[1].global;
-    with_global += std::any_of(program.subprogs.begin(), program.subprogs.end(), [](const auto& s) { return s.global; });
+    for (const Subprog& sub : program.subprogs) with_global += sub.global;
     bool back = false;
     for (const Insn& i : program.insns) {
       opcodes.insert(i.code);

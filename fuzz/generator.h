@@ -96,7 +96,7 @@ class Generator {
   void ForgetPackets();
   void Set(int reg, const Value& v) { m_.regs[reg] = v; }
 
-  // fragments.cc: numbers and control flow.
+  // numbers.cc
   int NewScalar();                // the register
   int AnyScalar(int avoid = -1);  // a register with a number, made if there is none
   int Unknown();                  // likewise; nothing is known of the number
@@ -108,6 +108,8 @@ class Generator {
   void Linked();
   void Spill();
   void Fill();
+
+  // control.cc
   void Diamond(int depth);
   void Switch(int depth);
   void Correlated(int depth);
@@ -117,7 +119,7 @@ class Generator {
   void WeakenForLoop();
   void RepairAtBackEdge(const Model& head);
 
-  // memory.cc: memory and the kernel's objects.
+  // memory.cc
   void Access(int pointer);
   void Atomic(int pointer);
   int AddIndex(int pointer);      // a new pointer at a variable offset, -1: no room for one
@@ -128,6 +130,8 @@ class Generator {
   void CtxLoad();
   void Packet(int depth);
   void PacketChange();
+
+  // objects.cc
   int KeyFor(const MapDef& map);  // its offset in the stack
   int Lookup(int map, Label& null);
   void MapValues(int depth);
