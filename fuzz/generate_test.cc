@@ -95,9 +95,9 @@ TEST(Generate, HasWhatRealProgramsHave) {
   EXPECT_EQ(types.size(), 3u);
   EXPECT_GE(maps.size(), 6u);
   EXPECT_GE(opcodes.size(), 85u);
-  EXPECT_EQ(helpers, (std::set<int>{1, 2, 3, 5, 7, 44, 93, 94, 131, 132, 133}));
+  EXPECT_EQ(helpers, (std::set<int>{1, 2, 3, 5, 7, 44, 93, 94, 130, 131, 132, 133}));
   EXPECT_GT(with_static, kCount / 20u);
-  EXPECT_GT(with_global, kCount / 20u);
+  EXPECT_GT(with_global, kCount / 50u);
   EXPECT_GT(with_back_edge, kCount / 3u);
 }
 
@@ -123,7 +123,7 @@ TEST(Generate, BigOnesAreBig) {
     processed += Verify(ObjectFile(object), 0, verify).stats.total_insns;
   }
   EXPECT_GE(insns / kCount, 1500u);
-  EXPECT_GE(processed / kCount, 1000u);
+  EXPECT_GE(processed / kCount, 500u);
 }
 
 TEST(WriteAsm, ReadsBackAsTheSameProgram) {

@@ -220,6 +220,8 @@ void Generator::Fragment(int depth) {
       {6, true, [](Generator& g, int) { g.StackIndexed(); }},
       {7, true, [](Generator& g, int) { g.AccessSome(); }},
       {6, fork, [](Generator& g, int) { g.Linked(); }},
+      {2, true, [](Generator& g, int) { g.Zeros(); }},
+      {2, maps, [](Generator& g, int) { g.RingbufOutput(); }},
       {2, fork && bail_floor_ == 0, [](Generator& g, int) { g.EarlyExit(); }},
       {8, fork && deep, [](Generator& g, int d) { g.Diamond(d); }},
       {2, fork && deep, [](Generator& g, int d) { g.Switch(d); }},

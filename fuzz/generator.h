@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -103,6 +104,9 @@ class Generator {
   bool ScalarByCall();            // into R0
   int Bounded(uint64_t max);      // a register with a number in [0, max]
   void Refine(int reg, uint64_t max);
+  void Limit(int reg, uint64_t max);
+  void OneWay(const std::function<void()>& spoil);
+  void Zeros();
   void Alu();
   void Unary();
   void Linked();
@@ -136,6 +140,7 @@ class Generator {
   int Lookup(int map, Label& null);
   void MapValues(int depth);
   void MapUpdate();
+  void RingbufOutput();
   void DirectValue();
   void Ringbuf(int depth);
   void SpinLock(int depth);

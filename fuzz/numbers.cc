@@ -155,7 +155,8 @@ int Generator::Bounded(uint64_t max) {
 void Generator::Refine(int reg, uint64_t max) {
   Value& v = m_.regs[reg];
   const int32_t limit = static_cast<int32_t>(max);
-  if (Defect()) {
+  const bool spoil = CanFork() && Defect(0.3);
+  if (!spoil && Defect()) {
     // No check; or one that is not enough.
     switch (CanFork() ? c_.Below(4) : 0) {
       case 0: break;
@@ -166,6 +167,35 @@ void Generator::Refine(int reg, uint64_t max) {
     v = Value::Scalar(0, max);
     return;
   }
+  const Pin keep(*this, reg);
+  if (CanFork() && c_.Chance(0.2)) {
+    // Against a limit in a register, on which the number then depends.
+    const int k = Dst();
+    const Pin keep_limit(*this, k);
+    code_.MovImm(k, limit);
+    Set(k, Value::Scalar(max, max));
+    if (spoil) OneWay([&] { code_.MovImm(k, limit + c_.Between(1, 3000)); });
+    BranchReg(kJgt, reg, k, Bail());
+  } else {
+    Limit(reg, max);
+    if (spoil) OneWay([&] { code_.MovImm(reg, limit + c_.Between(1, 3000)); });
+  }
+  v = Value::Scalar(0, std::min(v.max, max));
+  if (c_.Chance(0.15)) {
+    // By way of the stack.
+    const int slot = FreeSlot();
+    code_.Store(8, kRegFp, -8 * (slot + 1), reg);
+    m_.slots[slot] = v;
+    if (c_.Chance(0.5)) code_.MovImm(reg, 0);
+    if (spoil && CanFork()) OneWay([&] { code_.StoreImm(8, kRegFp, -8 * (slot + 1), limit + 3000); });
+    code_.Load(8, reg, kRegFp, -8 * (slot + 1));
+  }
+}
+
+// One of the ways to have a number that is not pinned at most `max`.
+void Generator::Limit(int reg, uint64_t max) {
+  Value& v = m_.regs[reg];
+  const int32_t limit = static_cast<int32_t>(max);
   if (!CanFork() || v.min == v.max || v.min > max || c_.Chance(0.35)) {
     // The largest mask that stays within the limit.
     uint64_t mask = 1;
@@ -268,6 +298,64 @@ void Generator::Unary() {
   Set(d, Value::Scalar());
 }
 
+// A branch that `spoil` makes worse on one of its ways. Mostly the second one: a search that takes the first to stand
+// for both, although something depends on the difference, does not see it.
+void Generator::OneWay(const std::function<void()>& spoil) {
+  const int x = Unknown();
+  Label other = NewLabel(), end = NewLabel();
+  BranchImm(SomeCompare(), x, c_.Between(1, 100), other, c_.Chance(0.7));
+  if (c_.Chance(0.8)) {
+    Goto(end);
+    Bind(other, false);
+    spoil();
+    Bind(end);
+  } else {
+    spoil();
+    Bind(other);
+  }
+}
+
+// Zeros in memory are known without the register that they came from.
+void Generator::Zeros() {
+  const int z = Dst();
+  const Pin keep(*this, z);
+  code_.MovImm(z, 0);
+  Set(z, Value::Scalar(0, 0));
+  if (CanFork() && Defect()) OneWay([&] { code_.MovImm(z, c_.Between(20, 3000)); });
+  Set(z, Value::Scalar(0, 0));
+  const int slot = FreeSlot();
+  const int off = -8 * (slot + 1);
+  const int index = Dst();
+  const Pin keep_index(*this, index);
+  const bool halves = c_.Chance(0.5);
+  const bool narrow = halves || c_.Chance(0.5);
+  // The lower half would be remembered as a number of its own, the upper one is as bytes.
+  const int at = narrow ? off + 4 : off;
+  code_.StoreImm(narrow ? 4 : 8, kRegFp, at, 0);
+  m_.slots[slot] = Value::Scalar();
+  if (halves) {
+    code_.Store(4, kRegFp, off + 4, z);
+  } else {
+    // A number that is not known on any path: a store to one known place forgets more than one to an unknown place
+    // does, in the kernel as here, and then the search, which takes the second to stand for the first, may accept
+    // where the naive one rejects.
+    const int i = Unknown();
+    code_.AluImm(kAnd, i, narrow ? 3 : 7);
+    Set(i, Value::Scalar(0, 7));
+    code_.MovReg(index, kRegFp);
+    code_.AluReg(kAdd, index, i);
+    code_.Store(1, index, at, z);
+  }
+  const int size = !narrow && c_.Chance(0.5) ? 8 : 4;
+  code_.Load(size, index, kRegFp, size == 8 ? off : off + 4);
+  Set(index, Value::Scalar(0, 0));
+  const int base = StackBuffer(8, false);
+  if (base < 0) return;
+  code_.AluReg(kAdd, base, index);
+  code_.Load(1, base, base, 0);
+  Set(base, Value::Scalar(0, 255));
+}
+
 // Copies of one number, in registers and on the stack, at a constant distance or none: what a comparison teaches of one
 // holds of all.
 void Generator::Linked() {
@@ -291,7 +379,17 @@ void Generator::Linked() {
     distance = c_.Between(1, 9);
     code_.AluImm(kAdd, b, distance);
   }
-  if (Defect()) code_.AluImm(kXor, a, c_.Between(1, 64));  // no link any more
+  if (Defect(0.3)) code_.AluImm(kXor, a, c_.Between(1, 64));  // no link any more
+  if (slot < 0 && CanFork() && Defect()) {
+    // None on one of two ways, which look the same.
+    OneWay([&] {
+      if (c_.Chance(0.5)) {
+        code_.Load(8, b, kRegFp, -8 * (slots_ + 2));
+      } else {
+        code_.MovImm(b, c_.Between(100, 3000));
+      }
+    });
+  }
   const int32_t limit = c_.Between(0, 12);
   Label& bail = Bail();
   if (c_.Chance(0.8)) {

@@ -8,7 +8,7 @@ namespace {
 
 // Helpers.
 constexpr int32_t kMapLookup = 1, kMapUpdate = 2, kMapDelete = 3, kSpinLockCall = 93, kSpinUnlockCall = 94,
-                  kRingbufReserve = 131, kRingbufSubmit = 132, kRingbufDiscard = 133;
+                  kRingbufOutput = 130, kRingbufReserve = 131, kRingbufSubmit = 132, kRingbufDiscard = 133;
 
 }  // namespace
 
@@ -109,6 +109,35 @@ void Generator::MapUpdate() {
   ClobberedByCall(Value::Scalar());
 }
 
+// Memory of some length to a helper.
+void Generator::RingbufOutput() {
+  const uint32_t before = pinned_;
+  const int size = 8 * c_.Between(1, 4);
+  const int data = StackBuffer(size, c_.Chance(0.5));
+  if (data < 0) return;
+  code_.MovReg(2, data);
+  Set(2, Value{});
+  pinned_ |= 1u << 2;
+  if (c_.Chance(0.5)) {
+    code_.MovImm(3, size);
+    Set(3, Value::Scalar(0, static_cast<uint64_t>(size)));
+  } else {
+    const int length = Bounded(static_cast<uint64_t>(size));
+    if (length != 3) code_.MovReg(3, length);
+    Set(3, Value::Scalar(0, static_cast<uint64_t>(size)));
+  }
+  pinned_ |= 1u << 3;
+  // Too long by what lies between the buffer and the frame, at least.
+  if (CanFork() && Defect()) OneWay([&] { code_.AluImm(kAdd, 3, 8 * kModelSlots + 8); });
+  Set(3, Value{});
+  const int index = UseMap(kRingMap);
+  code_.Imm64(1, kPseudoMapFd, index, 0);
+  code_.MovImm(4, 0);
+  code_.Call(kRingbufOutput);
+  pinned_ = before;
+  ClobberedByCall(Value::Scalar());
+}
+
 // Global data.
 void Generator::DirectValue() {
   const int index = UseMap(kSingleMap);
@@ -130,8 +159,13 @@ void Generator::Ringbuf(int depth) {
   const Pin keep(*this, home);
   const int index = UseMap(kRingMap);
   const int size = 8 * c_.Between(1, 4);
-  code_.Imm64(1, kPseudoMapFd, index, 0);
   code_.MovImm(2, size);
+  if (CanFork() && Defect(0.3)) {
+    Set(2, Value::Scalar());
+    const Pin keep_size(*this, 2);
+    OneWay([&] { code_.MovImm(2, size - 8); });
+  }
+  code_.Imm64(1, kPseudoMapFd, index, 0);
   code_.MovImm(3, 0);
   code_.Call(kRingbufReserve);
   ClobberedByCall(Value{});

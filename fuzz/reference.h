@@ -2,6 +2,11 @@
 // nothing, tracks no precision and knows no heuristics, and that is its worth: what it says of a program needs none of
 // the arguments on which a search rests, so that a search which cuts off a path too early disagrees with it.
 // It is as slow as that sounds; its budget is in steps.
+//
+// A difference is not always the search's fault: where a step makes less of a state that says more (in the kernel,
+// storing a zero into a spilled one at a known place forgets what storing it at an unknown place within it does not),
+// a state that covers another may pass where the other one on its own does not. Such a program is safe, and the kernel
+// accepts it as well.
 #ifndef BPFSIEVE_FUZZ_REFERENCE_H_
 #define BPFSIEVE_FUZZ_REFERENCE_H_
 
