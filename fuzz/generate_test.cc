@@ -17,11 +17,18 @@
 namespace bpfsieve {
 namespace {
 
+// Loops that do not end are among the defects: they need not be followed for a million instructions.
+VerifyOptions Short() {
+  VerifyOptions options;
+  options.max_processed = 20'000;
+  return options;
+}
+
 double AcceptedShare(const GenerateOptions& options, uint64_t first_seed, int count) {
   int accepted = 0;
   for (int i = 0; i < count; ++i) {
     const ObjectFile file(Generate(first_seed + static_cast<uint64_t>(i), options));
-    accepted += Verify(file, 0, {}).verdict == "accept";
+    accepted += Verify(file, 0, Short()).verdict == "accept";
   }
   return static_cast<double>(accepted) / count;
 }
@@ -52,7 +59,7 @@ TEST(Generate, AnyBytesMakeAProgramWhoseTextIsInOrder) {
       const Program& program = object->programs.at(0);
       ASSERT_GE(program.insns.size(), 2u);
       EXPECT_FALSE(CheckEncoding(program.insns.data(), program.insns.size()).has_value()) << seed;
-      const Report report = Verify(ObjectFile(object), 0, {});
+      const Report report = Verify(ObjectFile(object), 0, Short());
       EXPECT_NE(report.verdict, "invalid") << seed;
       EXPECT_NE(report.rule, "unreachable") << seed;
     }
@@ -115,12 +122,10 @@ TEST(Generate, OptionsLimitWhatIsMade) {
 TEST(Generate, BigOnesAreBig) {
   size_t insns = 0, processed = 0;
   constexpr int kCount = 10;
-  VerifyOptions verify;
-  verify.max_processed = 200'000;
   for (uint64_t seed = 0; seed < kCount; ++seed) {
     const std::shared_ptr<Object> object = Generate(seed, GenerateOptions::Big());
     insns += object->programs[0].insns.size();
-    processed += Verify(ObjectFile(object), 0, verify).stats.total_insns;
+    processed += Verify(ObjectFile(object), 0, Short()).stats.total_insns;
   }
   EXPECT_GE(insns / kCount, 1500u);
   EXPECT_GE(processed / kCount, 500u);
@@ -160,7 +165,7 @@ TEST(WriteAsm, ReadsBackAsTheSameProgram) {
       EXPECT_EQ(a.maps[i].max_entries, b.maps[i].max_entries);
       EXPECT_EQ(a.maps[i].fields.size(), b.maps[i].fields.size());
     }
-    const Report x = Verify(made, 0, {}), y = Verify(*read, 0, {});
+    const Report x = Verify(made, 0, Short()), y = Verify(*read, 0, Short());
     EXPECT_EQ(x.verdict, y.verdict);
     EXPECT_EQ(x.rule, y.rule);
     EXPECT_EQ(x.message, y.message);
