@@ -8,6 +8,11 @@
 #include "engine/program/asm_btf.h"
 
 namespace bpfsieve {
+namespace {
+
+constexpr int kStretch = 16;  // fragments
+
+}  // namespace
 
 std::shared_ptr<Object> Generator::Run() {
   object_ = std::make_shared<Object>();
@@ -133,7 +138,20 @@ void Generator::Main() {
   }
   Label leave = NewLabel();
   bails_ = {&leave};
-  Block(c_.Between(std::min(4, o_.max_fragments), o_.max_fragments), 0);
+  const int fragments = c_.Between(std::min(4, o_.max_fragments), o_.max_fragments);
+  if (fragments <= kStretch) {
+    Block(fragments, 0);
+  } else {
+    // In stretches: checks that fail lead to the end of theirs, or some check that always does would, sooner or later,
+    // leave all the rest of the program unvisited.
+    for (int done = 0; done < fragments && !Full(); done += kStretch) {
+      Label end = NewLabel();
+      bails_.push_back(&end);
+      Block(kStretch, 0);
+      bails_.pop_back();
+      Bind(end);
+    }
+  }
   Return(leave, ~uint64_t{0}, p_->type == ProgType::kCgroupSkb);
 }
 
@@ -303,7 +321,8 @@ void Generator::Bind(Label& label, bool falls_through) {
 }
 
 Generator::Label& Generator::Bail() {
-  const size_t from = std::min(bail_floor_, bails_.size() - 1);
+  // Out of the function only where there is nothing closer.
+  const size_t from = std::min(std::max<size_t>(bail_floor_, 1), bails_.size() - 1);
   if (c_.Chance(0.6)) return *bails_.back();
   return *bails_[from + c_.Below(static_cast<uint32_t>(bails_.size() - from))];
 }

@@ -109,8 +109,9 @@ int Generator::AddIndex(int pointer) {
   const int index = Bounded(static_cast<uint64_t>(most));
   const Pin keep_index(*this, index);
   const int d = Dst();
-  // The other way around is not modelled for pointers to the stack in a called function.
-  if (sub_ >= 0 || c_.Chance(0.6)) {
+  // Not the other way around for pointers to the stack, nor for arguments that may be: 6.18 then takes the frame from
+  // what the number's register once held, and where there is no such frame any more, it crashes.
+  if (v.kind == Kind::kStack || v.kind == Kind::kBuffer || c_.Chance(0.6)) {
     code_.MovReg(d, pointer);
     code_.AluReg(kAdd, d, index);
   } else {

@@ -118,10 +118,12 @@ int Generator::Unknown() {
 int Generator::AnyScalar(int avoid) {
   // What one path only has set is the more interesting kind of unset.
   const int mixed = RegOf(Kind::kMixed);
-  if (mixed >= 0 && Defect(0.3)) return mixed;
-  if (Defect(0.05)) {
-    const int unset = RegOf(Kind::kNone);
-    if (unset >= 0) return unset;
+  int unset = mixed >= 0 && Defect(0.3) ? mixed : -1;
+  if (unset < 0 && Defect(0.05)) unset = RegOf(Kind::kNone);
+  if (unset >= 0 && (pinned_ >> unset & 1) == 0) {
+    // Where it is an address the path ends here: as a number it could end up as one plus a pointer, see AddIndex().
+    code_.AluImm(kXor, unset, 0);
+    return unset;
   }
   int found[kModelRegs], n = 0;
   for (int r = 0; r < kModelRegs; ++r) {

@@ -265,7 +265,7 @@ void Generator::CallSub(int) {
   for (size_t i = 0; i < sub.params.size(); ++i) {
     const Param& param = sub.params[i];
     const int to = static_cast<int>(i) + 1;
-    if (Defect() && c_.Chance(0.5)) continue;  // whatever is there
+    if (m_.regs[to].kind == Kind::kNone && Defect()) continue;
     int from;
     if (param.kind == Kind::kCtx) {
       from = CtxReg();
