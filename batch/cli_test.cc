@@ -89,6 +89,25 @@ TEST_F(CliTest, WrongUsageIsTwo) {
   EXPECT_EQ(Run("verify good.bpfasm -j 0").exit_code, 2);
 }
 
+TEST_F(CliTest, GeneratedProgramsAreReadBackAndTheSameEachTime) {
+  ASSERT_EQ(Run("generate --seed 7 --count 20 --broken 0 one").exit_code, 0);
+  ASSERT_EQ(Run("generate --seed 7 --count 20 --broken 0 two").exit_code, 0);
+  EXPECT_EQ(Run("verify one").exit_code, 0);
+  EXPECT_THAT(Records("verify -o csv one"), testing::SizeIs(20));
+  for (int seed = 7; seed < 27; ++seed) {
+    auto read = [&](const std::string& folder) {
+      std::ifstream in(root_ + "/" + folder + "/" + std::to_string(seed) + ".bpfasm");
+      return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    EXPECT_THAT(read("one"), Not(IsEmpty()));
+    EXPECT_EQ(read("one"), read("two"));
+  }
+  EXPECT_EQ(Run("generate").exit_code, 2);
+  EXPECT_EQ(Run("generate --broken 2 one").exit_code, 2);
+  EXPECT_EQ(Run("generate --size huge one").exit_code, 2);
+  EXPECT_EQ(Run("generate good.bpfasm/below").exit_code, 2);
+}
+
 TEST_F(CliTest, HelpAndVersionAreZero) {
   EXPECT_EQ(Run("--help").exit_code, 0);
   EXPECT_EQ(Run("verify --help").exit_code, 0);

@@ -16,6 +16,7 @@ Command AddVerify(CLI::App* root);
 Command AddOracle(CLI::App* root);
 Command AddDisasm(CLI::App* root);
 Command AddList(CLI::App* root);
+Command AddGenerate(CLI::App* root);
 Command AddRules(CLI::App* root);
 Command AddVersion(CLI::App* root);
 

@@ -26,7 +26,8 @@ int Main(int argc, char** argv) {
   app.set_version_flag("-V,--version", std::string("bpfsieve ") + BPFSIEVE_VERSION);
   const bpfsieve::Command commands[] = {bpfsieve::AddVerify(&app), bpfsieve::AddOracle(&app),
                                         bpfsieve::AddDisasm(&app), bpfsieve::AddList(&app),
-                                        bpfsieve::AddRules(&app),  bpfsieve::AddVersion(&app)};
+                                        bpfsieve::AddRules(&app),  bpfsieve::AddGenerate(&app),
+                                        bpfsieve::AddVersion(&app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

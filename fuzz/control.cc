@@ -1,0 +1,285 @@
+// Fragments of control flow.
+#include <algorithm>
+
+#include "fuzz/generator.h"
+
+namespace bpfsieve {
+
+// Two ways that meet again.
+void Generator::Diamond(int depth) {
+  Label other = NewLabel(), end = NewLabel();
+  const int x = AnyScalar();
+  const bool wide = c_.Chance(0.7);
+  if (c_.Chance(0.75)) {
+    BranchImm(SomeCompare(), x, SomeImm(), other, wide);
+  } else {
+    const Pin keep(*this, x);
+    BranchReg(SomeCompare(), x, AnyScalar(x), other, wide);
+  }
+  bails_.push_back(&end);
+  // Often both sides give the same register different values: what a state that was recorded after them must not hide.
+  const int shared = c_.Chance(0.5) ? Dst() : -1;
+  auto side = [&](int fragments) {
+    if (shared >= 0 && (pinned_ >> shared & 1) == 0) {
+      const int32_t k = static_cast<int32_t>(c_.Below(40));
+      code_.MovImm(shared, k);
+      Set(shared, Value::Scalar(static_cast<uint64_t>(k), static_cast<uint64_t>(k)));
+    }
+    Block(fragments, depth + 1);
+  };
+  side(c_.Between(0, 2));
+  if (c_.Chance(0.7)) {
+    Goto(end);
+    Bind(other, false);
+    side(c_.Between(0, 2));
+    bails_.pop_back();
+  } else {
+    bails_.pop_back();
+    Bind(other);
+  }
+  Bind(end);
+}
+
+// One number against several constants.
+void Generator::Switch(int depth) {
+  Label end = NewLabel();
+  const int x = AnyScalar();
+  const Pin keep(*this, x);
+  const int r = Dst();
+  const Pin keep_r(*this, r);
+  const int cases = c_.Between(2, 4);
+  int32_t k = c_.Between(0, 3);
+  for (int i = 0; i < cases && CanFork(); ++i) {
+    Label next = NewLabel();
+    BranchImm(kJne, x, k, next);
+    const int32_t v = static_cast<int32_t>(c_.Below(20));
+    code_.MovImm(r, v);
+    Set(r, Value::Scalar(static_cast<uint64_t>(v), static_cast<uint64_t>(v)));
+    if (c_.Chance(0.3)) Block(1, depth + 1);
+    Goto(end);
+    Bind(next, false);
+    if (!m_.regs[x].IsScalar()) break;
+    k += c_.Between(1, 3);
+  }
+  code_.MovImm(r, 0);
+  Set(r, Value::Scalar(0, 0));
+  Bind(end);
+}
+
+// A flag that says which of two ways was taken, and an index that is good on one of them alone.
+void Generator::Correlated(int depth) {
+  const int x = AnyScalar();
+  const Pin keep_x(*this, x);
+  const int flag = Home();
+  const Pin keep_flag(*this, flag);
+  const int index = Home();
+  const Pin keep_index(*this, index);
+  const int size = 8 * c_.Between(1, 3);
+  const int32_t good = static_cast<int32_t>(c_.Below(static_cast<uint32_t>(size))) + (Defect() ? size : 0);
+  const int32_t set = c_.Between(1, 3);
+
+  Label other = NewLabel(), end = NewLabel(), past = NewLabel();
+  BranchImm(SomeCompare(), x, SomeImm(), other);
+  code_.MovImm(flag, 0);
+  // On the way that must not use it: far outside, or an address.
+  const bool address = c_.Chance(0.3);
+  if (address) {
+    code_.MovReg(index, kRegFp);
+  } else {
+    code_.MovImm(index, c_.Between(1, 9) * 1000);
+  }
+  Goto(end);
+  Bind(other, false);
+  code_.MovImm(flag, set);
+  code_.MovImm(index, good);
+  Bind(end);
+  Value mixed;
+  mixed.kind = Kind::kMixed;
+  Set(flag, Value::Scalar(0, static_cast<uint64_t>(set)));
+  Set(index, address ? mixed : Value::Scalar(0, 9000));
+
+  const bool in_stack = c_.Chance(0.4);
+  const int slot = FreeSlot();
+  if (in_stack) {
+    code_.Store(8, kRegFp, -8 * (slot + 1), index);
+    m_.slots[slot] = m_.regs[index];
+  } else if (flag >= 6 && index >= 6 && c_.Chance(0.5) && Deep(depth)) {
+    Block(1, depth + 1);
+  }
+  const bool wrong = Defect();
+  BranchImm(wrong ? kJeq : kJne, flag, set, past, c_.Chance(0.7));
+  if (!wrong) ++forks_;  // the flag is known on each way
+  if (in_stack) code_.Load(8, index, kRegFp, -8 * (slot + 1));
+  const int base = StackBuffer(size, false);
+  if (base >= 0) {
+    const int at = m_.regs[base].off;
+    code_.AluReg(kAdd, base, index);
+    code_.StoreImm(1, base, 0, 7);
+    StackWritten(at, size, nullptr);
+    Set(base, Value{});
+  }
+  Bind(past);
+  Set(index, address ? mixed : Value::Scalar(0, 9000));
+}
+
+// Out of the function in the middle of it.
+void Generator::EarlyExit() {
+  const int x = c_.Chance(0.9) ? Unknown() : AnyScalar();
+  if (c_.Chance(0.5)) {
+    BranchImm(SomeCompare(), x, c_.Between(1, 100), *bails_.front(), c_.Chance(0.7));
+    return;
+  }
+  Label on = NewLabel();
+  BranchImm(SomeCompare(), x, c_.Between(1, 100), on, c_.Chance(0.7));
+  code_.MovImm(0, static_cast<int32_t>(c_.Below(2)));
+  code_.Exit();
+  Bind(on, false);
+}
+
+// The head of a loop is come to again with whatever its body makes: of what is not pinned only that it is a number
+// stays.
+void Generator::WeakenForLoop() {
+  for (int r = 0; r < kModelRegs; ++r) {
+    // Being pinned does not save R0 to R5 from calls.
+    if (r > 5 && (pinned_ >> r & 1) != 0) continue;
+    m_.regs[r] = m_.regs[r].IsScalar() ? Value::Scalar() : Value{};
+  }
+  for (int s = 0; s < kModelSlots; ++s) {
+    if ((pinned_slots_ >> s & 1) != 0) continue;
+    // Nothing written reads as an unknown number, and a pointer is not counted on.
+    Value& v = m_.slots[s];
+    if (!v.IsScalar() && v.kind != Kind::kNone) v.kind = Kind::kMixed;
+    if (v.IsScalar()) v = Value::Scalar();
+  }
+}
+
+void Generator::RepairAtBackEdge(const Model& head) {
+  for (int r = 0; r < kModelRegs; ++r) {
+    if (!head.regs[r].IsScalar() || m_.regs[r].IsScalar()) continue;
+    code_.MovImm(r, static_cast<int32_t>(c_.Below(8)));
+    Set(r, Value::Scalar());
+  }
+  for (int s = 0; s < slots_; ++s) {
+    const bool number = head.slots[s].IsScalar() || head.slots[s].kind == Kind::kNone;
+    const bool still = m_.slots[s].IsScalar() || m_.slots[s].kind == Kind::kNone;
+    if ((pinned_slots_ >> s & 1) != 0 || !number || still) continue;
+    code_.StoreImm(8, kRegFp, -8 * (s + 1), 0);
+    m_.slots[s] = Value::Scalar(0, 0);
+  }
+}
+
+void Generator::Loop(int depth) {
+  const int rounds = c_.Between(1, std::max(1, o_.loop_bound));
+  // Conditions inside are met in every round.
+  const int before = forks_;
+  forks_ /= rounds;
+  const int start = forks_;
+  Label end = NewLabel();
+  const int counter = Saved();
+  int slot = -1;
+  if (counter < 0 || c_.Chance(0.3)) {
+    for (int s = 0; s < kept_slots_ && slot < 0; ++s) {
+      if ((pinned_slots_ >> s & 1) == 0) slot = s;
+    }
+  }
+  if (slot >= 0) {
+    // In memory, as a compiler without registers to spare leaves it.
+    const int off = -8 * (slot + 1);
+    const int size = c_.Chance(0.6) ? 8 : 4;
+    pinned_slots_ |= 1u << slot;
+    code_.StoreImm(size, kRegFp, off, 0);
+    m_.slots[slot] = Value::Scalar(0, static_cast<uint64_t>(rounds - 1));
+    WeakenForLoop();
+    const Model head = m_;
+    const int top = code_.NewLabel();
+    code_.Bind(top);
+    int index = -1;
+    if (c_.Chance(0.5)) {
+      index = Dst();
+      code_.Load(size, index, kRegFp, off);
+      Set(index, m_.slots[slot]);
+    }
+    LoopBody(rounds, -1, index, depth, end);
+    const int t = Dst();
+    code_.Load(size, t, kRegFp, off);
+    if (!Defect()) code_.AluImm(kAdd, t, 1);
+    code_.Store(size, kRegFp, off, t);
+    Set(t, Value::Scalar());
+    {
+      const Pin keep(*this, t);
+      RepairAtBackEdge(head);
+    }
+    code_.Jump(MakeInsn(kClassJmp | kJlt, t, 0, 0, rounds), top);
+    pinned_slots_ &= ~(1u << slot);
+    m_.slots[slot] = Value::Scalar();
+  } else if (counter >= 0) {
+    const Pin keep(*this, counter);
+    const bool down = c_.Chance(0.3), open = !down && c_.Chance(0.3) && before > rounds;
+    code_.MovImm(counter, down ? rounds : 0);
+    Set(counter, Value::Scalar(down ? 1 : 0, static_cast<uint64_t>(down ? rounds : rounds - 1)));
+    int many = -1;
+    if (open) {
+      many = AnyScalar();
+      for (int s = 0; s < kept_slots_ && slot < 0; ++s) {
+        if ((pinned_slots_ >> s & 1) == 0) slot = s;
+      }
+      if (slot >= 0) {
+        code_.Store(8, kRegFp, -8 * (slot + 1), many);
+        m_.slots[slot] = Value::Scalar();
+        pinned_slots_ |= 1u << slot;
+      }
+    }
+    WeakenForLoop();
+    const Model head = m_;
+    const int top = code_.NewLabel();
+    code_.Bind(top);
+    if (open && slot >= 0) {
+      // As many rounds as some number says, but not more than a constant.
+      const int t = Dst();
+      code_.Load(8, t, kRegFp, -8 * (slot + 1));
+      Set(t, Value::Scalar());
+      BranchReg(kJge, counter, t, end);
+      if (!Defect()) {
+        Take(MakeInsn(kClassJmp | kJge, counter, 0, 0, rounds), end, false);
+      }
+    }
+    LoopBody(rounds, counter, counter, depth, end);
+    RepairAtBackEdge(head);
+    if (!Defect()) code_.AluImm(kAdd, counter, down ? -1 : 1);
+    if (open && slot >= 0) {
+      code_.Jump(MakeInsn(kClassJmp | kJa, 0, 0, 0, 0), top);
+      pinned_slots_ &= ~(1u << slot);
+      // Only jumps lead out, and there is one.
+      m_ = end.in;
+    } else {
+      const bool zero = down && c_.Chance(0.5);
+      code_.Jump(MakeInsn(kClassJmp | (down ? zero ? kJne : kJsgt : kJlt), counter, 0, 0, down ? 0 : rounds), top);
+    }
+    Set(counter, Value::Scalar(0, static_cast<uint64_t>(rounds)));
+  }
+  const int used = std::max(0, start - forks_);
+  forks_ = std::max(0, before - used * rounds);
+  Bind(end);
+}
+
+void Generator::LoopBody(int rounds, int counter, int index, int depth, Label& end) {
+  bails_.push_back(&end);
+  const Pin keep(*this, counter);
+  if (index >= 0 && c_.Chance(0.6)) {
+    // The counter as an index: its value in every round matters.
+    const Pin keep_index(*this, index);
+    const int size = 8 * (rounds / 8 + 1);
+    const int base = StackBuffer(size, false);
+    if (base >= 0) {
+      const int at = m_.regs[base].off;
+      code_.AluReg(kAdd, base, index);
+      code_.StoreImm(1, base, Defect() ? size : 0, static_cast<int32_t>(c_.Below(100)));
+      StackWritten(at, size, nullptr);
+      Set(base, Value{});
+    }
+  }
+  Block(c_.Between(rounds > 0 && index < 0 ? 1 : 0, 2), depth + 1);
+  bails_.pop_back();
+}
+
+}  // namespace bpfsieve

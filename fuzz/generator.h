@@ -1,0 +1,178 @@
+// The generator proper; generate.h is its face. Fragments are member functions that write instructions and keep the
+// model true. Each has a place or two at which Defect() may turn it into a broken one.
+#ifndef BPFSIEVE_FUZZ_GENERATOR_H_
+#define BPFSIEVE_FUZZ_GENERATOR_H_
+
+#include <bit>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/program/program.h"
+#include "fuzz/choices.h"
+#include "fuzz/code.h"
+#include "fuzz/generate.h"
+#include "fuzz/model.h"
+
+namespace bpfsieve {
+
+class Generator {
+ public:
+  Generator(std::span<const uint8_t> bytes, const GenerateOptions& options) : c_(bytes), o_(options) {}
+  std::shared_ptr<Object> Run();
+
+ private:
+  using Kind = Value::Kind;
+  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kMapUses };
+
+  // A place to jump to, and what the jumps there leave behind.
+  struct Label {
+    int id = -1;
+    bool used = false;
+    Model in;
+  };
+  // Registers that must not be overwritten while it lives.
+  class Pin {
+   public:
+    Pin(Generator& g, int reg) : g_(g), before_(g.pinned_) {
+      if (reg >= 0 && reg < kModelRegs) g_.pinned_ |= 1u << reg;
+    }
+    ~Pin() { g_.pinned_ = before_; }
+    Pin(const Pin&) = delete;
+    Pin& operator=(const Pin&) = delete;
+
+   private:
+    Generator& g_;
+    const uint32_t before_;
+  };
+  struct Param {
+    Kind kind = Kind::kScalar;  // kScalar, kBuffer or kCtx
+    uint64_t max = ~uint64_t{0};
+    int room = 0;
+  };
+  struct Sub {
+    std::vector<Param> params;  // in R1, R2, ...
+    uint64_t ret_max = ~uint64_t{0};
+    bool global = false;
+    bool called = false;
+    int forks = 0;  // in its body
+  };
+
+  // generator.cc: the frame.
+  void ChooseType();
+  int UseMap(MapUse use);  // its index; made when first used
+  void ChooseSubs();
+  void Main();
+  void SubBody(int index);
+  void Return(Label& leave, uint64_t max, bool context_range);
+  void Block(int fragments, int depth);
+  void Fragment(int depth);
+
+  // generator.cc: small things.
+  bool Full() const { return code_.size() >= o_.max_insns || c_.Spent(); }
+  bool Defect(double probability = 0.6);
+  // Whether a block may hold another: every level takes a register or two for good.
+  bool Deep(int depth) const { return depth < o_.max_depth && std::popcount(pinned_) <= 5; }
+  bool CanFork() const { return forks_ > 0; }
+  bool CallsAllowed() const { return !locked_; }
+  int32_t SomeImm();
+  int SomeCompare() { return c_.Of(kCompares); }
+  Label NewLabel() { return Label{code_.NewLabel(), false, {}}; }
+  void BranchImm(int op, int reg, int32_t imm, Label& to, bool wide = true);
+  void BranchReg(int op, int a, int b, Label& to, bool wide = true);
+  void Goto(Label& to);  // what follows is not reached unless it is bound
+  void Take(const Insn& insn, Label& to, bool fork);
+  void Bind(Label& label, bool falls_through = true);
+  Label& Bail();
+  int Dst(bool saved = false);    // a register to overwrite
+  int Saved();                    // one that calls leave alone and nothing of worth is in, or -1
+  int Home();                     // Saved(), or else Dst()
+  int RegOf(Kind kind);           // -1: none
+  int MemoryReg(int need, bool write, bool atomics);  // a pointer with at least `need` bytes, -1: none
+  int FreeSlot();                 // a slot that nothing relies on
+  void StackWritten(int off, int size, const Value* value);
+  void ClobberedByCall(const Value& result);
+  void ForgetPackets();
+  void Set(int reg, const Value& v) { m_.regs[reg] = v; }
+
+  // numbers.cc
+  int NewScalar();                // the register
+  int AnyScalar(int avoid = -1);  // a register with a number, made if there is none
+  int Unknown();                  // likewise; nothing is known of the number
+  bool ScalarByCall();            // into R0
+  int Bounded(uint64_t max);      // a register with a number in [0, max]
+  void Refine(int reg, uint64_t max);
+  void Limit(int reg, uint64_t max);
+  void OneWay(const std::function<void()>& spoil);
+  void Zeros();
+  void Alu();
+  void Unary();
+  void Linked();
+  void Spill();
+  void Fill();
+
+  // control.cc
+  void Diamond(int depth);
+  void Switch(int depth);
+  void Correlated(int depth);
+  void EarlyExit();
+  void Loop(int depth);
+  void LoopBody(int rounds, int counter, int index, int depth, Label& end);
+  void WeakenForLoop();
+  void RepairAtBackEdge(const Model& head);
+
+  // memory.cc
+  void Access(int pointer);
+  void Atomic(int pointer);
+  int AddIndex(int pointer);      // a new pointer at a variable offset, -1: no room for one
+  int StackBuffer(int size, bool fill);  // a pointer to this function's stack
+  void StackIndexed();
+  void AccessSome();
+  int CtxReg();
+  void CtxLoad();
+  void Packet(int depth);
+  void PacketChange();
+
+  // objects.cc
+  int KeyFor(const MapDef& map);  // its offset in the stack
+  int Lookup(int map, Label& null);
+  void MapValues(int depth);
+  void MapUpdate();
+  void RingbufOutput();
+  void DirectValue();
+  void Ringbuf(int depth);
+  void SpinLock(int depth);
+  void CallSub(int depth);
+
+  static constexpr int kCompares[] = {kJeq, kJne, kJgt, kJge, kJlt, kJle, kJsgt, kJsge, kJslt, kJsle, kJset};
+
+  Choices c_;
+  const GenerateOptions& o_;
+  std::shared_ptr<Object> object_;
+  Program* p_ = nullptr;
+  Code code_;
+  std::vector<Sub> subs_;
+  int maps_[kMapUses] = {-1, -1, -1, -1, -1};  // indices, -1: not used yet
+
+  // Of the function being written.
+  Model m_;
+  int sub_ = -1;           // -1: the main program
+  int ctx_home_ = -1;      // register, or
+  int ctx_slot_ = -1;      // slot that holds the context for good
+  int slots_ = 0;          // slots in use
+  int kept_slots_ = 0;     // of these the first, which fragments claim and give back
+  uint32_t pinned_ = 0;
+  uint32_t pinned_slots_ = 0;
+  std::vector<Label*> bails_;  // where a check that failed may go, innermost last
+  size_t bail_floor_ = 0;      // those below would leak what is held
+  int held_ = 0;               // references
+  bool locked_ = false;
+  int forks_ = 0;
+  bool defect_ = false;        // the fragment being written is to be broken
+};
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_FUZZ_GENERATOR_H_

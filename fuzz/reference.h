@@ -1,0 +1,41 @@
+// The naive explorer: depth-first over every path, one abstract step after the other. It records no states, prunes
+// nothing, tracks no precision and knows no heuristics, and that is its worth: what it says of a program needs none of
+// the arguments on which a search rests, so that a search which cuts off a path too early disagrees with it.
+// It is as slow as that sounds; its budget is in steps.
+//
+// A difference is not always the search's fault: where a step makes less of a state that says more (in the kernel,
+// storing a zero into a spilled one at a known place forgets what storing it at an unknown place within it does not),
+// a state that covers another may pass where the other one on its own does not. Such a program is safe, and the kernel
+// accepts it as well.
+#ifndef BPFSIEVE_FUZZ_REFERENCE_H_
+#define BPFSIEVE_FUZZ_REFERENCE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "engine/program/program.h"
+#include "engine/report/finding.h"
+
+namespace bpfsieve {
+
+struct NaiveOptions {
+  uint64_t max_steps = 20'000;  // abstract steps, over all paths
+};
+
+struct NaiveResult {
+  // False: the steps ran out, which they always do on a loop that does not end, or a step needed something that is not
+  // modelled. There is then no verdict.
+  bool decided = false;
+  Verdict verdict = Verdict::kAccept;  // kAccept or kReject
+  std::string message;                 // kReject: of the rule that was found broken first; else why it is undecided
+  uint32_t insn = 0;                   // kReject: where
+  uint64_t steps = 0;
+};
+
+// Explores program `index` of the object, and the global functions that it calls, each by its prototype. Uses nothing
+// but its arguments; safe from any thread.
+NaiveResult ExploreNaively(const Object& object, int index, const NaiveOptions& options);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_FUZZ_REFERENCE_H_
