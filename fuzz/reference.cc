@@ -1,5 +1,6 @@
 #include "fuzz/reference.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -21,6 +22,7 @@ class Walker {
       : ctx_(context),
         budget_(budget),
         result_(*result),
+        depths_(context.cfg->subs.size(), 0),
         transfer_(context, pool_),
         called_(context.cfg->subs.size(), false),
         used_(context.program->insns.size(), RegType::kNotInit) {}
@@ -108,6 +110,7 @@ class Walker {
       ++result_.steps;
       StepResult r;
       transfer_.Step(state, insn, r);
+      for (const StackUse& use : transfer_.grown) depths_[use.subprog] = std::max(depths_[use.subprog], use.bytes);
       transfer_.grown.clear();
       if (r.branch != nullptr) pending_.emplace_back(r.branch, r.branch_insn);
       if (r.kind == StepResult::Kind::kUnsupported) return Undecided(r.message);
@@ -129,6 +132,7 @@ class Walker {
   NaiveResult& result_;
   StateDepot depot_;
   StatePool pool_{depot_};
+  StackDepths depths_;
   Transfer transfer_;
   std::vector<bool> called_;    // per subprogram: to be verified on its own
   std::vector<RegType> used_;   // per instruction: the pointer type that it was used with

@@ -15,23 +15,11 @@
 
 #include "bpfsieve/verify.h"
 #include "fuzz/generate.h"
+#include "fuzz/share.h"
 #include "fuzz/write_asm.h"
 
 namespace bpfsieve {
 namespace {
-
-// Fewer where every step is watched by sanitizers and takes ten times as long.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kShare = 10;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr int kShare = 10;
-#else
-constexpr int kShare = 1;
-#endif
-#else
-constexpr int kShare = 1;
-#endif
 
 struct Tally {
   std::atomic<uint64_t> compared{0}, rejected{0}, undecided{0}, unsupported{0}, length{0}, recorded{0}, pruned{0};

@@ -180,7 +180,7 @@ bool Search::Paths() {
       tree_[node_].order = paths_++;
       tree_[node_].length = result_.stats.processed - path_begin_;
     }
-    if (here.segment != nullptr) helpers_->Close(here.segment);
+    Leave(here);
     if (here.owned) pool_.Free(here.state);
     if (!ok) return false;
     FinishPath(top.path);
@@ -248,9 +248,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
         prev = piece->prev;
         continue;
       }
-      helpers_->Close(here.segment);
-      here.segment = nullptr;
-      here.piece = nullptr;
+      Leave(here);
     }
     if (!here.owned) {
       here.state = pool_.Clone(*here.state);
@@ -297,11 +295,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
 bool Search::AtPrunePoint(const LookUpKey& key, Lazy& state, Here* here, int64_t prev, Path& path, bool* done) {
   path.last_insn = static_cast<int32_t>(prev);
   const Visit visit = IsVisited(key, state, here, path);
-  if (here != nullptr && here->piece != nullptr && here->piece->checkpoint != nullptr) {
-    // It was not to be recorded.
-    helpers_->Dropped(here->piece->checkpoint);
-    parts_.checkpoints.Give(std::exchange(here->piece->checkpoint, nullptr));
-  }
+  if (here != nullptr) DropPrepared(*here);  // it was not to be recorded
   bool ok = true;
   if (lost_) {
     ok = StopLost(state, path, key.insn);
@@ -355,6 +349,20 @@ bool Search::Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* d
   count_stack(static_cast<uint32_t>(piece.grown.size()));
   if (piece.finding == nullptr) return true;
   return Found(*piece.finding, piece.insn, piece.prev, piece.frame, path, *piece.state);
+}
+
+void Search::DropPrepared(Here& here) {
+  if (here.piece == nullptr || here.piece->checkpoint == nullptr) return;
+  helpers_->Dropped(here.piece->checkpoint);
+  parts_.checkpoints.Give(std::exchange(here.piece->checkpoint, nullptr));
+}
+
+// Goes on without what helpers have of the path.
+void Search::Leave(Here& here) {
+  if (here.segment == nullptr) return;
+  DropPrepared(here);
+  helpers_->Close(std::exchange(here.segment, nullptr));
+  here.piece = nullptr;
 }
 
 uint32_t Search::NewNode(uint32_t parent) {
@@ -435,8 +443,7 @@ void Search::Govern(Here& here) {
     StartHelpers();
     helpers_->WakeUp();
   } else if (pace > kWorthIt * alone_pace_) {
-    if (here.segment != nullptr) helpers_->Close(std::exchange(here.segment, nullptr));
-    here.piece = nullptr;
+    Leave(here);
     StopHelpers();
     patience_ *= 32;
     phase_length_ = kTrial * patience_;

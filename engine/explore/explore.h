@@ -36,6 +36,7 @@ struct SearchLimits {
   unsigned threads = 1;
   // Instructions processed before helpers are tried; they stay while they pay. 0: from the start and for good (tests).
   uint64_t helpers_from = 20'000;
+  uint32_t shake = 0;            // for tests: a seed for delays where threads meet; 0: none
   bool shape = false;            // fill SearchResult::shape; costs a little time, and memory for every path
   const std::atomic<bool>* interrupt = nullptr;  // ends the search when it becomes true; null: nothing does
 };

@@ -65,6 +65,8 @@ class Search {
   // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
   bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now, Segment* fork);
   uint32_t NewNode(uint32_t parent);
+  void DropPrepared(Here& here);
+  void Leave(Here& here);
   void Govern(Here& here);
   void StartHelpers();
   void StopHelpers();

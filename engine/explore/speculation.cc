@@ -16,6 +16,7 @@ constexpr int kHungrySpins = 40000;        // looks for an offer before a helper
 constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
 constexpr size_t kGarbage = 32;           // pieces that the search returns at once
 constexpr int kOfferSpins = 50;           // that the search waits for somebody to take what it offered
+constexpr int kForcedOfferSpins = 20000;  // the same where helpers are to work whether it pays or not
 constexpr uint32_t kStopCheck = 1024;     // steps
 constexpr int kMaxClimb = 64;             // segments up the tree, when the order of two is asked for
 
@@ -195,6 +196,19 @@ void Speculation::Stop(SpeculationStats& stats) {
   }
 }
 
+int Speculation::OfferSpins() const { return limits_.helpers_from == 0 ? kForcedOfferSpins : kOfferSpins; }
+
+// For tests: now and then a delay, long enough for another thread to get somewhere else first.
+void Speculation::Shake() {
+  if (limits_.shake == 0) return;
+  uint32_t x = limits_.shake * 0x9e3779b1u + shaken_.fetch_add(1, std::memory_order_relaxed) * 0x85ebca6bu;
+  x ^= x >> 15;
+  x *= 0xc2b2ae35u;
+  x ^= x >> 13;
+  if (x % 16 == 0) std::this_thread::yield();
+  for (uint32_t i = 0; x % 4 == 0 && i < (x >> 8) % 512; ++i) __builtin_ia32_pause();
+}
+
 bool Speculation::WindowFull() const {
   return ahead_.load(std::memory_order_relaxed) > window_.load(std::memory_order_relaxed);
 }
@@ -284,10 +298,12 @@ void Speculation::Explore(Helper& helper) {
 }
 
 void Speculation::Run(Helper& helper, Segment* segment) {
+  Shake();
   Piece* tail = segment->tail;
   uint32_t insn = tail->insn;
   int64_t prev = tail->prev;
   State* state = helper.pool.states.Clone(*tail->state);
+  Shake();
   // From here on the search may free that state, and before the next piece is there nothing of `tail` is read.
   segment->status.store(Segment::Status::kRunning, std::memory_order_release);
   ++helper.stats.segments;
@@ -432,6 +448,7 @@ Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, c
   const PreciseMarks& predicted = predicted_[key.insn % kPredictions];
   Found found;
   bool proof = true;
+  Shake();
   visited_.Visit(key.insn, key.callsite, [&](Checkpoint& guess) {
     Checkpoint::Shared& c = guess.shared;
     const uint32_t number = c.number.load(std::memory_order_acquire);
@@ -474,6 +491,7 @@ void Speculation::Prepare(Helper& helper, Segment* segment, Piece& piece) {
 }
 
 void Speculation::Publish(Helper& helper, Segment* segment, Piece* piece) {
+  Shake();
   for (const PieceEvent& event : piece->events) {
     if (event.fork == nullptr) continue;
     event.fork->owners.fetch_add(1, std::memory_order_relaxed);
@@ -497,6 +515,7 @@ Segment* Speculation::Share(State* state, uint32_t insn, int64_t prev, uint32_t 
 }
 
 bool Speculation::Offer(Segment* segment) {
+  Shake();
   if (segment->offered || segment->status.load(std::memory_order_relaxed) != Segment::Status::kIdle) return false;
   segment->offered = true;
   segment->owners.fetch_add(1, std::memory_order_relaxed);
@@ -507,6 +526,7 @@ bool Speculation::Offer(Segment* segment) {
 }
 
 void Speculation::Attach(Segment* segment, int64_t position) {
+  Shake();
   segment->position.store(position, std::memory_order_relaxed);
   segment->ancestors.store(recorded_.load(std::memory_order_relaxed), std::memory_order_release);
   segment->attached.store(true, std::memory_order_release);
@@ -519,6 +539,7 @@ Piece* Speculation::Follow(Segment* segment) {
 }
 
 Speculation::Ahead Speculation::Next(Segment* segment, Piece* at, Piece** next, int spins) {
+  Shake();
   const Segment::Status status = segment->status.load(std::memory_order_acquire);
   *next = at->next.load(std::memory_order_acquire);
   if (*next != nullptr) return Ahead::kPiece;
@@ -532,7 +553,7 @@ Speculation::Ahead Speculation::Next(Segment* segment, Piece* at, Piece** next, 
       return Ahead::kNothing;
     case Segment::Status::kIdle:
       // Whoever is hungry is about to take it.
-      return segment->offered && at->steps == 0 && spins < kOfferSpins ? Ahead::kWait : Ahead::kNothing;
+      return segment->offered && at->steps == 0 && spins < OfferSpins() ? Ahead::kWait : Ahead::kNothing;
     default:
       return Ahead::kNothing;
   }
@@ -544,6 +565,7 @@ void Speculation::Wait(int spins) {
 }
 
 void Speculation::Consume(Segment* segment, Piece* at, Piece* next, State* state) {
+  Shake();
   ++stats_.retired_pieces;
   stats_.retired_steps += next->steps;
   segment->origin = next;
@@ -582,6 +604,7 @@ void Speculation::Cancel(Segment* segment) {
 }
 
 void Speculation::Close(Segment* segment) {
+  Shake();
   Cancel(segment);
   // A helper may be about to copy a state that is the search's now.
   for (int spins = 0; segment->status.load(std::memory_order_acquire) == Segment::Status::kClaimed; ++spins) Pause(spins);
@@ -631,6 +654,7 @@ void Speculation::FreePiece(Piece* piece, SearchPool& pool, std::vector<Segment*
 }
 
 void Speculation::Recorded(Checkpoint* c, uint32_t number, Segment* segment, bool prepared) {
+  Shake();
   if (prepared) {
     visited_.Retire(c, number);
   } else {

@@ -238,6 +238,8 @@ class Speculation {
     bool loop = false;    // an ancestor stands at the same instruction
   };
 
+  void Shake();
+  int OfferSpins() const;
   bool WindowFull() const;
   void Wake();
   void Serve();
@@ -274,6 +276,7 @@ class Speculation {
   alignas(64) std::atomic<int64_t> window_;        // so many at most
   std::atomic<bool> stop_{false};
   std::atomic<bool> recall_{false};
+  std::atomic<uint32_t> shaken_{0};
   std::atomic<uint32_t> helpers_{0};               // tasks
   alignas(64) std::atomic<uint32_t> hungry_{0};
   std::atomic<uint32_t> offered_{0};

@@ -17,7 +17,7 @@ std::string RegTypeName(RegType type, uint8_t flags) {
   return name;
 }
 
-const StackSlot Frame::kNoSlot;
+const StackSlot Frame::kNoSlot{};
 
 void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
   for (Reg& r : regs) r.Clear();

@@ -217,9 +217,12 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
     return Fail(Rule::kPointerArith, i.dst,
                 absl::StrCat(r, " pointer arithmetic on ", RegTypeName(ptr), " prohibited"));
   }
-  if (!dst_is_ptr && ptr.type == RegType::kStack && ptr.frameno != 0) {
-    // Linux 6.18 takes the sum for a pointer to the outermost frame. To follow is unsafe, not to follow accepts more.
-    return Unsupported("number += pointer to a called function's stack");
+  if (!dst_is_ptr && ptr.type == RegType::kStack && ctx_.cfg->subs.size() > 1) {
+    // Linux 6.18 leaves the frame as it was in the number's register: mostly the outermost one, but where that register
+    // once pointed into the stack of a function that has returned, it follows a pointer that is gone, and crashes. To
+    // follow is unsafe, not to follow accepts more.
+    return Unsupported(ptr.frameno != 0 ? "number += pointer to a called function's stack"
+                                        : "number += pointer to the stack, in a program with functions");
   }
   if (!dst_is_ptr) dst = ptr;
   if (!SaneOffset(off, ptr) || !SaneOffset(ptr, ptr)) return false;

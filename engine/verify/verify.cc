@@ -111,6 +111,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.threads = options.threads;
   limits.shape = options.parallel_stats;
   limits.helpers_from = options.threads_from;
+  limits.shake = options.shake;
   limits.interrupt = options.interrupt;
   limits.test_state_freq = options.test_state_freq || program.test_state_freq;
   SearchResult result = Explore(context, limits);

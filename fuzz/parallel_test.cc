@@ -1,0 +1,88 @@
+// The search of one program on several threads: whatever the schedule, the report is the one that a single thread gives,
+// byte for byte. Helpers are made to work from the first instruction on, and a shaker puts delays where threads meet.
+#include <gtest/gtest.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "bpfsieve/verify.h"
+#include "fuzz/generate.h"
+#include "fuzz/share.h"
+#include "fuzz/write_asm.h"
+
+namespace bpfsieve {
+namespace {
+
+// Everything in a report that a user can see, but for times.
+std::string Text(const Report& r) {
+  const Stats& s = r.stats;
+  return absl::StrCat(absl::string_view(r.verdict.data(), r.verdict.size()), "\n",
+                      absl::string_view(r.rule.data(), r.rule.size()), "\n", r.message, "\n", r.feature, "\n", r.insn,
+                      "\n", r.source_file, ":", r.source_line, "\n", s.total_insns, " ", s.total_states, " ",
+                      s.peak_states, " ", s.max_states_per_insn, " ", s.stack_depth, " ", s.mem_peak, "\n",
+                      r.explanation, "\n", r.explanation_json);
+}
+
+Report On(unsigned threads, const ObjectFile& file, VerifyOptions options) {
+  options.threads = threads;
+  options.threads_from = 0;
+  oneapi::tbb::task_arena arena(static_cast<int>(threads));
+  return arena.execute([&] { return Verify(file, 0, options); });
+}
+
+// Programs of a kind, on 2 and 8 threads, quiet and shaken.
+void SameReports(uint64_t first, uint64_t count, const GenerateOptions& generate, const VerifyOptions& base) {
+  const oneapi::tbb::global_control enough(oneapi::tbb::global_control::max_allowed_parallelism, 8);
+  uint64_t helped = 0, long_enough = 0;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    const std::shared_ptr<Object> object = Generate(seed, generate);
+    const ObjectFile file(object);
+    VerifyOptions options = base;
+    options.explain = true;
+    options.test_state_freq = seed % 3 == 0;
+    options.parallel_stats = true;
+    const std::string expected = Text(Verify(file, 0, options));
+    for (const unsigned threads : {2u, 8u}) {
+      options.shake = threads == 8 || seed % 2 == 0 ? static_cast<uint32_t>(seed + 1) : 0;
+      const Report report = On(threads, file, options);
+      ASSERT_EQ(Text(report), expected) << threads << " threads, shake " << options.shake << "\n"
+                                        << AsmFileText(*object, absl::StrCat("seed ", seed));
+      helped += report.parallel.retired_pieces > 0;
+      ++long_enough;
+    }
+  }
+  // Helpers that never get anything done would pass too.
+  EXPECT_GT(helped, long_enough / 20);
+}
+
+TEST(Parallel, SmallProgramsGiveTheReportOfOneThread) { SameReports(1, 4000 / kShare, {}, {}); }
+
+TEST(Parallel, BrokenProgramsGiveTheReportOfOneThread) {
+  GenerateOptions broken;
+  broken.broken = 0.7;
+  SameReports(1'000'000, 3000 / kShare, broken, {});
+}
+
+TEST(Parallel, BigProgramsGiveTheReportOfOneThread) {
+  SameReports(2'000'000, 40 / kShare, GenerateOptions::Big(), {});
+}
+
+// Budgets end the search in the middle of what helpers have done.
+TEST(Parallel, BudgetsEndAtTheSamePlace) {
+  VerifyOptions instructions;
+  instructions.max_processed = 1234;
+  SameReports(3'000'000, 40 / kShare, GenerateOptions::Big(), instructions);
+  VerifyOptions pending;
+  pending.max_pending = 12;
+  SameReports(4'000'000, 40 / kShare, GenerateOptions::Big(), pending);
+  VerifyOptions memory;
+  memory.memory_limit = 200'000;
+  SameReports(5'000'000, 40 / kShare, GenerateOptions::Big(), memory);
+}
+
+}  // namespace
+}  // namespace bpfsieve
