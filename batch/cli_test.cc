@@ -208,6 +208,13 @@ TEST_F(CliTest, BudgetsEndInTheVerdictLimit) {
   EXPECT_THAT(Records("verify good.bpfasm --max-insns 1 -o csv -e verdict"), ElementsAre(ElementsAre("limit")));
 }
 
+TEST_F(CliTest, StatsSayHowFarASearchCanBeSpread) {
+  const Json row = Json::parse(Run("verify --stats -o json good.bpfasm").out);
+  EXPECT_EQ(row["longest_path"], 2);
+  EXPECT_EQ(row["retired_insns"], 0);
+  EXPECT_FALSE(Json::parse(Run("verify -o json good.bpfasm").out).contains("longest_path"));
+}
+
 TEST_F(CliTest, ListAndDisasmShowAnObject) {
   EXPECT_THAT(Run("list two.bpfasm").out, HasSubstr("second"));
   EXPECT_THAT(Run("disasm good.bpfasm").out, HasSubstr("(b7) r0 = 2"));

@@ -17,6 +17,7 @@ constexpr size_t kNearPending = 16;      // pending states, from the newest on, 
 constexpr int64_t kFollowed = std::numeric_limits<int64_t>::max();  // the position of the path in progress
 constexpr uint64_t kTrial = 2048;        // instructions, with and without helpers, to compare the pace
 constexpr double kWorthIt = 0.93;        // of the pace without them, to keep helpers
+constexpr double kHopeless = 1.2;        // of it, to end a trial early
 constexpr uint32_t kRecallAfter = 16;     // prune points with nobody ahead
 
 }  // namespace
@@ -435,8 +436,10 @@ void Search::Govern(Here& here) {
   }
   const uint64_t done = processed - phase_from_;
   if (helpers_ != nullptr) helpers_->WakeUp();
-  if (done < phase_length_) return;
+  if (done < (helpers_ != nullptr ? kTrial / 4 : phase_length_)) return;
   const double pace = std::chrono::duration<double>(now - phase_begin_).count() / static_cast<double>(done);
+  // Where it is much slower, that shows early.
+  if (done < phase_length_ && pace < kHopeless * alone_pace_) return;
   if (helpers_ == nullptr) {
     alone_pace_ = pace;
     phase_length_ = kTrial;

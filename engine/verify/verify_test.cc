@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
 
 #include "absl/status/status.h"
@@ -113,6 +114,20 @@ TEST(Verify, MemoryBudgetIsAVerdict) {
 }
 
 // Without pruning this is 2^200 paths.
+TEST(Verify, AnInterruptEndsInAVerdict) {
+  const std::atomic<bool> interrupt = true;
+  const Report r = VerifyText(kTrivial, {.interrupt = &interrupt});
+  EXPECT_EQ(r.verdict, "limit");
+  EXPECT_EQ(r.rule, "limit-interrupt");
+}
+
+TEST(Verify, TheBoundOfDiamondsIsTheirSkeleton) {
+  const Report r = VerifyText(Diamonds(20), {.threads = 4, .parallel_stats = true});
+  EXPECT_EQ(r.parallel.longest_path, 64u);  // every instruction once
+  EXPECT_GE(r.parallel.greedy, r.parallel.longest_path);
+  EXPECT_LE(r.parallel.greedy, r.stats.total_insns);
+}
+
 TEST(Verify, PruningMakesDiamondsLinear) {
   const Report r = VerifyText(Diamonds(200));
   EXPECT_EQ(r.verdict, "accept");
