@@ -1,10 +1,13 @@
 #include "batch/pipeline.h"
 
 #include <oneapi/tbb/global_control.h>
-#include <oneapi/tbb/parallel_pipeline.h>
 #include <oneapi/tbb/task_arena.h>
+#include <oneapi/tbb/task_group.h>
 
+#include <condition_variable>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -72,20 +75,40 @@ void RunPipeline(const std::vector<InputFile>& files, const BatchOptions& option
   const tbb::global_control threads(tbb::global_control::max_allowed_parallelism, options.jobs);
   const tbb::global_control stack(tbb::global_control::thread_stack_size, kThreadStack);
   tbb::task_arena arena(static_cast<int>(options.jobs));
-  size_t next = 0;
-  // The pipeline copies its items: indices in, then pointers.
-  using Item = std::shared_ptr<ObjectResult>;
-  const auto read = [&](tbb::flow_control& control) -> size_t {
-    if (next == files.size() || stop()) control.stop();
-    return next++;
+  // Rows wait for those of the objects before them, so that behind a big object there must be room for many small ones.
+  // Logs are large.
+  const size_t ahead = (options.verify.log_level > 0 ? 2 : 64) * size_t{options.jobs};
+  std::mutex mutex;
+  std::condition_variable delivered;
+  size_t next = 0, first = 0;                              // to begin; to deliver
+  std::deque<std::unique_ptr<ObjectResult>> results;       // from `first` on, null: not there yet
+  const auto work = [&] {
+    for (;;) {
+      size_t i;
+      {
+        std::unique_lock<std::mutex> lock(mutex);
+        // Whoever has the first one does not wait, so somebody always gets on.
+        delivered.wait(lock, [&] { return next == files.size() || next < first + ahead; });
+        if (next == files.size() || stop()) return;
+        i = next++;
+        results.emplace_back();
+      }
+      auto result = std::make_unique<ObjectResult>();
+      // Waiting for its own programs, the thread must not begin another object.
+      tbb::this_task_arena::isolate([&] { *result = Process(files[i], options, judge); });
+      const std::lock_guard<std::mutex> lock(mutex);
+      results[i - first] = std::move(result);
+      for (; !results.empty() && results.front() != nullptr; ++first) {
+        deliver(std::move(*results.front()));
+        results.pop_front();
+      }
+      delivered.notify_all();
+    }
   };
-  const auto process = [&](size_t i) { return std::make_shared<ObjectResult>(Process(files[i], options, judge)); };
   arena.execute([&] {
-    tbb::parallel_pipeline(size_t{2} * options.jobs,
-                           tbb::make_filter<void, size_t>(tbb::filter_mode::serial_in_order, read) &
-                               tbb::make_filter<size_t, Item>(tbb::filter_mode::parallel, process) &
-                               tbb::make_filter<Item, void>(tbb::filter_mode::serial_in_order,
-                                                            [&](const Item& item) { deliver(std::move(*item)); }));
+    tbb::task_group group;
+    for (unsigned j = 0; j < options.jobs && j < files.size(); ++j) group.run(work);
+    group.wait();
   });
 }
 

@@ -1,8 +1,11 @@
 // Runs a judge over many objects: read, judge, hand over in order.
 //
-// A oneTBB pipeline. Reading and judging of different objects, and the programs of one object, go on in parallel; the
-// rows of an object are handed over in the order of the input files, whatever the schedule. At most twice as many
-// objects as threads are in memory at once.
+// Threads take objects in order; when none is left to begin, they help with the programs and the searches of those in
+// progress (one oneTBB arena). The rows of an object are handed over in the order of the input files, whatever the
+// schedule. As many objects as threads are in memory at once, and the rows of up to 64 for each thread (2, where they
+// carry logs).
+//
+// Turned down: tbb::parallel_pipeline, whose second thread was found idle all through a batch (oneTBB 2021.8).
 #ifndef BPFSIEVE_BATCH_PIPELINE_H_
 #define BPFSIEVE_BATCH_PIPELINE_H_
 
