@@ -12,20 +12,23 @@ namespace {
 
 constexpr uint32_t kPredictions = 4096;   // entries of the table of guesses
 constexpr int64_t kWindow = 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
-constexpr int kHungrySpins = 40000;        // looks for an offer before a helper gives its thread back
+constexpr int kHungrySpins = 4200;         // looks for an offer before a helper gives its thread back
 constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
 constexpr size_t kGarbage = 32;           // pieces that the search returns at once
 constexpr int kOfferSpins = 50;           // that the search waits for somebody to take what it offered
-constexpr int kForcedOfferSpins = 20000;  // the same where helpers are to work whether it pays or not
+constexpr int kForcedOfferSpins = 4100;   // the same where helpers are to work whether it pays or not
 constexpr uint32_t kStopCheck = 1024;     // steps
 constexpr int kMaxClimb = 64;             // segments up the tree, when the order of two is asked for
 
-// The processor's hint that this is a waiting loop, and now and then the thread's slot for somebody else.
+// A turn of a waiting loop: first the processor's hint, then the thread's slot for somebody else, then sleep. There may be
+// more threads than processors.
 void Pause(int spins) {
-  if (spins % 1024 == 1023) {
+  if (spins < 512) {
+    __builtin_ia32_pause();
+  } else if (spins < 4096) {
     std::this_thread::yield();
   } else {
-    __builtin_ia32_pause();
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
 }
 
@@ -279,6 +282,7 @@ void Speculation::Explore(Helper& helper) {
       Pause(spins++);
       continue;
     }
+    spins = 0;
     if (helper.stack.size() > 1 && Hungry()) {
       const std::lock_guard<std::mutex> lock(offers_mutex_);
       offers_.push_back(helper.stack[helper.stack.size() - 2]);
