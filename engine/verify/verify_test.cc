@@ -68,6 +68,14 @@ TEST(Verify, UnmodelledIsUnsupportedByName) {
   EXPECT_NE(r.feature, "");
 }
 
+// Not in the corpus, which the kernel is asked about: 6.18 can crash on it.
+TEST(Verify, ANumberPlusAStackPointerIsUnsupportedWhereAFrameMayBeGone) {
+  const Report r = VerifyText(
+      ".type xdp\n.prog p\ncall f\nr1 = r0\nr2 = r10\nr2 += -8\nr1 += r2\nr3 = *(u8 *)(r1 +0)\nr0 = 2\nexit\n"
+      "f:\nr0 = r10\nr0 = 0\nexit\n");
+  EXPECT_EQ(r.feature, "number += pointer to the stack, in a program with functions") << r.verdict << " " << r.message;
+}
+
 TEST(Verify, UnknownTypeIsInvalidWithTheReason) {
   const absl::StatusOr<ObjectFile> object = ObjectFile::Parse(std::string("\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0", 16),
                                                               "raw.bin", {.kernel_btf = "none"});
