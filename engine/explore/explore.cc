@@ -401,9 +401,9 @@ void Search::Feed() {
 // What helpers have executed of the path beyond `here`.
 Piece* Search::NextPiece(const Here& here) {
   Piece* piece = nullptr;
-  for (int spins = 0; helpers_->Next(here.segment, here.piece, &piece, spins) == Speculation::Ahead::kWait; ++spins) {
-    helpers_->Wait(spins);
-  }
+  int spins = 0;
+  while (helpers_->Next(here.segment, here.piece, &piece, spins) == Speculation::Ahead::kWait) helpers_->Wait(spins++);
+  if (spins > 0) helpers_->EndWait();
   return piece;
 }
 

@@ -564,8 +564,13 @@ Speculation::Ahead Speculation::Next(Segment* segment, Piece* at, Piece** next, 
 }
 
 void Speculation::Wait(int spins) {
-  if (spins == 0) ++stats_.waits;
+  if (spins == 0) wait_begin_ = NowNs();
   Pause(spins);
+}
+
+void Speculation::EndWait() {
+  ++stats_.waits;
+  stats_.wait_ns += NowNs() - wait_begin_;
 }
 
 void Speculation::Consume(Segment* segment, Piece* at, Piece* next, State* state) {

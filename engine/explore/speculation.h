@@ -11,10 +11,10 @@
 // helper expects the search to record a state; the prune points before that are *visits*, which keep only what decides
 // most look-ups. If one needs the state after all, the search executes the piece again up to there.
 //
-// Work is given away only when somebody asks: a helper without work is *hungry*, and then the search (or another
-// helper) offers its oldest pending state, which is the root of the largest part of the tree that it will not come to
-// for a while. The helper explores that part as the search would, depth-first, with a stack of its own. So helpers and
-// search meet rarely, and nothing is shared for a path that nobody else takes.
+// Work is given away only when somebody asks: a helper without work is *hungry*. The first one gets the path that the
+// search is on, where work is never in vain but for what is pruned, and goes ahead of it, depth-first, with a stack of its
+// own. Others get pending states, the newest first, from the search or from a helper's stack. So for a path that nobody
+// else takes nothing is shared. Where a helper stopped on a wrong guess the search goes on by itself, and calls it back.
 //
 // Who may do what (the protocol):
 // - A segment is kIdle (nobody is at it, it can go on), kClaimed (a helper copies the state it goes on from), kRunning
@@ -26,11 +26,12 @@
 // - A state in a piece is never written. The search may make it the state of a checkpoint, or go on executing on it
 //   once the segment is kTaken.
 // - What the helpers know of visited states (VisitedMap) decides only where they stop: a stale or wrong guess costs
-//   time. The one thing that the search takes over from a look-up, `checked`, is a proof: see Visit.
+//   time. The one thing that the search takes over from a look-up, `checked`, is a proof: see LookUpKey.
 //
 // Turned down, after trying: a list of all pending states in sequential order under a lock, of which helpers take the
-// earliest (most paths are a few instructions long, so that taking one cost more than executing it); a state kept for
-// every prune point (three times the copies, all of them cold by the time they are read). Turned down before: workers
+// earliest (most paths are a few instructions long, so that taking one cost more than executing it); giving the oldest
+// pending states away, the roots of the largest parts of the tree (by the time the search comes there it knows states that
+// prune most of it); a state kept for every prune point (three times the copies, all of them cold when they are read). Turned down before: workers
 // that prune on their own and a merge afterwards (the kernel's rules for when to record and to forget a state depend on
 // the order, so the merge would be the search again; deciding by the path alone costs up to six times the instructions
 // on real programs); a lock around one table (an answer that depends on the schedule).
@@ -211,7 +212,9 @@ class Speculation {
   // kPiece: the piece after `at`. kNothing: there will be none, and the segment is to be closed. kWait: a helper is at
   // it, or about to be; `spins` counts how often that was said.
   Ahead Next(Segment* segment, Piece* at, Piece** next, int spins);
+  // A turn of waiting for that, and its end: how long it took counts.
   void Wait(int spins);
+  void EndWait();
   // `next`, the piece after `at`, is retired; the search takes its state over. Frees `at`, and `state` if not null: a
   // helper does, in whose cache they are.
   void Consume(Segment* segment, Piece* at, Piece* next, State* state);
@@ -272,7 +275,7 @@ class Speculation {
 
   // Each on a cache line of its own: they change hands at different times.
   alignas(64) std::atomic<uint32_t> recorded_{0};  // number of the newest checkpoint
-  alignas(64) std::atomic<int64_t> ahead_{0};      // bytes in pieces that are neither retired nor squashed, about
+  alignas(64) std::atomic<int64_t> ahead_{0};      // pieces that are neither retired nor squashed
   alignas(64) std::atomic<int64_t> window_;        // so many at most
   std::atomic<bool> stop_{false};
   std::atomic<bool> recall_{false};
@@ -293,6 +296,7 @@ class Speculation {
   Garbage garbage_;
   std::atomic<bool> returned_{false};              // there is some
   SpeculationStats stats_;                         // the search's part
+  uint64_t wait_begin_ = 0;                        // ns
   oneapi::tbb::task_group group_;
 };
 
