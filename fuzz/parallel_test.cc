@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "bpfsieve/verify.h"
+#include "corpus/expectations.h"
 #include "fuzz/generate.h"
 #include "fuzz/share.h"
 #include "fuzz/write_asm.h"
@@ -28,10 +31,10 @@ std::string Text(const Report& r) {
                       r.explanation, "\n", r.explanation_json);
 }
 
-Report On(oneapi::tbb::task_arena& arena, const ObjectFile& file, VerifyOptions options) {
+Report On(oneapi::tbb::task_arena& arena, const ObjectFile& file, VerifyOptions options, int index = 0) {
   options.threads = static_cast<unsigned>(arena.max_concurrency());
   options.threads_from = 0;
-  return arena.execute([&] { return Verify(file, 0, options); });
+  return arena.execute([&] { return Verify(file, index, options); });
 }
 
 // Programs of a kind, on 2 and 8 threads, quiet and shaken.
@@ -61,7 +64,11 @@ void SameReports(uint64_t first, uint64_t count, const GenerateOptions& generate
   EXPECT_GT(helped, compared / 20);
 }
 
-TEST(Parallel, SmallProgramsGiveTheReportOfOneThread) { SameReports(1, 600 / kShare, {}, {}); }
+// More of them on request: BPFSIEVE_PARALLEL_PROGRAMS says how many.
+TEST(Parallel, SmallProgramsGiveTheReportOfOneThread) {
+  const char* count = std::getenv("BPFSIEVE_PARALLEL_PROGRAMS");
+  SameReports(1, count != nullptr ? std::strtoull(count, nullptr, 10) : 600 / kShare, {}, {});
+}
 
 TEST(Parallel, BrokenProgramsGiveTheReportOfOneThread) {
   GenerateOptions broken;
@@ -71,6 +78,32 @@ TEST(Parallel, BrokenProgramsGiveTheReportOfOneThread) {
 
 TEST(Parallel, BigProgramsGiveTheReportOfOneThread) {
   SameReports(2'000'000, 1 + 5 / kShare, GenerateOptions::Big(), {});
+}
+
+TEST(Parallel, TheCorpusGivesTheReportsOfOneThread) {
+  const oneapi::tbb::global_control enough(oneapi::tbb::global_control::max_allowed_parallelism, 64);
+  oneapi::tbb::task_arena two(2), three(3), eight(8), sixty_four(64);
+  const absl::StatusOr<std::vector<CorpusFile>> files = ReadCorpus(BPFSIEVE_CORPUS_DIR);
+  ASSERT_TRUE(files.ok()) << files.status();
+  uint64_t helped = 0;
+  for (size_t f = 0; f < files->size(); f += kShare) {
+    const absl::StatusOr<ObjectFile> object = ObjectFile::Open((*files)[f].path, {});
+    ASSERT_TRUE(object.ok()) << object.status();
+    for (int i = 0; i < object->program_count(); ++i) {
+      VerifyOptions options;
+      options.explain = true;
+      options.parallel_stats = true;
+      const std::string expected = Text(Verify(*object, i, options));
+      for (oneapi::tbb::task_arena* arena : {&two, &three, &eight, &sixty_four}) {
+        options.shake = static_cast<uint32_t>(f * 64 + static_cast<size_t>(i) + 1);
+        const Report report = On(*arena, *object, options, i);
+        ASSERT_EQ(Text(report), expected) << (*files)[f].path << " " << object->program_name(i) << ", "
+                                          << arena->max_concurrency() << " threads, shake " << options.shake;
+        helped += report.parallel.retired_pieces > 0;
+      }
+    }
+  }
+  EXPECT_GT(helped, 0u);
 }
 
 // Budgets end the search in the middle of what helpers have done.
