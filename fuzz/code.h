@@ -10,15 +10,6 @@
 
 namespace bpfsieve {
 
-constexpr Insn MakeInsn(int code, int dst, int src, int off, int32_t imm) {
-  Insn i;
-  i.code = static_cast<uint8_t>(code);
-  i.dst = static_cast<uint8_t>(dst & 15);
-  i.src = static_cast<uint8_t>(src & 15);
-  i.off = static_cast<int16_t>(off);
-  i.imm = imm;
-  return i;
-}
 // The size field of 1, 2, 4 or 8 bytes.
 constexpr int SizeCode(int bytes) {
   return bytes == 1 ? kSizeB : bytes == 2 ? kSizeH : bytes == 4 ? kSizeW : kSizeDw;

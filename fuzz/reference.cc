@@ -67,32 +67,12 @@ class Walker {
     if (sub != 0 && !prototype.unsupported.empty()) return Undecided(prototype.unsupported);
     if (sub != 0 && prototype.error) return Reject(prototype.error->insn, prototype.error->message);
 
-    State* entry = pool_.NewState();
-    entry->cur = 0;
-    entry->frames[0] = pool_.NewFrame();
-    entry->frames[0]->Init(-1, 0, sub, ctx_.liveness->Root(sub));
-    entry->refs.clear();
-    entry->active_locks = 0;
-    entry->lock_id = 0;
-    entry->lock_map = -1;
-    entry->id_gen = 0;
+    State* entry = pool_.NewEntry(sub, ctx_.liveness->Root(sub));
     pending_.emplace_back(entry, start);
     if (sub == 0) {
       entry->regs()[1].MakePointer(RegType::kCtx);
     } else {
-      for (size_t i = 0; i < prototype.args.size(); ++i) {
-        Reg& r = entry->regs()[i + 1];
-        const FuncArg& arg = prototype.args[i];
-        if (arg.kind == FuncArg::Kind::kScalar) {
-          r.MakeUnknown();
-        } else if (arg.kind == FuncArg::Kind::kCtx) {
-          r.MakePointer(RegType::kCtx);
-        } else {
-          r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
-          r.mem_size = arg.mem_size;
-          if (arg.nullable) r.id = ++entry->id_gen;
-        }
-      }
+      SetArguments(prototype, *entry);
     }
     while (!pending_.empty()) {
       auto [state, insn] = pending_.back();

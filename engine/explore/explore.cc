@@ -50,8 +50,7 @@ SearchResult Search::Run() {
       again = true;
     }
   }
-  result_.shape.longest_path = LongestPath(tree_);
-  result_.shape.greedy = GreedySchedule(tree_, limits_.threads);
+  if (limits_.shape) result_.shape = {LongestPath(tree_), GreedySchedule(tree_, limits_.threads)};
   return std::move(result_);
 }
 
@@ -103,9 +102,8 @@ bool Search::OutOfTime(uint32_t insn) {
 }
 
 bool Search::SetUpEntry(int sub, State& state) {
-  auto& regs = state.regs();
   if (sub == 0) {
-    regs[1].MakePointer(RegType::kCtx);
+    state.regs()[1].MakePointer(RegType::kCtx);
     return true;
   }
   const FuncArgs& args = ctx_.func_args[sub];
@@ -118,37 +116,12 @@ bool Search::SetUpEntry(int sub, State& state) {
     result_.finding = *args.error;
     return false;
   }
-  for (size_t i = 0; i < args.args.size(); ++i) {
-    Reg& r = regs[i + 1];
-    const FuncArg& arg = args.args[i];
-    switch (arg.kind) {
-      case FuncArg::Kind::kScalar: r.MakeUnknown(); break;
-      case FuncArg::Kind::kCtx: r.MakePointer(RegType::kCtx); break;
-      case FuncArg::Kind::kMem:
-        r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
-        r.mem_size = arg.mem_size;
-        if (arg.nullable) r.id = ++state.id_gen;
-        break;
-    }
-  }
+  SetArguments(args, state);
   return true;
 }
 
-State* Search::NewEntry(int sub) {
-  State* state = pool_.NewState();
-  state->cur = 0;
-  state->frames[0] = pool_.NewFrame();
-  state->frames[0]->Init(-1, 0, sub, ctx_.liveness->Root(sub));
-  state->refs.clear();
-  state->active_locks = 0;
-  state->lock_id = 0;
-  state->lock_map = -1;
-  state->id_gen = 0;
-  return state;
-}
-
 bool Search::ExploreFunction(int sub) {
-  State* state = NewEntry(sub);
+  State* state = pool_.NewEntry(sub, ctx_.liveness->Root(sub));
   if (!SetUpEntry(sub, *state)) {
     pool_.Free(state);
     return false;

@@ -127,7 +127,7 @@ std::vector<PathStep> Search::CollectPath(const State& state, const Path& taken,
   std::reverse(registers.begin(), registers.end());
 
   // Once more from the entry, for the values.
-  State* s = NewEntry(sub);
+  State* s = pool_.NewEntry(sub, ctx_.liveness->Root(sub));
   if (!SetUpEntry(sub, *s)) {
     pool_.Free(s);
     return {};

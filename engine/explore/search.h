@@ -55,7 +55,6 @@ class Search {
 
   // Explores one function from its entry. False: stop, result_ says why.
   bool ExploreFunction(int sub);
-  State* NewEntry(int sub);
   bool SetUpEntry(int sub, State& state);
   bool Paths();
   // One path from a pending state to its end. False: stop.

@@ -15,16 +15,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Insn Make(int code, int dst = 0, int src = 0, int off = 0, int64_t imm = 0) {
-  Insn insn;
-  insn.code = static_cast<uint8_t>(code);
-  insn.dst = dst & 15;
-  insn.src = src & 15;
-  insn.off = static_cast<int16_t>(off);
-  insn.imm = static_cast<int32_t>(static_cast<uint32_t>(imm));
-  return insn;
-}
-
 std::string Show(const std::vector<Insn>& insns) {
   std::string text;
   for (const Insn& i : insns) {
@@ -64,36 +54,36 @@ TEST(Assemble, EmptyTextIsNoInstructions) {
 
 TEST(Assemble, CommentsEndLines) {
   ExpectInsns("exit ; one\nexit // two\nexit # three\ncall bpf_map_lookup_elem#1 # four",
-              {Make(0x95), Make(0x95), Make(0x95), Make(0x85, 0, 0, 0, 1)});
+              {MakeInsn(0x95), MakeInsn(0x95), MakeInsn(0x95), MakeInsn(0x85, 0, 0, 0, 1)});
 }
 
 TEST(Assemble, NumbersAreDecimalOrHexWithSign) {
   ExpectInsns("r1 = -5\nr1 = 0x7fffffff\nr1 = -0x80000000\nw1 = 0xffffffff\nr1 += +3",
-              {Make(0xb7, 1, 0, 0, -5), Make(0xb7, 1, 0, 0, 0x7fffffff), Make(0xb7, 1, 0, 0, INT32_MIN),
-               Make(0xb4, 1, 0, 0, -1), Make(0x07, 1, 0, 0, 3)});
+              {MakeInsn(0xb7, 1, 0, 0, -5), MakeInsn(0xb7, 1, 0, 0, 0x7fffffff), MakeInsn(0xb7, 1, 0, 0, INT32_MIN),
+               MakeInsn(0xb4, 1, 0, 0, -1), MakeInsn(0x07, 1, 0, 0, 3)});
 }
 
 TEST(Assemble, SixtyFourBitImmediatesTakeTwoInstructions) {
   ExpectInsns("r2 = 0x1122334455667788 ll\nr2 = -1 ll\nr2 = 18446744073709551615 ll",
-              {Make(0x18, 2, 0, 0, 0x55667788), Make(0, 0, 0, 0, 0x11223344), Make(0x18, 2, 0, 0, -1),
-               Make(0, 0, 0, 0, -1), Make(0x18, 2, 0, 0, -1), Make(0, 0, 0, 0, -1)});
+              {MakeInsn(0x18, 2, 0, 0, 0x55667788), MakeInsn(0, 0, 0, 0, 0x11223344), MakeInsn(0x18, 2, 0, 0, -1),
+               MakeInsn(0, 0, 0, 0, -1), MakeInsn(0x18, 2, 0, 0, -1), MakeInsn(0, 0, 0, 0, -1)});
 }
 
 TEST(Assemble, LabelsBackwardForwardAndAtTheEnd) {
   ExpectInsns("a: b:\n  if r1 == 0 goto end\n  goto a\n  gotol b\n  may_goto end\nend:",
-              {Make(0x15, 1, 0, 3), Make(0x05, 0, 0, -2), Make(0x06, 0, 0, 0, -3), Make(0xe5)});
+              {MakeInsn(0x15, 1, 0, 3), MakeInsn(0x05, 0, 0, -2), MakeInsn(0x06, 0, 0, 0, -3), MakeInsn(0xe5)});
 }
 
 TEST(Assemble, LabelsCountBothHalvesOfWideImmediates) {
   ExpectInsns("goto end\nr1 = 1 ll\nend: exit",
-              {Make(0x05, 0, 0, 2), Make(0x18, 1, 0, 0, 1), Make(0), Make(0x95)});
+              {MakeInsn(0x05, 0, 0, 2), MakeInsn(0x18, 1, 0, 0, 1), MakeInsn(0), MakeInsn(0x95)});
 }
 
 TEST(Assemble, CallsPreferLabelsToHelpers) {
   ExpectInsns("call bpf_ktime_get_ns\ncall 5\ncall bpf_ktime_get_ns#5\ncall unknown#300\ncall pc-1\ncall sub\nsub:",
-              {Make(0x85, 0, 0, 0, 5), Make(0x85, 0, 0, 0, 5), Make(0x85, 0, 0, 0, 5), Make(0x85, 0, 0, 0, 300),
-               Make(0x85, 0, 1, 0, -1), Make(0x85, 0, 1, 0, 0)});
-  ExpectInsns("call bpf_ktime_get_ns\nexit\nbpf_ktime_get_ns: exit", {Make(0x85, 0, 1, 0, 1), Make(0x95), Make(0x95)});
+              {MakeInsn(0x85, 0, 0, 0, 5), MakeInsn(0x85, 0, 0, 0, 5), MakeInsn(0x85, 0, 0, 0, 5), MakeInsn(0x85, 0, 0, 0, 300),
+               MakeInsn(0x85, 0, 1, 0, -1), MakeInsn(0x85, 0, 1, 0, 0)});
+  ExpectInsns("call bpf_ktime_get_ns\nexit\nbpf_ktime_get_ns: exit", {MakeInsn(0x85, 0, 1, 0, 1), MakeInsn(0x95), MakeInsn(0x95)});
 }
 
 TEST(Assemble, ReferencesGoThroughTheResolvers) {
@@ -103,17 +93,17 @@ TEST(Assemble, ReferencesGoThroughTheResolvers) {
   symbols.ksym = [](std::string_view name) { return name == "v" ? std::optional<int32_t>(6) : std::nullopt; };
   ExpectInsns("r1 = map[m] ll\nr1 = map[m]+8 ll\nr1 = map[m]+0\nr1 = map[9]\ncall kfunc[k]\nr1 = ksym[v] ll\n"
               "r1 = map_idx[2] ll\nr1 = map_idx[2]+4 ll\nr1 = func[sub] ll\nsub: exit",
-              {Make(0x18, 1, 1, 0, 4), Make(0), Make(0x18, 1, 2, 0, 4), Make(0, 0, 0, 0, 8), Make(0x18, 1, 2, 0, 4),
-               Make(0), Make(0x18, 1, 1, 0, 9), Make(0), Make(0x85, 0, 2, 0, 5), Make(0x18, 1, 3, 0, 6), Make(0),
-               Make(0x18, 1, 5, 0, 2), Make(0), Make(0x18, 1, 6, 0, 2), Make(0, 0, 0, 0, 4), Make(0x18, 1, 4, 0, 1),
-               Make(0), Make(0x95)},
+              {MakeInsn(0x18, 1, 1, 0, 4), MakeInsn(0), MakeInsn(0x18, 1, 2, 0, 4), MakeInsn(0, 0, 0, 0, 8), MakeInsn(0x18, 1, 2, 0, 4),
+               MakeInsn(0), MakeInsn(0x18, 1, 1, 0, 9), MakeInsn(0), MakeInsn(0x85, 0, 2, 0, 5), MakeInsn(0x18, 1, 3, 0, 6), MakeInsn(0),
+               MakeInsn(0x18, 1, 5, 0, 2), MakeInsn(0), MakeInsn(0x18, 1, 6, 0, 2), MakeInsn(0, 0, 0, 0, 4), MakeInsn(0x18, 1, 4, 0, 1),
+               MakeInsn(0), MakeInsn(0x95)},
               symbols);
   EXPECT_EQ(ErrorOf("exit\nr1 = map[x] ll", symbols), "line 2: no map 'x'");
 }
 
 TEST(Assemble, RawInstructionsTakeAnyFields) {
   ExpectInsns(".insn code=0x87 src=1 dst=15 off=-3 imm=0xffffffff\n.insn code=255",
-              {Make(0x87, 15, 1, -3, -1), Make(0xff)});
+              {MakeInsn(0x87, 15, 1, -3, -1), MakeInsn(0xff)});
 }
 
 TEST(Assemble, ErrorsTellTheLineAndTheCause) {
@@ -164,8 +154,8 @@ TEST(AsmText, RoundTripsEveryOpcodeAndField) {
       for (int src = 0; src < (code == kCodeLdImm64 ? 8 : 3); ++src) {
         for (int off : {0, 1, 8, 32, -1, -32768}) {
           for (int64_t imm : atomic ? atomics : imms) {
-            std::vector<Insn> insns = {Make(code, dst, src, off, imm)};
-            if (code == kCodeLdImm64) insns.push_back(Make(0, 0, 0, 0, imm));
+            std::vector<Insn> insns = {MakeInsn(code, dst, src, off, imm)};
+            if (code == kCodeLdImm64) insns.push_back(MakeInsn(0, 0, 0, 0, imm));
             ExpectRoundTrip(insns);
             if (CheckEncoding(insns.data(), insns.size()) || CheckInsn(insns[0])) continue;
             // The offset of exit is ignored, and that of a kernel function's call is a module's index.
@@ -182,12 +172,12 @@ TEST(AsmText, RoundTripsEveryOpcodeAndField) {
 }
 
 TEST(AsmText, KernelTextWhereItSaysEverything) {
-  const Insn plain[] = {Make(0xb7, 1, 0, 0, 5), Make(0x95, 0, 0, 0, 0)};
+  const Insn plain[] = {MakeInsn(0xb7, 1, 0, 0, 5), MakeInsn(0x95, 0, 0, 0, 0)};
   size_t used = 0;
   EXPECT_EQ(AsmText(plain, 2, &used), "r1 = 5");
-  const Insn reserved = Make(0x95, 3);
+  const Insn reserved = MakeInsn(0x95, 3);
   EXPECT_EQ(AsmText(&reserved, 1, &used), ".insn code=0x95 dst=3 src=0 off=0 imm=0");
-  const Insn torn = Make(0x18, 3);
+  const Insn torn = MakeInsn(0x18, 3);
   EXPECT_EQ(AsmText(&torn, 1, &used), ".insn code=0x18 dst=3 src=0 off=0 imm=0");
   EXPECT_EQ(used, 1u);
 }

@@ -11,16 +11,6 @@ namespace {
 
 using Kind = EncodingError::Kind;
 
-Insn Make(int code, int dst = 0, int src = 0, int off = 0, int imm = 0) {
-  Insn insn;
-  insn.code = static_cast<uint8_t>(code);
-  insn.dst = dst & 15;
-  insn.src = src & 15;
-  insn.off = static_cast<int16_t>(off);
-  insn.imm = imm;
-  return insn;
-}
-
 std::string ProgramError(const std::vector<Insn>& insns) {
   auto error = CheckEncoding(insns.data(), insns.size());
   return error ? error->message : "";
@@ -42,43 +32,43 @@ TEST(KnownOpcodes, AreAsManyAsTheKernelHas) {
 TEST(CheckEncoding, EmptyProgramHasNoEncodingError) { EXPECT_FALSE(CheckEncoding(nullptr, 0)); }
 
 TEST(CheckEncoding, UnknownOpcodesAreNamedInHex) {
-  EXPECT_EQ(ProgramError({Make(0x95), Make(0x8d)}), "unknown opcode 8d");
-  EXPECT_EQ(ProgramError({Make(0x99)}), "unknown opcode 99");  // sign-extending load of 8 bytes
-  EXPECT_EQ(ProgramError({Make(0x00)}), "unknown opcode 00");
+  EXPECT_EQ(ProgramError({MakeInsn(0x95), MakeInsn(0x8d)}), "unknown opcode 8d");
+  EXPECT_EQ(ProgramError({MakeInsn(0x99)}), "unknown opcode 99");  // sign-extending load of 8 bytes
+  EXPECT_EQ(ProgramError({MakeInsn(0x00)}), "unknown opcode 00");
 }
 
 TEST(CheckEncoding, TellsTheInstruction) {
-  std::vector<Insn> insns = {Make(0x18), Make(0), Make(0xff)};
+  std::vector<Insn> insns = {MakeInsn(0x18), MakeInsn(0), MakeInsn(0xff)};
   EXPECT_EQ(CheckEncoding(insns.data(), insns.size())->insn, 2u);
 }
 
 TEST(CheckEncoding, LoadsHaveNoImmediateAndTwoModes) {
-  EXPECT_EQ(ProgramError({Make(0x79, 0, 1)}), "");
-  EXPECT_EQ(ProgramError({Make(0x79, 0, 1, 0, 1)}), "BPF_LDX uses reserved fields");
-  EXPECT_EQ(ProgramError({Make(0x19, 0, 1)}), "BPF_LDX uses reserved fields");
+  EXPECT_EQ(ProgramError({MakeInsn(0x79, 0, 1)}), "");
+  EXPECT_EQ(ProgramError({MakeInsn(0x79, 0, 1, 0, 1)}), "BPF_LDX uses reserved fields");
+  EXPECT_EQ(ProgramError({MakeInsn(0x19, 0, 1)}), "BPF_LDX uses reserved fields");
 }
 
 TEST(CheckEncoding, WideImmediateNeedsACleanSecondHalf) {
-  EXPECT_EQ(ProgramError({Make(0x18)}), "invalid bpf_ld_imm64 insn");
-  EXPECT_EQ(ProgramError({Make(0x18), Make(0, 0, 0, 0, 7)}), "");
-  EXPECT_EQ(ProgramError({Make(0x18), Make(0x95)}), "invalid bpf_ld_imm64 insn");
-  EXPECT_EQ(ProgramError({Make(0x18), Make(0, 1)}), "invalid bpf_ld_imm64 insn");
-  EXPECT_EQ(ProgramError({Make(0x18), Make(0, 0, 1)}), "invalid bpf_ld_imm64 insn");
-  EXPECT_EQ(ProgramError({Make(0x18), Make(0, 0, 0, 1)}), "invalid bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18)}), "invalid bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18), MakeInsn(0, 0, 0, 0, 7)}), "");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18), MakeInsn(0x95)}), "invalid bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18), MakeInsn(0, 1)}), "invalid bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18), MakeInsn(0, 0, 1)}), "invalid bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18), MakeInsn(0, 0, 0, 1)}), "invalid bpf_ld_imm64 insn");
 }
 
 TEST(CheckEncoding, WideImmediateKinds) {
-  for (int src = 0; src <= 6; ++src) EXPECT_EQ(ProgramError({Make(0x18, 1, src), Make(0)}), "") << src;
+  for (int src = 0; src <= 6; ++src) EXPECT_EQ(ProgramError({MakeInsn(0x18, 1, src), MakeInsn(0)}), "") << src;
   for (int src = 7; src < 16; ++src) {
-    EXPECT_EQ(ProgramError({Make(0x18, 1, src), Make(0)}), "unrecognized bpf_ld_imm64 insn") << src;
+    EXPECT_EQ(ProgramError({MakeInsn(0x18, 1, src), MakeInsn(0)}), "unrecognized bpf_ld_imm64 insn") << src;
   }
-  EXPECT_EQ(ProgramError({Make(0x18, 1, 1), Make(0, 0, 0, 0, 8)}), "unrecognized bpf_ld_imm64 insn");
-  EXPECT_EQ(ProgramError({Make(0x18, 1, 5), Make(0, 0, 0, 0, 8)}), "unrecognized bpf_ld_imm64 insn");
-  EXPECT_EQ(ProgramError({Make(0x18, 1, 2), Make(0, 0, 0, 0, 8)}), "");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18, 1, 1), MakeInsn(0, 0, 0, 0, 8)}), "unrecognized bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18, 1, 5), MakeInsn(0, 0, 0, 0, 8)}), "unrecognized bpf_ld_imm64 insn");
+  EXPECT_EQ(ProgramError({MakeInsn(0x18, 1, 2), MakeInsn(0, 0, 0, 0, 8)}), "");
 }
 
 TEST(CheckEncoding, LeavesUnusedFieldsOfOtherInstructionsToThePath) {
-  EXPECT_EQ(ProgramError({Make(0x87, 0, 1), Make(0x37, 1), Make(0xbf, 11, 1), Make(0x95, 1)}), "");
+  EXPECT_EQ(ProgramError({MakeInsn(0x87, 0, 1), MakeInsn(0x37, 1), MakeInsn(0xbf, 11, 1), MakeInsn(0x95, 1)}), "");
 }
 
 struct Case {
@@ -88,60 +78,60 @@ struct Case {
 
 TEST(CheckInsn, UnusedFields) {
   const Case cases[] = {
-      {Make(0x87, 1), ""},
-      {Make(0x87, 1, 1), "BPF_NEG uses reserved fields"},
-      {Make(0x87, 1, 0, 1), "BPF_NEG uses reserved fields"},
-      {Make(0x84, 1, 0, 0, 1), "BPF_NEG uses reserved fields"},
-      {Make(0xd4, 1, 0, 0, 16), ""},
-      {Make(0xdc, 1, 0, 0, 64), ""},
-      {Make(0xd7, 1, 0, 0, 32), ""},
-      {Make(0xd7, 1, 0, 0, 24), "BPF_END uses reserved fields"},
-      {Make(0xd7, 1, 1, 0, 32), "BPF_END uses reserved fields"},
-      {Make(0xbf, 1, 2), ""},
-      {Make(0xbf, 1, 2, 32), ""},
-      {Make(0xbc, 1, 2, 16), ""},
-      {Make(0xbc, 1, 2, 32), "BPF_MOV uses reserved fields"},
-      {Make(0xbf, 1, 2, 0, 1), "BPF_MOV uses reserved fields"},
-      {Make(0xbf, 1, 2, 1, 1), ""},
-      {Make(0xbf, 1, 2, 1, 2), "addr_space_cast insn can only convert between address space 1 and 0"},
-      {Make(0xbc, 1, 2, 1, 1), "BPF_MOV uses reserved fields"},
-      {Make(0xb7, 1, 0, 8), "BPF_MOV uses reserved fields"},
-      {Make(0xb7, 1, 2), "BPF_MOV uses reserved fields"},
-      {Make(0x3f, 1, 2, 1), ""},
-      {Make(0x97, 1, 0, 1, 3), ""},
-      {Make(0x3f, 1, 2, 2), "BPF_ALU uses reserved fields"},
-      {Make(0x0f, 1, 2, 1), "BPF_ALU uses reserved fields"},
-      {Make(0x0f, 1, 2, 0, 1), "BPF_ALU uses reserved fields"},
-      {Make(0x07, 1, 2, 0, 1), "BPF_ALU uses reserved fields"},
-      {Make(0x85, 0, 0, 0, 1), ""},
-      {Make(0x85, 0, 2, 5, 1), ""},
-      {Make(0x85, 0, 3, 0, 1), "BPF_CALL uses reserved fields"},
-      {Make(0x85, 1, 0, 0, 1), "BPF_CALL uses reserved fields"},
-      {Make(0x85, 0, 1, 1, 1), "BPF_CALL uses reserved fields"},
-      {Make(0x05, 0, 0, 3), ""},
-      {Make(0x06, 0, 0, 0, 3), ""},
-      {Make(0x05, 0, 0, 3, 1), "BPF_JA uses reserved fields"},
-      {Make(0x06, 0, 0, 3, 1), "BPF_JA uses reserved fields"},
-      {Make(0x05, 1, 0, 3), "BPF_JA uses reserved fields"},
-      {Make(0x95), ""},
-      {Make(0x95, 0, 0, 1), ""},  // the kernel does not look at the offset
-      {Make(0x95, 0, 0, 0, 1), "BPF_EXIT uses reserved fields"},
-      {Make(0xe5, 0, 0, 2), ""},
-      {Make(0xe5, 0, 1, 2), "invalid may_goto imm 0"},
-      {Make(0xe5, 0, 0, 2, 9), "invalid may_goto imm 9"},
-      {Make(0x1d, 1, 2, 2), ""},
-      {Make(0x1d, 1, 2, 2, 1), "BPF_JMP/JMP32 uses reserved fields"},
-      {Make(0x16, 1, 2, 2, 1), "BPF_JMP/JMP32 uses reserved fields"},
-      {Make(0x7b, 10, 1, -8), ""},
-      {Make(0x7b, 10, 1, -8, 1), "BPF_STX uses reserved fields"},
-      {Make(0x7a, 10, 0, -8, 1), ""},
-      {Make(0x7a, 10, 1, -8, 1), "BPF_ST uses reserved fields"},
-      {Make(0x18, 1, 0, 1), "BPF_LD_IMM64 uses reserved fields"},
-      {Make(0x30, 0, 0, 0, 14), ""},
-      {Make(0x30, 1, 0, 0, 14), "BPF_LD_[ABS|IND] uses reserved fields"},
-      {Make(0x30, 0, 1, 0, 14), "BPF_LD_[ABS|IND] uses reserved fields"},
-      {Make(0x50, 0, 1, 0, 14), ""},
-      {Make(0x50, 0, 1, 1, 14), "BPF_LD_[ABS|IND] uses reserved fields"},
+      {MakeInsn(0x87, 1), ""},
+      {MakeInsn(0x87, 1, 1), "BPF_NEG uses reserved fields"},
+      {MakeInsn(0x87, 1, 0, 1), "BPF_NEG uses reserved fields"},
+      {MakeInsn(0x84, 1, 0, 0, 1), "BPF_NEG uses reserved fields"},
+      {MakeInsn(0xd4, 1, 0, 0, 16), ""},
+      {MakeInsn(0xdc, 1, 0, 0, 64), ""},
+      {MakeInsn(0xd7, 1, 0, 0, 32), ""},
+      {MakeInsn(0xd7, 1, 0, 0, 24), "BPF_END uses reserved fields"},
+      {MakeInsn(0xd7, 1, 1, 0, 32), "BPF_END uses reserved fields"},
+      {MakeInsn(0xbf, 1, 2), ""},
+      {MakeInsn(0xbf, 1, 2, 32), ""},
+      {MakeInsn(0xbc, 1, 2, 16), ""},
+      {MakeInsn(0xbc, 1, 2, 32), "BPF_MOV uses reserved fields"},
+      {MakeInsn(0xbf, 1, 2, 0, 1), "BPF_MOV uses reserved fields"},
+      {MakeInsn(0xbf, 1, 2, 1, 1), ""},
+      {MakeInsn(0xbf, 1, 2, 1, 2), "addr_space_cast insn can only convert between address space 1 and 0"},
+      {MakeInsn(0xbc, 1, 2, 1, 1), "BPF_MOV uses reserved fields"},
+      {MakeInsn(0xb7, 1, 0, 8), "BPF_MOV uses reserved fields"},
+      {MakeInsn(0xb7, 1, 2), "BPF_MOV uses reserved fields"},
+      {MakeInsn(0x3f, 1, 2, 1), ""},
+      {MakeInsn(0x97, 1, 0, 1, 3), ""},
+      {MakeInsn(0x3f, 1, 2, 2), "BPF_ALU uses reserved fields"},
+      {MakeInsn(0x0f, 1, 2, 1), "BPF_ALU uses reserved fields"},
+      {MakeInsn(0x0f, 1, 2, 0, 1), "BPF_ALU uses reserved fields"},
+      {MakeInsn(0x07, 1, 2, 0, 1), "BPF_ALU uses reserved fields"},
+      {MakeInsn(0x85, 0, 0, 0, 1), ""},
+      {MakeInsn(0x85, 0, 2, 5, 1), ""},
+      {MakeInsn(0x85, 0, 3, 0, 1), "BPF_CALL uses reserved fields"},
+      {MakeInsn(0x85, 1, 0, 0, 1), "BPF_CALL uses reserved fields"},
+      {MakeInsn(0x85, 0, 1, 1, 1), "BPF_CALL uses reserved fields"},
+      {MakeInsn(0x05, 0, 0, 3), ""},
+      {MakeInsn(0x06, 0, 0, 0, 3), ""},
+      {MakeInsn(0x05, 0, 0, 3, 1), "BPF_JA uses reserved fields"},
+      {MakeInsn(0x06, 0, 0, 3, 1), "BPF_JA uses reserved fields"},
+      {MakeInsn(0x05, 1, 0, 3), "BPF_JA uses reserved fields"},
+      {MakeInsn(0x95), ""},
+      {MakeInsn(0x95, 0, 0, 1), ""},  // the kernel does not look at the offset
+      {MakeInsn(0x95, 0, 0, 0, 1), "BPF_EXIT uses reserved fields"},
+      {MakeInsn(0xe5, 0, 0, 2), ""},
+      {MakeInsn(0xe5, 0, 1, 2), "invalid may_goto imm 0"},
+      {MakeInsn(0xe5, 0, 0, 2, 9), "invalid may_goto imm 9"},
+      {MakeInsn(0x1d, 1, 2, 2), ""},
+      {MakeInsn(0x1d, 1, 2, 2, 1), "BPF_JMP/JMP32 uses reserved fields"},
+      {MakeInsn(0x16, 1, 2, 2, 1), "BPF_JMP/JMP32 uses reserved fields"},
+      {MakeInsn(0x7b, 10, 1, -8), ""},
+      {MakeInsn(0x7b, 10, 1, -8, 1), "BPF_STX uses reserved fields"},
+      {MakeInsn(0x7a, 10, 0, -8, 1), ""},
+      {MakeInsn(0x7a, 10, 1, -8, 1), "BPF_ST uses reserved fields"},
+      {MakeInsn(0x18, 1, 0, 1), "BPF_LD_IMM64 uses reserved fields"},
+      {MakeInsn(0x30, 0, 0, 0, 14), ""},
+      {MakeInsn(0x30, 1, 0, 0, 14), "BPF_LD_[ABS|IND] uses reserved fields"},
+      {MakeInsn(0x30, 0, 1, 0, 14), "BPF_LD_[ABS|IND] uses reserved fields"},
+      {MakeInsn(0x50, 0, 1, 0, 14), ""},
+      {MakeInsn(0x50, 0, 1, 1, 14), "BPF_LD_[ABS|IND] uses reserved fields"},
   };
   for (const Case& c : cases) {
     EXPECT_EQ(InsnError(c.insn), c.message) << std::hex << int{c.insn.code} << " " << c.insn.dst << " " << c.insn.src;
@@ -150,49 +140,49 @@ TEST(CheckInsn, UnusedFields) {
 
 TEST(CheckInsn, AtomicOperationsAndSizes) {
   for (int imm : {0x00, 0x01, 0x40, 0x41, 0x50, 0x51, 0xa0, 0xa1, 0xe1, 0xf1}) {
-    EXPECT_EQ(InsnError(Make(0xdb, 10, 1, -8, imm)), "") << imm;
-    EXPECT_EQ(InsnError(Make(0xc3, 10, 1, -8, imm)), "") << imm;
-    EXPECT_EQ(InsnError(Make(0xd3, 10, 1, -8, imm)), "invalid atomic operand size") << imm;
+    EXPECT_EQ(InsnError(MakeInsn(0xdb, 10, 1, -8, imm)), "") << imm;
+    EXPECT_EQ(InsnError(MakeInsn(0xc3, 10, 1, -8, imm)), "") << imm;
+    EXPECT_EQ(InsnError(MakeInsn(0xd3, 10, 1, -8, imm)), "invalid atomic operand size") << imm;
   }
   for (int code : {0xc3, 0xcb, 0xd3, 0xdb}) {
-    EXPECT_EQ(InsnError(Make(code, 1, 10, -8, 0x100)), "") << code;
-    EXPECT_EQ(InsnError(Make(code, 10, 1, -8, 0x110)), "") << code;
+    EXPECT_EQ(InsnError(MakeInsn(code, 1, 10, -8, 0x100)), "") << code;
+    EXPECT_EQ(InsnError(MakeInsn(code, 10, 1, -8, 0x110)), "") << code;
   }
-  EXPECT_EQ(InsnError(Make(0xdb, 10, 1, -8, 0xe0)), "BPF_ATOMIC uses invalid atomic opcode e0");
-  EXPECT_EQ(InsnError(Make(0xdb, 10, 1, -8, 0x10)), "BPF_ATOMIC uses invalid atomic opcode 10");
+  EXPECT_EQ(InsnError(MakeInsn(0xdb, 10, 1, -8, 0xe0)), "BPF_ATOMIC uses invalid atomic opcode e0");
+  EXPECT_EQ(InsnError(MakeInsn(0xdb, 10, 1, -8, 0x10)), "BPF_ATOMIC uses invalid atomic opcode 10");
 }
 
 TEST(CheckInsn, RegistersAboveTenDoNotExist) {
-  auto error = CheckInsn(Make(0xbf, 1, 12));
+  auto error = CheckInsn(MakeInsn(0xbf, 1, 12));
   ASSERT_TRUE(error);
   EXPECT_EQ(error->kind, Kind::kRegister);
   EXPECT_EQ(error->reg, 12);
   EXPECT_EQ(error->message, "R12 is invalid");
-  EXPECT_EQ(InsnError(Make(0x79, 11, 10)), "R11 is invalid");
-  EXPECT_EQ(InsnError(Make(0x7b, 11, 1)), "R11 is invalid");
-  EXPECT_EQ(InsnError(Make(0x1d, 1, 15)), "R15 is invalid");
+  EXPECT_EQ(InsnError(MakeInsn(0x79, 11, 10)), "R11 is invalid");
+  EXPECT_EQ(InsnError(MakeInsn(0x7b, 11, 1)), "R11 is invalid");
+  EXPECT_EQ(InsnError(MakeInsn(0x1d, 1, 15)), "R15 is invalid");
 }
 
 TEST(CheckInsn, FramePointerIsNotWritten) {
-  for (Insn insn : {Make(0xb7, 10), Make(0xbf, 10, 1), Make(0x07, 10, 0, 0, 8), Make(0x79, 10, 10, -8),
-                    Make(0x18, 10), Make(0x87, 10), Make(0xdb, 1, 10, 0, 0xe1), Make(0xdb, 10, 1, 0, 0x100)}) {
+  for (Insn insn : {MakeInsn(0xb7, 10), MakeInsn(0xbf, 10, 1), MakeInsn(0x07, 10, 0, 0, 8), MakeInsn(0x79, 10, 10, -8),
+                    MakeInsn(0x18, 10), MakeInsn(0x87, 10), MakeInsn(0xdb, 1, 10, 0, 0xe1), MakeInsn(0xdb, 10, 1, 0, 0x100)}) {
     auto error = CheckInsn(insn);
     ASSERT_TRUE(error) << std::hex << int{insn.code};
     EXPECT_EQ(error->kind, Kind::kFrameWrite);
     EXPECT_EQ(error->message, "frame pointer is read only");
   }
-  EXPECT_EQ(InsnError(Make(0x7b, 10, 10, -8)), "");
-  EXPECT_EQ(InsnError(Make(0xdb, 1, 10, 0, 0xf1)), "");  // compare-and-exchange writes R0
+  EXPECT_EQ(InsnError(MakeInsn(0x7b, 10, 10, -8)), "");
+  EXPECT_EQ(InsnError(MakeInsn(0xdb, 1, 10, 0, 0xf1)), "");  // compare-and-exchange writes R0
 }
 
 TEST(CheckInsn, ConstantDivisorsAndShifts) {
-  EXPECT_EQ(CheckInsn(Make(0x37, 1, 0, 0, 0))->kind, Kind::kDivZero);
-  EXPECT_EQ(CheckInsn(Make(0x94, 1, 0, 1, 0))->message, "div by zero");
-  EXPECT_EQ(InsnError(Make(0x3f, 1, 2)), "");
-  EXPECT_EQ(CheckInsn(Make(0x67, 1, 0, 0, 64))->kind, Kind::kShift);
-  EXPECT_EQ(InsnError(Make(0x67, 1, 0, 0, 63)), "");
-  EXPECT_EQ(InsnError(Make(0x64, 1, 0, 0, 32)), "invalid shift 32");
-  EXPECT_EQ(InsnError(Make(0xc7, 1, 0, 0, -1)), "invalid shift -1");
+  EXPECT_EQ(CheckInsn(MakeInsn(0x37, 1, 0, 0, 0))->kind, Kind::kDivZero);
+  EXPECT_EQ(CheckInsn(MakeInsn(0x94, 1, 0, 1, 0))->message, "div by zero");
+  EXPECT_EQ(InsnError(MakeInsn(0x3f, 1, 2)), "");
+  EXPECT_EQ(CheckInsn(MakeInsn(0x67, 1, 0, 0, 64))->kind, Kind::kShift);
+  EXPECT_EQ(InsnError(MakeInsn(0x67, 1, 0, 0, 63)), "");
+  EXPECT_EQ(InsnError(MakeInsn(0x64, 1, 0, 0, 32)), "invalid shift 32");
+  EXPECT_EQ(InsnError(MakeInsn(0xc7, 1, 0, 0, -1)), "invalid shift -1");
 }
 
 }  // namespace

@@ -64,6 +64,17 @@ inline constexpr uint8_t kCodeLdImm64 = kClassLd | kModeImm | kSizeDw;  // 0x18
 inline constexpr uint8_t kCodeExit = kClassJmp | kExit;                 // 0x95
 inline constexpr uint8_t kCodeCall = kClassJmp | kCall;                 // 0x85
 
+// An instruction of these fields, each cut to its width.
+constexpr Insn MakeInsn(int code, int dst = 0, int src = 0, int off = 0, int64_t imm = 0) {
+  Insn i;
+  i.code = static_cast<uint8_t>(code);
+  i.dst = static_cast<uint8_t>(dst & 15);
+  i.src = static_cast<uint8_t>(src & 15);
+  i.off = static_cast<int16_t>(off);
+  i.imm = static_cast<int32_t>(static_cast<uint32_t>(imm));
+  return i;
+}
+
 constexpr uint8_t Class(const Insn& i) { return i.code & 0x07; }
 constexpr uint8_t AluOp(const Insn& i) { return i.code & 0xf0; }
 constexpr uint8_t JmpOp(const Insn& i) { return i.code & 0xf0; }

@@ -17,15 +17,6 @@ namespace {
 
 constexpr uint64_t kAll = ~uint64_t{0};
 
-Insn MakeInsn(int code, int dst = 0, int src = 0, int off = 0, int32_t imm = 0) {
-  Insn i;
-  i.code = static_cast<uint8_t>(code);
-  i.dst = static_cast<uint8_t>(dst & 15);
-  i.src = static_cast<uint8_t>(src & 15);
-  i.off = static_cast<int16_t>(off);
-  i.imm = imm;
-  return i;
-}
 Insn Mov(int dst, int32_t imm) { return MakeInsn(kClassAlu64 | kMov, dst, 0, 0, imm); }
 Insn MovReg(int dst, int src) { return MakeInsn(kClassAlu64 | kMov | kSrcX, dst, src); }
 Insn Add(int dst, int32_t imm) { return MakeInsn(kClassAlu64 | kAdd, dst, 0, 0, imm); }

@@ -98,6 +98,19 @@ void StatePool::OwnPage(StackPage*& page) {
 
 State* StatePool::NewState() { return states_.Take(); }
 
+State* StatePool::NewEntry(int subprog, int instance) {
+  State* state = NewState();
+  state->cur = 0;
+  state->frames[0] = NewFrame();
+  state->frames[0]->Init(-1, 0, subprog, instance);
+  state->refs.clear();
+  state->active_locks = 0;
+  state->lock_id = 0;
+  state->lock_map = -1;
+  state->id_gen = 0;
+  return state;
+}
+
 State* StatePool::Clone(const State& from) {
   State* to = NewState();
   to->cur = from.cur;

@@ -247,6 +247,8 @@ class StatePool {
   void Share(bool shared) { shared_ = shared; }
 
   State* NewState();
+  // With one frame, of `subprog`, as it stands at that function's start but for its arguments.
+  State* NewEntry(int subprog, int instance);
   State* Clone(const State& from);
   void Free(State* state);
   Frame* NewFrame();

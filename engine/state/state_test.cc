@@ -7,11 +7,7 @@ namespace {
 
 // A state with one frame whose registers are those of a program's start.
 State* Start(StatePool& pool) {
-  State* s = pool.NewState();
-  s->cur = 0;
-  s->frames[0] = pool.NewFrame();
-  s->frames[0]->Init(-1, 0, 0, 0);
-  return s;
+  return pool.NewEntry(0, 0);
 }
 
 LiveMasks AllLive() {

@@ -225,4 +225,20 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
   return out;
 }
 
+void SetArguments(const FuncArgs& args, State& entry) {
+  for (size_t i = 0; i < args.args.size(); ++i) {
+    Reg& r = entry.regs()[i + 1];
+    const FuncArg& arg = args.args[i];
+    switch (arg.kind) {
+      case FuncArg::Kind::kScalar: r.MakeUnknown(); break;
+      case FuncArg::Kind::kCtx: r.MakePointer(RegType::kCtx); break;
+      case FuncArg::Kind::kMem:
+        r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
+        r.mem_size = arg.mem_size;
+        if (arg.nullable) r.id = ++entry.id_gen;
+        break;
+    }
+  }
+}
+
 }  // namespace bpfsieve

@@ -34,6 +34,9 @@ struct FuncArgs {
 // Reads the prototype of `func` (linkage global). Safe from any thread.
 FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& func);
 
+// Gives the entry state of a global function the arguments of its prototype, which has no error.
+void SetArguments(const FuncArgs& args, State& entry);
+
 // A problem of one instruction's encoding that the kernel finds when it gets there, if ever.
 struct LazyFault {
   bool bad = false;
