@@ -293,9 +293,9 @@ class StatePool {
 
 // ---- Subsumption -------------------------------------------------------------------------------------------------
 
-// Which scalars of a published state some later check relied on. Set after the fact, never cleared.
+// Bits that are set after the fact and never cleared, by one thread; any thread may read them.
 template <typename T>
-class Flags {  // written by one thread at a time, read by any
+class Flags {
  public:
   operator T() const { return v_.load(std::memory_order_relaxed); }
   void operator|=(T bits) { v_.store(static_cast<T>(v_.load(std::memory_order_relaxed) | bits), std::memory_order_relaxed); }
@@ -303,6 +303,7 @@ class Flags {  // written by one thread at a time, read by any
  private:
   std::atomic<T> v_{0};
 };
+// Which scalars of a published state some later check relied on.
 struct PreciseMarks {
   Flags<uint16_t> regs[kMaxFrames];
   Flags<uint64_t> slots[kMaxFrames];
