@@ -1,0 +1,141 @@
+#include "fuzz/machine.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bpfsieve/verify.h"
+#include "engine/isa/insn.h"
+
+namespace bpfsieve {
+namespace {
+
+// Runs assembly text, `header` with its maps in front, under seed 1..runs; the outcomes' texts, each once.
+struct Ran {
+  ObjectFile file;
+  Machine machine;
+};
+std::unique_ptr<Ran> Loaded(const std::string& text, const std::string& header = ".type xdp\n") {
+  absl::StatusOr<ObjectFile> file = ObjectFile::Parse(header + ".prog p\n" + text, "test.bpfasm", {});
+  EXPECT_TRUE(file.ok()) << file.status();
+  auto ran = std::make_unique<Ran>(Ran{*std::move(file), {}});
+  ran->machine.Load(ran->file.object(), 0);
+  return ran;
+}
+Outcome RunText(const std::string& text, const std::string& header = ".type xdp\n", uint64_t seed = 1) {
+  return Loaded(text, header)->machine.Run(seed, 1000, nullptr);
+}
+// "" where it exits, else the fault.
+std::string FaultOf(const std::string& text, const std::string& header = ".type xdp\n") {
+  const Outcome out = RunText(text, header);
+  return out.kind == Outcome::Kind::kExit ? "" : out.what;
+}
+uint64_t Result(const std::string& text) {
+  const Outcome out = RunText(text + "exit\n");
+  EXPECT_EQ(out.kind, Outcome::Kind::kExit) << out.what << "\n" << text;
+  return out.r0;
+}
+
+TEST(Machine, ArithmeticIsThatOfTheInstructionSet) {
+  EXPECT_EQ(Result("r0 = -1\nw0 += 1\n"), 0u);
+  EXPECT_EQ(Result("r0 = -1\nr0 s>>= 63\n"), ~uint64_t{0});
+  EXPECT_EQ(Result("r0 = -1\nw0 s>>= 31\n"), 0xffffffffu);
+  EXPECT_EQ(Result("r0 = 7\nr1 = 0\nr0 /= r1\n"), 0u);
+  EXPECT_EQ(Result("r0 = 7\nr1 = 0\nr0 %= r1\n"), 7u);
+  EXPECT_EQ(Result("r0 = -7\nr1 = 2\nr0 s/= r1\n"), static_cast<uint64_t>(-3));
+  EXPECT_EQ(Result("r0 = -7\nr1 = 2\nw0 s%= w1\n"), 0xffffffffu);
+  EXPECT_EQ(Result("r1 = 0x1ff\nr0 = (s8)r1\n"), ~uint64_t{0});
+  EXPECT_EQ(Result("r1 = 0x1ff\nw0 = (s8)w1\n"), 0xffffffffu);
+  EXPECT_EQ(Result("r0 = 0x1234\nr0 = be16 r0\n"), 0x3412u);
+  EXPECT_EQ(Result("r0 = 0x12345\nr0 = le16 r0\n"), 0x2345u);
+  EXPECT_EQ(Result("r0 = 1\nr0 = bswap64 r0\n"), uint64_t{1} << 56);
+  EXPECT_EQ(Result("r0 = 3\nr0 = -r0\n"), static_cast<uint64_t>(-3));
+}
+
+TEST(Machine, DividingTheLeastNumberByMinusOneWraps) {
+  EXPECT_EQ(Result("r0 = 1\nr0 <<= 63\nr0 s/= -1\n"), uint64_t{1} << 63);
+  EXPECT_EQ(Result("r0 = 1\nr0 <<= 63\nr0 s%= -1\n"), 0u);
+  EXPECT_EQ(Result("r0 = 1\nr0 <<= 31\nw0 s/= -1\n"), uint64_t{1} << 31);
+}
+
+TEST(Machine, JumpsCompareInTheirWidthAndSign) {
+  EXPECT_EQ(Result("r0 = 0\nr1 = -1\nif r1 s< 0 goto +1\nr0 = 1\n"), 0u);
+  EXPECT_EQ(Result("r0 = 0\nr1 = -1\nif r1 < 5 goto +1\nr0 = 1\n"), 1u);
+  EXPECT_EQ(Result("r0 = 0\nr1 = 1\nr1 <<= 32\nif w1 == 0 goto +1\nr0 = 1\n"), 0u);
+  EXPECT_EQ(Result("r0 = 0\nr1 = 6\nif r1 & 4 goto +1\nr0 = 1\n"), 0u);
+}
+
+TEST(Machine, AtomicsFetchWhatWasThere) {
+  EXPECT_EQ(Result("r1 = 5\n*(u64 *)(r10 -8) = 7\nr1 = atomic64_fetch_add((u64 *)(r10 -8), r1)\nr0 = r1\n"), 7u);
+  EXPECT_EQ(Result("r1 = 5\n*(u64 *)(r10 -8) = 7\nr0 = 7\nr0 = atomic64_cmpxchg((u64 *)(r10 -8), r0, r1)\n"
+                   "r0 = *(u64 *)(r10 -8)\n"), 5u);
+}
+
+TEST(Machine, PointersSurviveTheStackAndAreGoneWhenOverwritten) {
+  EXPECT_EQ(FaultOf("r2 = r10\n*(u64 *)(r10 -8) = r2\nr3 = *(u64 *)(r10 -8)\nr0 = *(u64 *)(r3 -8)\nexit\n"), "");
+  EXPECT_EQ(FaultOf("r2 = r10\n*(u64 *)(r10 -8) = r2\n*(u8 *)(r10 -8) = 0\nr3 = *(u64 *)(r10 -8)\n"
+                    "r0 = *(u64 *)(r3 -8)\nexit\n"),
+            "access through a number");
+}
+
+TEST(Machine, AccessesStayWithinTheirRegion) {
+  EXPECT_EQ(FaultOf("r0 = *(u64 *)(r10 +0)\nexit\n"), "access out of bounds");
+  EXPECT_EQ(FaultOf("r0 = *(u64 *)(r10 -520)\nexit\n"), "access out of bounds");
+  EXPECT_EQ(FaultOf("r2 = r10\nr2 += 4096\nr0 = *(u64 *)(r2 -4104)\nexit\n"), "");
+  EXPECT_EQ(FaultOf("r0 = *(u32 *)(r10 -6)\nexit\n"), "misaligned access to the stack");
+}
+
+TEST(Machine, WhatWasNeverSetMayNotBeRead) {
+  EXPECT_EQ(FaultOf("r0 = r3\nexit\n"), "a register that was never set is read");
+  EXPECT_EQ(FaultOf("call 5\nr0 = r1\nexit\n"), "a register that was never set is read");
+  EXPECT_EQ(FaultOf("exit\n"), "a register that was never set is read");
+}
+
+constexpr char kMaps[] =
+    ".type xdp\n.map hash type=hash key=4 value=8 entries=4\n.map ring type=ringbuf key=0 value=0 entries=4096\n";
+
+TEST(Machine, LookUpsMayFindNothing) {
+  const std::string text =
+      "*(u32 *)(r10 -4) = 0\nr1 = map[hash]\nr2 = r10\nr2 += -4\ncall 1\nr0 = *(u64 *)(r0 +0)\nexit\n";
+  int faults = 0;
+  for (uint64_t seed = 0; seed < 50; ++seed) faults += RunText(text, kMaps, seed).kind == Outcome::Kind::kFault;
+  EXPECT_GT(faults, 5);
+  EXPECT_LT(faults, 45);
+}
+
+TEST(Machine, ReferencesAreGivenBackOnceAndNotUsedAfterwards) {
+  const std::string reserve = "r1 = map[ring]\nr2 = 8\nr3 = 0\ncall 131\nif r0 == 0 goto end\n";
+  const std::string end = "end:\nr0 = 0\nexit\n";
+  const std::string submit = "r1 = r0\nr2 = 0\nr6 = r0\ncall 132\n";
+  const auto some_fault = [&](const std::string& text) {
+    std::string fault;
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      const Outcome out = RunText(text, kMaps, seed);
+      if (out.kind != Outcome::Kind::kExit) fault = out.what;
+    }
+    return fault;
+  };
+  EXPECT_EQ(some_fault(reserve + submit + end), "");
+  EXPECT_EQ(some_fault(reserve + end), "the program ends with a reference that was not given back");
+  EXPECT_EQ(some_fault(reserve + submit + "r1 = *(u64 *)(r6 +0)\n" + end), "access to memory that is gone");
+  EXPECT_EQ(some_fault(reserve + submit + "r1 = r6\nr2 = 0\ncall 132\n" + end), "access to memory that is gone");
+}
+
+TEST(Machine, ARunIsAFunctionOfItsSeed) {
+  const std::string text = "r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr0 = r3\nr0 -= r2\nexit\n";
+  const uint64_t first = RunText(text, ".type xdp\n", 7).r0;
+  EXPECT_EQ(RunText(text, ".type xdp\n", 7).r0, first);
+  bool differs = false;
+  for (uint64_t seed = 8; seed < 20; ++seed) differs |= RunText(text, ".type xdp\n", seed).r0 != first;
+  EXPECT_TRUE(differs);
+}
+
+TEST(Machine, LoopsEndWithTheBudget) {
+  EXPECT_EQ(RunText("r0 = 0\nl:\ngoto l\n").kind, Outcome::Kind::kTooLong);
+}
+
+}  // namespace
+}  // namespace bpfsieve
