@@ -6,9 +6,7 @@
 #include "absl/strings/string_view.h"
 
 namespace bpfsieve {
-namespace {
 
-// What may still be read from `insn` on, in every frame.
 LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn) {
   LiveMasks live;
   for (int f = 0; f <= state.cur; ++f) {
@@ -26,8 +24,6 @@ LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn) {
   }
   return live;
 }
-
-}  // namespace
 
 void Checkpoint::Clear() {
   std::destroy_at(this);

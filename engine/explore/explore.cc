@@ -177,7 +177,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
     if (stats.processed >= next_check_) {
       next_check_ = stats.processed + 256;
       if (OutOfTime(insn)) return false;
-      if (limits_.threads > 1 && !Logging()) Govern(here);
+      if (limits_.threads > 1 && !Logging() && limits_.observer == nullptr) Govern(here);
     }
     if (cfg_.prune_point[insn]) {
       LookUpKey key;
@@ -229,6 +229,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       here.owned = true;
     }
     State& state = *here.state;
+    if (limits_.observer != nullptr) limits_.observer->At(ctx_, insn, state);
     State* before = nullptr;  // for the log alone
     size_t width = 0;
     if (Logging()) {
@@ -612,6 +613,12 @@ void Search::Record(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
     FillCheckpoint(ctx_, *own, key.insn, *c);
   }
   if (segment != nullptr && here != nullptr) here->owned = false;
+  if (limits_.all_precise) {
+    for (int f = 0; f <= c->shared.state->cur; ++f) {
+      c->shared.precise.regs[f] |= static_cast<uint16_t>(~0u);
+      c->shared.precise.slots[f] |= ~uint64_t{0};
+    }
+  }
   c->path = path;
   Checkpoint** head = Head(key.insn, key.callsite);
   c->next = *head;

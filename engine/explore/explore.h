@@ -23,6 +23,14 @@
 
 namespace bpfsieve {
 
+// Is shown every state that an instruction is executed on: what an oracle compares real executions with.
+class StateObserver {
+ public:
+  virtual ~StateObserver() = default;
+  // `state` stands before `insn`, and is only there during the call.
+  virtual void At(const Context& context, uint32_t insn, const State& state) = 0;
+};
+
 struct SearchLimits {
   uint64_t max_processed = 1'000'000;
   uint32_t max_pending = 8192;
@@ -39,6 +47,11 @@ struct SearchLimits {
   uint32_t shake = 0;            // for tests: a seed for delays where threads meet; 0: none
   bool shape = false;            // fill SearchResult::shape; costs a little time, and memory for every path
   const std::atomic<bool>* interrupt = nullptr;  // ends the search when it becomes true; null: nothing does
+  // For oracles. An observer makes it one thread; null: none.
+  StateObserver* observer = nullptr;
+  // Every scalar counts as relied upon, so that a state is only ever covered by one that says no more of any value than
+  // it does. Some loops then do not converge.
+  bool all_precise = false;
 };
 
 struct SearchStats {

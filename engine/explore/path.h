@@ -119,6 +119,8 @@ struct Checkpoint {
   bool finished() const { return branches == 0; }
 };
 
+// What may still be read, in every frame of a state that stands at `insn`.
+LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn);
 // Six bits per register for type and flags, for R0..R9: equal fingerprints under the mask are necessary for
 // subsumption.
 uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask);

@@ -17,6 +17,7 @@
 #include "engine/report/finding.h"
 #include "engine/report/report.h"
 #include "engine/spec/spec.h"
+#include "engine/verify/decide.h"
 #include "engine/verify/prepare.h"
 
 namespace bpfsieve {
@@ -57,7 +58,10 @@ std::optional<Finding> CheckSleepable(const Program& program) {
                "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable");
 }
 
-SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options) {
+}  // namespace
+
+SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options,
+                    const DecideHooks& hooks) {
   // 1. What the loader could not prepare has no verdict of the rules.
   if (!program.broken.empty()) {
     return program.broken_unsupported ? Unsupported(program.broken)
@@ -114,6 +118,8 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.shake = options.shake;
   limits.interrupt = options.interrupt;
   limits.test_state_freq = options.test_state_freq || program.test_state_freq;
+  limits.observer = hooks.observer;
+  limits.all_precise = hooks.all_precise;
   SearchResult result = Explore(context, limits);
   if (result.verdict != Verdict::kAccept) return result;
 
@@ -124,6 +130,8 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   }
   return result;
 }
+
+namespace {
 
 void FillParallel(const SearchResult& result, ParallelStats* stats) {
   const SpeculationStats& s = result.speculation;

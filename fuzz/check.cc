@@ -1,0 +1,86 @@
+#include "fuzz/check.h"
+
+#include <memory>
+
+#include <oneapi/tbb/task_arena.h>
+
+#include "absl/strings/str_cat.h"
+#include "bpfsieve/verify.h"
+#include "engine/verify/decide.h"
+#include "fuzz/reference.h"
+
+namespace bpfsieve {
+namespace {
+
+// What a search found, in one line, as it must not depend on who helped.
+std::string Summary(const SearchResult& r) {
+  return absl::StrCat(std::string(VerdictName(r.verdict)), " ", r.finding.message, " at ", r.finding.insn, ", ",
+                      r.stats.processed, " instructions, ", r.stats.total_states, " states, at most ",
+                      r.stats.peak_states, ", ", r.stats.max_states_per_insn, " at one instruction");
+}
+
+}  // namespace
+
+std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, int index, uint64_t seed) {
+  const Program& program = object->programs[static_cast<size_t>(index)];
+  ++counts_.programs;
+  counts_.insns += program.insns.size();
+  VerifyOptions verify;
+  verify.max_processed = options_.max_processed;
+  verify.test_state_freq = seed % 2 == 0;  // more states recorded are more chances to cut off too much
+  visits_.Clear(program.insns.size());
+  const SearchResult result = Decide(*object, program, verify, {&visits_, false});
+  const bool accepted = result.verdict == Verdict::kAccept;
+
+  if (options_.parallel) {
+    VerifyOptions helped = verify;
+    helped.threads = 2;
+    helped.threads_from = 0;
+    helped.shake = static_cast<uint32_t>(seed) | 1;
+    static oneapi::tbb::task_arena arena(2);
+    const SearchResult other = arena.execute([&] { return Decide(*object, program, helped); });
+    if (Summary(other) != Summary(result)) {
+      return Violation{"parallel", absl::StrCat("alone: ", Summary(result), "; helped: ", Summary(other)),
+                       result.finding.insn, 0};
+    }
+  }
+  if (!accepted && result.verdict != Verdict::kReject) {
+    ++counts_.undecided;
+    return std::nullopt;
+  }
+  ++(accepted ? counts_.accepted : counts_.rejected);
+  if (options_.naive_steps > 0) {
+    const NaiveResult naive = ExploreNaively(*object, index, {.max_steps = options_.naive_steps});
+    counts_.naive += naive.decided;
+    if (naive.decided && naive.verdict != result.verdict) {
+      return Violation{"agreement",
+                       absl::StrCat("search: ", Summary(result), "; naive: ", std::string(VerdictName(naive.verdict)),
+                                    " ", naive.message, " at ", naive.insn),
+                       accepted ? naive.insn : result.finding.insn, 0};
+    }
+  }
+  if (!accepted) return std::nullopt;
+
+  states_.Clear(program.insns.size());
+  const SearchResult exact = Decide(*object, program, verify, {&states_, true});
+  const bool compare = exact.verdict == Verdict::kAccept && !states_.full();
+  counts_.contained += compare;
+  machine_.Load(*object, index);
+  for (int run = 0; run < options_.runs; ++run) {
+    const uint64_t run_seed = seed * 64 + static_cast<uint64_t>(run);
+    Containment containment(visits_, compare ? &states_ : nullptr);
+    const Outcome out = machine_.Run(run_seed, options_.max_run, &containment);
+    ++counts_.runs;
+    counts_.executed += out.steps;
+    switch (out.kind) {
+      case Outcome::Kind::kExit: break;
+      case Outcome::Kind::kTooLong: ++counts_.cut_short; break;
+      case Outcome::Kind::kNotModelled: ++counts_.not_modelled; break;
+      case Outcome::Kind::kFault: return Violation{"safety", out.what, out.insn, run_seed};
+      case Outcome::Kind::kStopped: return Violation{"containment", containment.violation(), out.insn, run_seed};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,230 @@
+#include "fuzz/containment.h"
+
+#include <bit>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "engine/explore/path.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr size_t kMaxItems = 400'000;  // about 40 MiB
+
+bool Member(const Scalar& r, uint64_t v) {
+  const auto s = static_cast<int64_t>(v);
+  const auto u32 = static_cast<uint32_t>(v);
+  const auto s32 = static_cast<int32_t>(v);
+  return r.var_off.Contains(v) && r.umin <= v && v <= r.umax && r.smin <= s && s <= r.smax && r.u32_min <= u32 &&
+         u32 <= r.u32_max && r.s32_min <= s32 && s32 <= r.s32_max;
+}
+
+// The pointer's variable part, if its fixed part starts from `origin`.
+bool OffsetWithin(const Reg& r, uint64_t bits, uint64_t origin) {
+  return Member(r.s, bits - origin - static_cast<uint64_t>(int64_t{r.off}));
+}
+
+bool PacketHolds(const Reg& r, const Word& w, const Region& g) {
+  if (g.kind != Region::Kind::kPacket) return false;
+  const uint64_t data = g.base + g.data_at, end = g.base + g.size;
+  if (r.type == RegType::kPacketEnd) return w.bits == end;
+  const bool meta = r.type == RegType::kPacketMeta;
+  const uint64_t limit = meta ? data : end;
+  if (!OffsetWithin(r, w.bits, meta ? g.base : data)) return false;
+  if (r.range == kAtPktEnd) return w.bits >= limit;
+  if (r.range == kBeyondPktEnd) return w.bits > limit;
+  return r.range == 0 || w.bits - static_cast<uint64_t>(int64_t{r.off}) + static_cast<uint64_t>(r.range) <= limit;
+}
+
+// Whether the word is one of those that the register stands for.
+bool Holds(const Reg& r, const Word& w, const Machine& machine) {
+  if (r.type == RegType::kNotInit) return true;
+  if (!w.set) return false;
+  if (r.IsScalar()) return Member(r.s, w.bits);
+  if (w.region < 0) return r.MayBeNull() && w.bits == 0;
+  const Region& g = machine.region(w.region);
+  if (!g.alive) return false;
+  switch (r.type) {
+    case RegType::kStack: {
+      const int frame = machine.base_frame() + r.frameno;
+      return frame < machine.frame_count() && machine.frame(frame).stack_region == w.region &&
+             OffsetWithin(r, w.bits, g.base + g.size);
+    }
+    case RegType::kMapValue:
+      // Before it is known not to be null, what a socket map or a map of maps gives counts as its value.
+      if (r.MayBeNull() && g.kind != Region::Kind::kMapValue) return true;
+      return g.kind == Region::Kind::kMapValue && g.map == r.map && OffsetWithin(r, w.bits, g.base);
+    case RegType::kMem:
+      return g.kind == Region::Kind::kMemory && g.size >= r.mem_size && OffsetWithin(r, w.bits, g.base);
+    case RegType::kCtx: return g.kind == Region::Kind::kContext && OffsetWithin(r, w.bits, g.base);
+    case RegType::kConstMapPtr: return g.kind == Region::Kind::kMap && g.map == r.map;
+    case RegType::kPacket:
+    case RegType::kPacketMeta:
+    case RegType::kPacketEnd: return PacketHolds(r, w, g);
+    case RegType::kSocket:
+    case RegType::kSockCommon:
+    case RegType::kTcpSock:
+    case RegType::kXdpSock: return g.kind == Region::Kind::kSocket && OffsetWithin(r, w.bits, g.base);
+    case RegType::kFlowKeys: return g.kind == Region::Kind::kFlowKeys && OffsetWithin(r, w.bits, g.base);
+    default: return true;
+  }
+}
+
+// The values that share an id, as far as one comparison meets them.
+class Links {
+ public:
+  bool Check(const Reg& r, uint64_t bits) {
+    const uint32_t id = r.id & ~kAddConst;
+    if (!r.IsScalar() || id == 0) return true;
+    const uint64_t distance = (r.id & kAddConst) != 0 ? static_cast<uint64_t>(int64_t{r.off}) : 0;
+    const bool low = (r.id & kAddConst32) != 0;
+    const uint64_t value = bits - distance;
+    for (int i = 0; i < n_; ++i) {
+      if (ids_[i] != id) continue;
+      const bool equal = low || low_[i] ? static_cast<uint32_t>(values_[i]) == static_cast<uint32_t>(value)
+                                        : values_[i] == value;
+      if (!equal) return false;
+    }
+    if (n_ < kMax) {
+      ids_[n_] = id;
+      low_[n_] = low;
+      values_[n_++] = value;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr int kMax = 24;
+  int n_ = 0;
+  uint32_t ids_[kMax];
+  bool low_[kMax];
+  uint64_t values_[kMax];
+};
+
+bool SlotHolds(const StateLog::Item& item, const Word& w, const Machine& machine, Links& links) {
+  SlotByte kinds[kSlotBytes];
+  std::memcpy(kinds, &item.bytes, sizeof kinds);
+  int spilled = 0;
+  while (spilled < kSlotBytes && kinds[kSlotBytes - 1 - spilled] == SlotByte::kSpill) ++spilled;
+  if (spilled == kSlotBytes) return Holds(item.reg, w, machine) && links.Check(item.reg, w.bits);
+  if (spilled > 0 && item.reg.IsScalar()) {
+    // The lowest bytes of the register.
+    Scalar low = item.reg.s;
+    uint64_t bits = w.bits;
+    if (spilled == 1 || spilled == 2 || spilled == 4) {
+      CoerceToSize(low, spilled);
+      bits &= (uint64_t{1} << (spilled * 8)) - 1;
+      if (!Member(low, bits)) return false;
+    }
+  }
+  for (int i = 0; i < kSlotBytes; ++i) {
+    if (kinds[i] == SlotByte::kZero && (w.bits >> ((kSlotBytes - 1 - i) * 8) & 0xff) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void StateLog::Clear(size_t insns) {
+  newest_.assign(insns, kNone);
+  entries_.clear();
+  items_.clear();
+  full_ = false;
+}
+
+void StateLog::At(const Context& context, uint32_t insn, const State& state) {
+  if (items_.size() > kMaxItems) {
+    full_ = true;
+    return;
+  }
+  Entry e;
+  e.first = static_cast<uint32_t>(items_.size());
+  e.frames = state.cur + 1;
+  const LiveMasks live = LiveAt(context, state, insn);
+  for (int f = 0; f <= state.cur; ++f) {
+    const Frame& frame = *state.frames[f];
+    e.callsites[f] = frame.callsite;
+    for (uint32_t m = live.regs[f] & 0x3ffu; m != 0; m &= m - 1) {
+      const int r = std::countr_zero(m);
+      const Reg& reg = frame.regs[static_cast<size_t>(r)];
+      if (reg.type == RegType::kNotInit || (reg.IsScalar() && reg.id == 0 && reg.s.IsUnknown())) continue;
+      items_.push_back({reg, 0, static_cast<uint8_t>(f), static_cast<uint8_t>(r), false});
+    }
+    const uint64_t used = frame.slots == kMaxSlots ? ~uint64_t{0} : (uint64_t{1} << frame.slots) - 1;
+    for (uint64_t m = live.slots[f] & used; m != 0; m &= m - 1) {
+      const int s = std::countr_zero(m);
+      const StackSlot& slot = frame.slot(s);
+      if (slot.AllUnknown()) continue;
+      items_.push_back({slot.spilled, slot.Word(), static_cast<uint8_t>(f), static_cast<uint8_t>(s), true});
+    }
+  }
+  e.count = static_cast<uint32_t>(items_.size()) - e.first;
+  e.older = newest_[insn];
+  newest_[insn] = static_cast<uint32_t>(entries_.size());
+  entries_.push_back(e);
+}
+
+bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, std::string* why) const {
+  const int base = machine.base_frame();
+  if (entry.frames != machine.frame_count() - base) {
+    if (why != nullptr) *why = "another depth of calls";
+    return false;
+  }
+  for (int f = 1; f < entry.frames; ++f) {
+    if (entry.callsites[f] != machine.frame(base + f).callsite) {
+      if (why != nullptr) *why = "called from elsewhere";
+      return false;
+    }
+  }
+  Links links;
+  const StateLog::Item* items = states_->items(entry);
+  for (uint32_t i = 0; i < entry.count; ++i) {
+    const StateLog::Item& item = items[i];
+    const int frame = base + item.frame;
+    const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
+    if (item.slot ? SlotHolds(item, w, machine, links)
+                  : Holds(item.reg, w, machine) && links.Check(item.reg, w.bits)) {
+      continue;
+    }
+    if (why != nullptr) {
+      *why = item.slot ? absl::StrCat("fp", -8 * (item.index + 1)) : absl::StrCat("R", int{item.index});
+      if (entry.frames > 1) absl::StrAppend(why, " of frame ", int{item.frame});
+      absl::StrAppend(why, " = ");
+      if (item.slot) absl::StrAppend(why, "bytes 0x", absl::Hex(item.bytes), " of ");
+      AppendReg(*why, item.reg, item.frame, {});
+      if (!w.set) {
+        absl::StrAppend(why, ", but was never set");
+      } else if (w.region < 0) {
+        absl::StrAppend(why, ", but is the number 0x", absl::Hex(w.bits));
+      } else {
+        const Region& g = machine.region(w.region);
+        absl::StrAppend(why, ", but is a pointer to ", g.alive ? "" : "what was ", "region ", w.region, " (kind ",
+                        static_cast<int>(g.kind), ", ", g.size, " bytes) plus ", static_cast<int64_t>(w.bits - g.base));
+      }
+    }
+    return false;
+  }
+  return true;
+}
+
+bool Containment::Before(const Machine& machine, uint32_t insn) {
+  if (!visits_.Visited(insn)) {
+    unvisited_ = true;
+    violation_ = "executed, but never looked at";
+    return false;
+  }
+  if (states_ == nullptr) return true;
+  for (uint32_t at = states_->newest(insn); at != StateLog::kNone; at = states_->entry(at).older) {
+    if (Matches(machine, states_->entry(at), nullptr)) return true;
+  }
+  int n = 0;
+  for (uint32_t at = states_->newest(insn); at != StateLog::kNone && n < 4; at = states_->entry(at).older, ++n) {
+    std::string why;
+    Matches(machine, states_->entry(at), &why);
+    absl::StrAppend(&violation_, n == 0 ? "" : "; ", why);
+  }
+  if (n == 0) violation_ = "executed, but no state was recorded";
+  return false;
+}
+
+}  // namespace bpfsieve

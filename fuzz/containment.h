@@ -1,0 +1,96 @@
+// Containment: everything that really happens lies in what the verifier considered.
+//
+// The search is shown at work (StateLog), and then the program runs on the machine. Before every instruction, what the
+// registers and stack slots hold must lie within one of the states that the search executed this instruction on: one
+// state as a whole, for a state speaks of all paths at once that it stands for, and of how values depend on each other.
+// For numbers all of a Scalar is compared, for pointers kind, region and offset, for packet pointers also what is claimed
+// to be accessible, for equal ids that the values are equal (or at their distance). Only what may still be read counts,
+// as the search compares no more when it takes a state to be covered by another.
+//
+// Pruning needs thought. A scalar that no check relied upon compares as equal to any other when a path is cut short, so
+// after that real values may well lie outside of all states, and nothing is wrong. Two searches make two statements:
+//
+// - One in which all scalars are relied upon (SearchLimits::all_precise) covers states by ranges alone. Everything has to
+//   lie within its states. It shows wrong operators, refinements, links, spills, helper results; and wrong subsumption.
+// - Of the search as it is, only that an instruction was looked at is sure for every execution. That shows what went
+//   wrong with precision: code thought dead runs. Together with the machine's faults, which need no states at all, and
+//   with the naive explorer, which knows no precision, that is what can be said of it.
+//
+// Turned down: comparing only scalars marked precise of the second search. Marks belong to recorded states, not to every
+// instruction, and a missing mark, the very fault to be found, would only leave a value out of the comparison.
+#ifndef BPFSIEVE_FUZZ_CONTAINMENT_H_
+#define BPFSIEVE_FUZZ_CONTAINMENT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/explore/explore.h"
+#include "fuzz/machine.h"
+
+namespace bpfsieve {
+
+// Which instructions a search executed.
+class VisitLog : public StateObserver {
+ public:
+  void Clear(size_t insns) { visited_.assign(insns, 0); }
+  void At(const Context&, uint32_t insn, const State&) override { visited_[insn] = 1; }
+  bool Visited(uint32_t insn) const { return visited_[insn] != 0; }
+
+ private:
+  std::vector<uint8_t> visited_;
+};
+
+// The states that a search executed each instruction on, as far as they say something of what may still be read.
+class StateLog : public StateObserver {
+ public:
+  struct Item {
+    Reg reg;             // a register, or the one that was spilled to a slot
+    uint64_t bytes = 0;  // slots: the kinds of the eight bytes, see StackSlot
+    uint8_t frame = 0, index = 0;
+    bool slot = false;
+  };
+  struct Entry {
+    uint32_t first = 0, count = 0;  // items
+    uint32_t older = kNone;         // of the same instruction
+    int32_t frames = 0;
+    int32_t callsites[kMaxFrames] = {};
+  };
+  static constexpr uint32_t kNone = ~0u;
+
+  void Clear(size_t insns);
+  void At(const Context& context, uint32_t insn, const State& state) override;
+  // Whether there were more states than it keeps; what it holds is then of no use.
+  bool full() const { return full_; }
+  uint32_t newest(uint32_t insn) const { return newest_[insn]; }
+  const Entry& entry(uint32_t i) const { return entries_[i]; }
+  const Item* items(const Entry& e) const { return items_.data() + e.first; }
+
+ private:
+  std::vector<uint32_t> newest_;
+  std::vector<Entry> entries_;
+  std::vector<Item> items_;
+  bool full_ = false;
+};
+
+// Watches a run. `states` null: only looks for instructions that were never visited.
+class Containment : public StepWatcher {
+ public:
+  Containment(const VisitLog& visits, const StateLog* states) : visits_(visits), states_(states) {}
+  bool Before(const Machine& machine, uint32_t insn) override;
+  // What lies outside, once a run was stopped: the abstract and the concrete value.
+  const std::string& violation() const { return violation_; }
+  bool unvisited() const { return unvisited_; }
+
+ private:
+  bool Matches(const Machine& machine, const StateLog::Entry& entry, std::string* why) const;
+
+  const VisitLog& visits_;
+  const StateLog* states_;
+  std::string violation_;
+  bool unvisited_ = false;
+};
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_FUZZ_CONTAINMENT_H_

@@ -1,0 +1,109 @@
+// Generated programs against all oracles (check.h), until the time is up or one is violated.
+//
+// Every seed stands for a program, the generator's settings, and what happens when it runs; a violation is reproduced
+// with --seed N --programs 1. One JSON line for each violation, one for the whole.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <ctime>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "fuzz/check.h"
+#include "fuzz/generate.h"
+#include "fuzz/reduce.h"
+#include "fuzz/write_asm.h"
+
+namespace bpfsieve {
+namespace {
+
+double CpuSeconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
+// Different seeds stress different things: many defects, many paths, numbers and the stack alone.
+GenerateOptions OptionsFor(uint64_t seed, std::optional<double> broken) {
+  static constexpr double kBroken[] = {0.05, 0.15, 0.3, 0.5};
+  GenerateOptions o;
+  o.broken = broken ? *broken : kBroken[seed % 4];
+  o.max_insns = seed / 4 % 2 == 0 ? 90 : 200;
+  o.max_fragments = seed / 4 % 2 == 0 ? 8 : 12;
+  if (seed / 8 % 4 == 0) o.maps = false;
+  if (seed / 8 % 4 <= 1) o.subprograms = false;
+  return o;
+}
+
+int Run(int argc, char** argv) {
+  CLI::App app("Hunts for unsound verdicts: generated programs against all oracles");
+  double seconds = 10;
+  uint64_t seed = 1, programs = ~uint64_t{0};
+  std::optional<double> broken;
+  bool keep_going = false, shrink = false;
+  CheckOptions check;
+  uint64_t parallel_every = 16, naive_every = 1;
+  app.add_option("--seconds", seconds, "CPU time of this process");
+  app.add_option("--seed", seed, "the first one");
+  app.add_option("--programs", programs, "at most so many");
+  app.add_option("--broken", broken, "defects in programs, 0 to 1; otherwise several in turn");
+  app.add_option("--runs", check.runs, "on the machine, of each accepted program");
+  app.add_option("--naive-every", naive_every, "programs of which one goes to the naive explorer; 0: none");
+  app.add_option("--parallel-every", parallel_every, "programs of which one is searched with a helper too; 0: none");
+  app.add_flag("--keep-going", keep_going, "do not stop at a violation");
+  app.add_flag("--shrink", shrink, "make the program of a violation smaller");
+  CLI11_PARSE(app, argc, argv);
+
+  const uint64_t naive_steps = check.naive_steps;
+  const double begin = CpuSeconds();
+  std::map<std::string, uint64_t> found;
+  Checker checker(check);
+  for (uint64_t n = 0; n < programs; ++n) {
+    if (n % 16 == 0 && CpuSeconds() - begin > seconds) break;
+    const uint64_t at = seed + n;
+    checker.options().parallel = parallel_every != 0 && at % parallel_every == 0;
+    checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
+    const std::shared_ptr<Object> object = Generate(at, OptionsFor(at, broken));
+    const std::optional<Violation> v = checker.Check(object, 0, at);
+    if (!v) continue;
+    ++found[v->oracle];
+    nlohmann::json line = {{"seed", at},           {"oracle", v->oracle},
+                           {"what", v->what},      {"insn", v->insn},
+                           {"run_seed", v->run_seed}, {"insns", object->programs[0].insns.size()},
+                           {"cpu_seconds", CpuSeconds() - begin}, {"programs", checker.counts().programs}};
+    std::shared_ptr<const Object> smallest = object;
+    if (shrink) {
+      Checker again(checker.options());
+      smallest = Shrink(*object, [&](const std::shared_ptr<const Object>& candidate) {
+        const std::optional<Violation> w = again.Check(candidate, 0, at);
+        return w && w->oracle == v->oracle;
+      });
+      const std::optional<Violation> w = again.Check(smallest, 0, at);
+      line["shrunk"] = smallest->programs[0].insns.size();
+      if (w) line["shrunk_what"] = w->what;
+    }
+    line["text"] = AsmFileText(*smallest, absl::StrCat("seed ", at));
+    std::cout << line.dump() << std::endl;
+    if (!keep_going) break;
+  }
+  const double cpu = CpuSeconds() - begin;
+  const CheckCounts& c = checker.counts();
+  std::cout << nlohmann::json{{"programs", c.programs}, {"accepted", c.accepted}, {"rejected", c.rejected},
+                              {"undecided", c.undecided}, {"insns", c.insns}, {"runs", c.runs},
+                              {"executed", c.executed}, {"cut_short", c.cut_short}, {"not_modelled", c.not_modelled},
+                              {"contained", c.contained}, {"naive", c.naive}, {"cpu_seconds", cpu},
+                              {"programs_per_second", static_cast<double>(c.programs) / cpu}, {"found", found}}
+                   .dump()
+            << std::endl;
+  return found.empty() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace bpfsieve
+
+int main(int argc, char** argv) { return bpfsieve::Run(argc, argv); }
