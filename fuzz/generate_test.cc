@@ -102,7 +102,7 @@ TEST(Generate, HasWhatRealProgramsHave) {
   EXPECT_EQ(types.size(), 3u);
   EXPECT_GE(maps.size(), 6u);
   EXPECT_GE(opcodes.size(), 85u);
-  EXPECT_EQ(helpers, (std::set<int>{1, 2, 3, 5, 7, 44, 93, 94, 130, 131, 132, 133}));
+  EXPECT_EQ(helpers, (std::set<int>{1, 2, 3, 5, 7, 26, 44, 93, 94, 130, 131, 132, 133, 189}));
   EXPECT_GT(with_static, kCount / 20u);
   EXPECT_GT(with_global, kCount / 50u);
   EXPECT_GT(with_back_edge, kCount / 3u);

@@ -80,6 +80,18 @@ int Generator::UseMap(MapUse use) {
       map.key_size = map.value_size = 0;
       map.max_entries = 4096;
       break;
+    case kConstantMap:
+    case kDataMap:
+      map.name = use == kDataMap ? "data" : "constants";
+      map.type = MapType::kArray;
+      map.value_size = 8;
+      map.max_entries = 1;
+      for (int i = 0; i < 8; ++i) map.data.push_back(static_cast<uint8_t>(c_.Below(8)));
+      if (use == kConstantMap) {
+        map.flags = 1u << 7;  // BPF_F_RDONLY_PROG
+        map.frozen = true;
+      }
+      break;
     default:
       map.name = "guarded";
       map.type = MapType::kHash;
@@ -185,6 +197,16 @@ void Generator::SubBody(int index) {
       }
     }
   }
+  defect_ = c_.Chance(o_.broken);
+  const int buffer = RegOf(Kind::kBuffer);
+  if (buffer >= 0 && Defect(0.2)) {
+    // Its own stack's address, where the caller finds it.
+    const Pin keep(*this, buffer);
+    const int t = Dst();
+    code_.MovReg(t, kRegFp);
+    code_.Store(8, buffer, 0, t);
+    Set(t, Value{});
+  }
   Label leave = NewLabel();
   bails_ = {&leave};
   Block(c_.Between(1, 4), 1);
@@ -198,7 +220,12 @@ void Generator::Return(Label& leave, uint64_t max, bool context_range) {
   if (shared) Bind(leave);
   const bool number = c_.Chance(0.5);
   if (Defect()) {
-    if (c_.Chance(0.5)) code_.MovImm(0, -1);  // else R0 as it was left
+    // The stack's address, a number that may not be returned, or R0 as it was left.
+    if (sub_ >= 0 && c_.Chance(0.2)) {
+      code_.MovReg(0, kRegFp);
+    } else if (c_.Chance(0.5)) {
+      code_.MovImm(0, -1);
+    }
   } else if (number) {
     const int from = AnyScalar();
     if (from != 0) code_.MovReg(0, from);
@@ -254,6 +281,12 @@ void Generator::Fragment(int depth) {
       {3, maps && fork && deep && held_ < 2, [](Generator& g, int d) { g.Ringbuf(d); }},
       {2, maps && fork && deep && held_ == 0, [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
+      {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
+      {1, maps && fork && held_ == 0, [](Generator& g, int) { g.TwoLocks(); }},
+      {3, true, [](Generator& g, int) { g.Fetched(); }},
+      {2, ctx && CallsAllowed(), [](Generator& g, int) { g.Filled(); }},
+      {2, o_.maps, [](Generator& g, int) { g.Constants(); }},
+      {3, fork, [](Generator& g, int) { g.Wrapped(); }},
   };
   int total = 0;
   for (const Choice& choice : choices) total += choice.possible ? choice.weight : 0;

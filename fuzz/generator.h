@@ -25,7 +25,7 @@ class Generator {
 
  private:
   using Kind = Value::Kind;
-  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kMapUses };
+  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kMapUses };
 
   // A place to jump to, and what the jumps there leave behind.
   struct Label {
@@ -146,6 +146,15 @@ class Generator {
   void SpinLock(int depth);
   void CallSub(int depth);
 
+  // classic.cc
+  void UseAsIndex(int index, int slots);
+  void TwoValues();
+  void TwoLocks();
+  void Fetched();
+  void Filled();
+  void Constants();
+  void Wrapped();
+
   static constexpr int kCompares[] = {kJeq, kJne, kJgt, kJge, kJlt, kJle, kJsgt, kJsge, kJslt, kJsle, kJset};
 
   Choices c_;
@@ -154,7 +163,7 @@ class Generator {
   Program* p_ = nullptr;
   Code code_;
   std::vector<Sub> subs_;
-  int maps_[kMapUses] = {-1, -1, -1, -1, -1};  // indices, -1: not used yet
+  int maps_[kMapUses] = {-1, -1, -1, -1, -1, -1, -1};  // indices, -1: not used yet
 
   // Of the function being written.
   Model m_;

@@ -33,7 +33,7 @@ void Generator::Access(int pointer) {
     if (v.kind == Kind::kStack) {
       off = -v.off;
     } else {
-      off = c_.Chance(0.7) ? v.room - size + 1 : v.lo - 1;
+      off = c_.Chance(0.7) ? v.room - size + 1 : v.lo - 1 - static_cast<int>(c_.Below(8));
     }
   }
   if (!v.writable || c_.Chance(0.5)) {
@@ -214,7 +214,11 @@ void Generator::Packet(int depth) {
   const int end = Dst();
   const Pin keep_end(*this, end);
   const int at = p_->type == ProgType::kXdp ? 0 : 76;
-  code_.Load(4, data, ctx, at);
+  if (Defect(0.1)) {
+    code_.Emit(MakeInsn(kClassLdx | kModeMemsx | kSizeW, data, ctx, at, 0));
+  } else {
+    code_.Load(4, data, ctx, at);
+  }
   code_.Load(4, end, ctx, at + 4);
   Value pointer = Value::Pointer(Kind::kPacket, 0);
   pointer.writable = p_->type != ProgType::kCgroupSkb;
@@ -231,7 +235,13 @@ void Generator::Packet(int depth) {
     code_.MovReg(t, r);
     code_.AluImm(kAdd, t, Defect() ? bytes - 1 : bytes);
     Set(t, Value{});
-    if (!Defect()) {
+    if (Defect(0.2)) {  // the wrong way round
+      Label ok = NewLabel();
+      BranchReg(c_.Chance(0.5) ? kJge : kJgt, t, end, ok);
+      ok.used = false;
+      Goto(Bail());
+      Bind(ok);
+    } else if (!Defect()) {
       switch (c_.Below(4)) {
         case 0: BranchReg(kJgt, t, end, Bail()); break;
         case 1: BranchReg(kJlt, end, t, Bail()); break;

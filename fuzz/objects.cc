@@ -44,6 +44,7 @@ int Generator::Lookup(int index, Label& null) {
   const bool early = c_.Chance(0.5);  // the copy is made before the comparison, which then counts for both
   if (home >= 0 && early) code_.MovReg(home, 0);
   if (home >= 0) Set(home, Value{});
+  if (Defect(0.15)) code_.AluImm(kAdd, 0, 8);  // while it may still be null
   if (!Defect()) {
     const int checked = home >= 0 && early && c_.Chance(0.4) ? home : 0;
     if (c_.Chance(0.7)) {
@@ -190,6 +191,7 @@ void Generator::Ringbuf(int depth) {
 
   auto give_back = [&](int32_t helper) {
     code_.MovReg(1, home);
+    if (Defect(0.3)) code_.AluImm(kAdd, 1, 8);
     code_.MovImm(2, 0);
     code_.Call(helper);
     ClobberedByCall(Value{});
@@ -262,6 +264,7 @@ void Generator::CallSub(int) {
   }
   const uint32_t before = pinned_;
   const bool writable = p_->type != ProgType::kCgroupSkb;
+  int passed = 0;  // an offset in the stack that the function was given
   for (size_t i = 0; i < sub.params.size(); ++i) {
     const Param& param = sub.params[i];
     const int to = static_cast<int>(i) + 1;
@@ -275,6 +278,7 @@ void Generator::CallSub(int) {
       if (from < 0) from = StackBuffer(param.room, c_.Chance(0.6));
       const Value v = m_.regs[from];
       if (v.kind == Kind::kStack) StackWritten(v.off, param.room, nullptr);
+      if (v.kind == Kind::kStack) passed = v.off;
     } else {
       from = AnyScalar();
     }
@@ -292,6 +296,11 @@ void Generator::CallSub(int) {
   code_.CallSub(index);
   forks_ -= sub.forks;
   ClobberedByCall(Value::Scalar(0, sub.global ? ~uint64_t{0} : sub.ret_max));
+  if (passed < 0 && passed % 8 == 0 && c_.Chance(0.3)) {
+    const int d = Dst();
+    code_.Load(8, d, kRegFp, passed);
+    Set(d, Value::Scalar());
+  }
 }
 
 }  // namespace bpfsieve

@@ -165,4 +165,8 @@ NaiveResult ExploreNaively(const Object& object, int index, const NaiveOptions& 
   return result;
 }
 
+bool RejectsTheKnownOnly(const NaiveResult& result) {
+  return result.verdict == Verdict::kReject && result.message == "invalid size of register fill";
+}
+
 }  // namespace bpfsieve

@@ -3,10 +3,11 @@
 // the arguments on which a search rests, so that a search which cuts off a path too early disagrees with it.
 // It is as slow as that sounds; its budget is in steps.
 //
-// A difference is not always the search's fault: where a step makes less of a state that says more (in the kernel,
-// storing a zero into a spilled one at a known place forgets what storing it at an unknown place within it does not),
-// a state that covers another may pass where the other one on its own does not. Such a program is safe, and the kernel
-// accepts it as well.
+// A difference is not always the search's fault: where a step makes less of a state that says more, a state that covers
+// another may pass where the other one on its own does not. In the kernel, storing a zero into a spilled one at a known
+// place forgets what storing it at an unknown place within it does not; and a load of part of a spilled pointer is
+// refused at a known place, and gives a number at an unknown one. And bytes of stack that nothing is known of cover a
+// pointer, which can do less than a number (Context::strict_stack). Such a program is safe, and the kernel accepts it too.
 #ifndef BPFSIEVE_FUZZ_REFERENCE_H_
 #define BPFSIEVE_FUZZ_REFERENCE_H_
 
@@ -35,6 +36,9 @@ struct NaiveResult {
 // Explores program `index` of the object, and the global functions that it calls, each by its prototype. Uses nothing
 // but its arguments; safe from any thread.
 NaiveResult ExploreNaively(const Object& object, int index, const NaiveOptions& options);
+
+// Whether the naive explorer may well reject what a search accepts, by the second of the ways above.
+bool RejectsTheKnownOnly(const NaiveResult& result);
 
 }  // namespace bpfsieve
 

@@ -55,7 +55,7 @@ void FillCheckpoint(const Context& context, const State& state, uint32_t insn, C
   c.shared.types = c.types;
   c.shared.types_mask = c.types_mask;
   c.shared.insn = insn;
-  c.shared.masks = MasksFor(state, c.live);
+  c.shared.masks = MasksFor(state, c.live, context.strict_stack);
 }
 
 }  // namespace bpfsieve

@@ -319,7 +319,8 @@ struct CompareMasks {
   uint16_t scalars[kMaxFrames] = {};  // registers that count only once they are marked precise
   uint64_t slots[kMaxFrames] = {};    // stack slots with known contents
 };
-CompareMasks MasksFor(const State& state, const LiveMasks& live);
+// `unknown_too`: also slots of which nothing is known, which then cover no pointer.
+CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_too = false);
 
 // The pairs (old id, current id) met so far in one comparison.
 class IdMap {

@@ -71,8 +71,8 @@ const Reg* SlotScalar(const StackSlot& slot) {
   return slot.AllUnknown() ? &UnboundScalar() : nullptr;
 }
 
-// `o` knows something of its contents.
 bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) {
+  if (o.AllUnknown()) return !c.IsSpill() || c.spilled.IsScalar();  // compared at all only on request, see MasksFor
   const Reg* old_reg = SlotScalar(o);
   if (old_reg != nullptr) {
     const Reg* cur_reg = SlotScalar(c);
@@ -125,7 +125,7 @@ bool IdMap::CheckScalar(uint32_t old_id, uint32_t cur_id) {
   return Check(old_id & ~kAddConst, cur_id & ~kAddConst);
 }
 
-CompareMasks MasksFor(const State& state, const LiveMasks& live) {
+CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_too) {
   CompareMasks masks;
   for (int f = 0; f <= state.cur; ++f) {
     const Frame& frame = *state.frames[f];
@@ -137,7 +137,7 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live) {
     const uint64_t used = frame.slots == kMaxSlots ? ~uint64_t{0} : (uint64_t{1} << frame.slots) - 1;
     for (uint64_t m = live.slots[f] & used; m != 0; m &= m - 1) {
       const int s = std::countr_zero(m);
-      if (!frame.slot(s).AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
+      if (unknown_too || !frame.slot(s).AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
     }
   }
   return masks;

@@ -56,6 +56,9 @@ struct Context {
   std::vector<LazyFault> faults;          // per instruction; empty: none anywhere
   bool strict_alignment = false;
   bool gpl = false;
+  // For oracles: unknown bytes of stack do not cover a pointer. The kernel lets them; what follows is then only known to be
+  // right for numbers, of which a pointer is one.
+  bool strict_stack = false;
 
   const MapDef& map(int i) const { return object->maps[i]; }
 };

@@ -12,6 +12,7 @@ namespace bpfsieve {
 struct DecideHooks {
   StateObserver* observer = nullptr;
   bool all_precise = false;
+  bool strict_stack = false;  // see Context
 };
 
 // The verdict on a program of the object, as Verify comes to it. Safe from any thread.

@@ -104,6 +104,7 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   // 4. Every path.
   Context context = MakeContext(object, program, cfg, liveness);
   context.strict_alignment = (options.strict_alignment || program.strict_alignment) && !program.any_alignment;
+  context.strict_stack = hooks.strict_stack;
   SearchLimits limits;
   limits.max_processed = options.max_processed;
   limits.max_pending = options.max_pending;

@@ -1,0 +1,216 @@
+// Fragments around which verifiers have gone wrong before: what a helper leaves in memory, two look-ups and one check, what
+// an atomic operation fetches, maps whose contents are known, distances that wrap at 32 bits.
+#include <algorithm>
+
+#include "fuzz/generator.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr int32_t kMapLookup = 1, kSkbLoadBytes = 26, kSpinLockCall = 93, kSpinUnlockCall = 94, kXdpLoadBytes = 189;  // helpers
+
+}  // namespace
+
+// Loads through a stack pointer plus `index`, which is below 8 * `slots`.
+void Generator::UseAsIndex(int index, int slots) {
+  const Pin keep(*this, index);
+  const int base = StackBuffer(8 * slots, c_.Chance(0.3));
+  if (base < 0) return;
+  code_.AluReg(kAdd, base, index);
+  code_.Load(1, base, base, 0);
+  Set(base, Value::Scalar(0, 255));
+}
+
+// Two look-ups, of which each has to be checked.
+void Generator::TwoValues() {
+  const int home = Saved();
+  if (home < 0) return;
+  const Pin keep(*this, home);
+  const int index = UseMap(c_.Chance(0.5) ? kHashMap : kArrayMap);
+  const MapDef map = object_->maps[index];
+  const auto look_up = [&] {
+    const int key = KeyFor(map);
+    code_.MovReg(2, kRegFp);
+    code_.AluImm(kAdd, 2, key);
+    code_.Imm64(1, kPseudoMapFd, index, 0);
+    code_.Call(kMapLookup);
+    ClobberedByCall(Value{});
+  };
+  look_up();
+  code_.MovReg(home, 0);
+  Set(home, Value{});
+  look_up();
+  Label past = NewLabel();
+  bails_.push_back(&past);
+  const bool one = Defect();
+  const bool first = c_.Chance(0.5);
+  if (!one || first) BranchImm(kJeq, home, 0, past);
+  if (CanFork() && (!one || !first)) BranchImm(kJeq, 0, 0, past);
+  Value v = Value::Pointer(Kind::kMapValue, static_cast<int32_t>(map.value_size));
+  v.atomics = true;
+  Set(home, v);
+  if (!one) Set(0, v);
+  if (one && first) {
+    code_.Load(1, 0, 0, 0);
+    Set(0, Value::Scalar(0, 255));
+  }
+  if (!one || !first) Access(home);
+  bails_.pop_back();
+  Bind(past);
+}
+
+// Two locks, of which the one that was taken is given back.
+void Generator::TwoLocks() {
+  const int first = Saved();
+  if (first < 0) return;
+  const Pin keep_first(*this, first);
+  const int second = Saved();
+  if (second < 0) return;
+  const Pin keep_second(*this, second);
+  const int index = UseMap(kLockMap);
+  Label past = NewLabel();
+  for (const int home : {first, second}) {
+    const int key = KeyFor(object_->maps[index]);
+    code_.MovReg(2, kRegFp);
+    code_.AluImm(kAdd, 2, key);
+    code_.Imm64(1, kPseudoMapFd, index, 0);
+    code_.Call(kMapLookup);
+    ClobberedByCall(Value{});
+    BranchImm(kJeq, 0, 0, past);
+    code_.MovReg(home, 0);
+    Set(home, Value{});
+  }
+  code_.MovReg(1, first);
+  code_.Call(kSpinLockCall);
+  ClobberedByCall(Value{});
+  Value v = Value::Pointer(Kind::kMapValue, 32);
+  v.lo = 8;
+  v.atomics = true;
+  Set(first, v);
+  Set(second, v);
+  Access(c_.Chance(0.5) ? first : second);
+  code_.MovReg(1, Defect() ? second : first);
+  code_.Call(kSpinUnlockCall);
+  ClobberedByCall(Value{});
+  Bind(past);
+}
+
+// A number that an atomic operation gets from the stack is what was put there.
+void Generator::Fetched() {
+  const int slots = c_.Between(1, 3);
+  const uint64_t most = static_cast<uint64_t>(8 * slots - 1);
+  const int index = Bounded(most);
+  const Pin keep(*this, index);
+  const int d = Dst();
+  const Pin keep_d(*this, d);
+  code_.MovReg(d, index);
+  Set(d, Value::Scalar(0, most));
+  if (CanFork() && Defect()) OneWay([&] { code_.MovImm(d, c_.Between(200, 3000)); });
+  const int slot = FreeSlot();
+  const int off = -8 * (slot + 1);
+  code_.Store(8, kRegFp, off, d);
+  code_.MovImm(d, c_.Between(0, 3));
+  const int32_t ops[] = {kAdd | kFetch, kOr | kFetch, kXchg};
+  code_.Emit(MakeInsn(kClassStx | kModeAtomic | kSizeDw, kRegFp, d, off, c_.Of(ops)));
+  m_.slots[slot] = Value::Scalar();
+  Set(d, Value::Scalar(0, most));
+  if (!Defect(0.2)) {
+    // The fetched number is known only as far as the slot was.
+    code_.AluImm(kAnd, d, static_cast<int32_t>(8 * (slots == 3 ? 2 : slots) - 1));
+  }
+  UseAsIndex(d, slots);
+}
+
+// A helper writes over what was known of the stack.
+void Generator::Filled() {
+  const int ctx = CtxReg();
+  if (ctx < 0) return;
+  const uint32_t before = pinned_;
+  pinned_ |= 1u << ctx;
+  const int slots = c_.Between(1, 2);
+  const int buffer = StackBuffer(8 * slots, true);
+  if (buffer < 0) {
+    pinned_ = before;
+    return;
+  }
+  const int off = m_.regs[buffer].off;
+  if (buffer != 3) code_.MovReg(3, buffer);
+  Set(3, Value{});
+  if (ctx != 1) code_.MovReg(1, ctx);
+  Set(1, Value{});
+  code_.MovImm(2, c_.Between(0, 8));
+  code_.MovImm(4, 8 * slots);
+  code_.Call(p_->type == ProgType::kXdp ? kXdpLoadBytes : kSkbLoadBytes);
+  pinned_ = before;
+  ClobberedByCall(Value::Scalar());
+  StackWritten(off, 8 * slots, nullptr);
+  const int d = Dst();
+  code_.Load(8, d, kRegFp, off);
+  Set(d, Value::Scalar());
+  if (!Defect()) code_.AluImm(kAnd, d, 7);
+  Set(d, Value::Scalar(0, 7));
+  UseAsIndex(d, 1);
+}
+
+// A map whose contents never change is a table of constants; one that only starts with them is not.
+void Generator::Constants() {
+  const bool fixed = c_.Chance(0.6);
+  const int map = UseMap(fixed ? kConstantMap : kDataMap);
+  const int at = static_cast<int>(c_.Below(8));
+  const int d = Dst();
+  const Pin keep(*this, d);
+  code_.Imm64(d, kPseudoMapValue, map, 0);
+  Value v = Value::Pointer(Kind::kMapValue, 8);
+  v.writable = !fixed;
+  Set(d, v);
+  if (fixed && Defect(0.3)) {
+    code_.StoreImm(1, d, at, 1);
+  } else if (fixed && CallsAllowed() && (pinned_ & 0x3f & ~(1u << d)) == 0 && Defect(0.6)) {
+    // A helper may not write there either.
+    const int ctx = CtxReg();
+    if (ctx < 0) return;
+    if (d != 3) code_.MovReg(3, d);
+    if (ctx != 1) code_.MovReg(1, ctx);
+    code_.MovImm(2, 0);
+    code_.MovImm(4, 8);
+    code_.Call(p_->type == ProgType::kXdp ? kXdpLoadBytes : kSkbLoadBytes);
+    ClobberedByCall(Value::Scalar());
+    return;
+  }
+  const int i = Dst();
+  const Pin keep_index(*this, i);
+  code_.Load(1, i, d, at);
+  Set(i, Value::Scalar(0, 255));
+  if (!fixed && !Defect()) code_.AluImm(kAnd, i, 7);
+  Set(i, Value::Scalar(0, 7));
+  UseAsIndex(i, 1);
+}
+
+// A copy at a distance of 32 bits, which wraps; the comparison is of either width.
+void Generator::Wrapped() {
+  const int a = Unknown();
+  const Pin keep_a(*this, a);
+  const int b = Dst();
+  const Pin keep_b(*this, b);
+  const bool narrow = m_.regs[a].max > 0xffffffff || c_.Chance(0.5);
+  if (narrow) {
+    code_.Emit(MakeInsn(kClassAlu | kMov | kSrcX, a, a, 0, 0));
+    m_.regs[a].max = std::min<uint64_t>(m_.regs[a].max, 0xffffffff);
+  }
+  code_.MovReg(b, a);
+  code_.Emit(MakeInsn(kClassAlu | (c_.Chance(0.5) ? kAdd : kSub), b, 0, 0, c_.Between(-9, 9)));
+  Set(b, Value::Scalar(0, 0xffffffff));
+  const int low = c_.Between(0, 12);
+  Label out = NewLabel();
+  BranchImm(SomeCompare(), c_.Chance(0.7) ? a : b, low, out, c_.Chance(0.7));
+  const int slot = FreeSlot();
+  code_.Store(8, kRegFp, -8 * (slot + 1), b);
+  m_.slots[slot] = Value::Scalar();
+  if (c_.Chance(0.5)) {
+    code_.AluReg(kXor, b, a);
+    Set(b, Value::Scalar());
+  }
+  Bind(out);
+}
+
+}  // namespace bpfsieve
