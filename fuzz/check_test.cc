@@ -1,0 +1,159 @@
+#include "fuzz/check.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "bpfsieve/verify.h"
+#include "engine/verify/decide.h"
+#include "fuzz/generate.h"
+#include "fuzz/reduce.h"
+#include "fuzz/share.h"
+#include "fuzz/write_asm.h"
+
+namespace bpfsieve {
+namespace {
+
+ObjectFile Parsed(const std::string& text) {
+  absl::StatusOr<ObjectFile> file = ObjectFile::Parse(".type xdp\n.prog p\n" + text, "test.bpfasm", {});
+  EXPECT_TRUE(file.ok()) << file.status();
+  return *std::move(file);
+}
+
+// Shows the log something else than what the search did.
+class Liar : public StateObserver {
+ public:
+  Liar(StateLog& log, void (*lie)(State&, StatePool&), uint32_t at) : log_(log), lie_(lie), at_(at) {}
+  void At(const Context& context, uint32_t insn, const State& state) override {
+    StateDepot depot;
+    StatePool pool(depot);
+    State* copy = pool.Clone(state);
+    if (insn == at_) lie_(*copy, pool);
+    log_.At(context, insn, *copy);
+    pool.Free(copy);
+  }
+
+ private:
+  StateLog& log_;
+  void (*lie_)(State&, StatePool&);
+  uint32_t at_;
+};
+
+// What containment says of the program if the search's states at `insn` were what `lie` makes of them; "" if nothing.
+std::string Violated(const std::string& text, uint32_t insn, void (*lie)(State&, StatePool&)) {
+  const ObjectFile file = Parsed(text);
+  const Object& object = file.object();
+  const size_t n = object.programs[0].insns.size();
+  StateLog log;
+  log.Clear(n);
+  VisitLog visits;
+  visits.Clear(n);
+  Liar liar(log, lie, insn);
+  EXPECT_EQ(Decide(object, object.programs[0], {}, {.observer = &liar, .all_precise = true}).verdict, Verdict::kAccept);
+  EXPECT_EQ(Decide(object, object.programs[0], {}, {.observer = &visits}).verdict, Verdict::kAccept);
+  Machine machine;
+  machine.Load(object, 0);
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Containment containment(visits, &log);
+    if (machine.Run(seed, 1000, &containment).kind == Outcome::Kind::kStopped) return containment.violation();
+  }
+  return "";
+}
+void Truth(State&, StatePool&) {}
+
+constexpr char kNumber[] = "r2 = *(u32 *)(r1 +12)\nr2 &= 15\nr0 = r2\nexit\n";
+
+TEST(Containment, WhatTheSearchKnowsHolds) { EXPECT_EQ(Violated(kNumber, 2, Truth), ""); }
+
+TEST(Containment, ARangeThatIsTooSmallIsFound) {
+  EXPECT_NE(Violated(kNumber, 2, [](State& s, StatePool&) { s.regs()[2].s.umax = 14; }), "");
+}
+
+TEST(Containment, AWrongBitIsFound) {
+  EXPECT_NE(Violated(kNumber, 2, [](State& s, StatePool&) { s.regs()[2].s.var_off = Tnum::Make(0, 14); }), "");
+}
+
+TEST(Containment, WhatIsNotReadAnyMoreDoesNotCount) {
+  EXPECT_EQ(Violated(kNumber, 3, [](State& s, StatePool&) { s.regs()[2].MakeScalar(Scalar::Const(99)); }), "");
+}
+
+constexpr char kPacket[] =
+    "r2 = *(u32 *)(r1 +0)\nr3 = *(u32 *)(r1 +4)\nr4 = r2\nr4 += 8\nif r4 > r3 goto end\nr0 = *(u64 *)(r2 +0)\nend:\n"
+    "r0 = 1\nexit\n";
+
+TEST(Containment, APacketThatIsShorterThanClaimedIsFound) {
+  EXPECT_EQ(Violated(kPacket, 5, Truth), "");
+  EXPECT_NE(Violated(kPacket, 5, [](State& s, StatePool&) { s.regs()[2].range = 9; }), "");
+}
+
+TEST(Containment, AnOffsetIsPartOfAPointer) {
+  EXPECT_NE(Violated(kPacket, 4, [](State& s, StatePool&) { s.regs()[4].off = 7; }), "");
+}
+
+constexpr char kSpilled[] =
+    "r2 = *(u32 *)(r1 +12)\n*(u64 *)(r10 -8) = r2\nr3 = *(u64 *)(r10 -8)\nif r2 > 5 goto end\nr0 = r3\nend:\nr0 = 1\nexit\n";
+
+TEST(Containment, SpilledNumbersAndLinksHold) { EXPECT_EQ(Violated(kSpilled, 4, Truth), ""); }
+
+TEST(Containment, ASpilledNumberThatIsWrongIsFound) {
+  EXPECT_NE(Violated(kSpilled, 2, [](State& s, StatePool& pool) {
+              pool.WritableSlot(s.frame(), 0).spilled.s = Scalar::Const(1);
+            }),
+            "");
+}
+
+// The real thing: no program that is accepted does anything that the search did not consider.
+TEST(Check, GeneratedProgramsPassEveryOracle) {
+  Checker checker({});
+  for (uint64_t seed = 7'000'000; seed < 7'000'000 + 4000 / kShare; ++seed) {
+    GenerateOptions options;
+    options.broken = seed % 2 == 0 ? 0.1 : 0.4;
+    options.max_insns = 120;
+    checker.options().parallel = seed % 16 == 0;
+    const std::shared_ptr<Object> object = Generate(seed, options);
+    const std::optional<Violation> v = checker.Check(object, 0, seed);
+    ASSERT_FALSE(v) << v->oracle << ": " << v->what << " at " << v->insn << ", run " << v->run_seed << "\n"
+                    << AsmFileText(*object, "seed " + std::to_string(seed));
+  }
+  const CheckCounts& c = checker.counts();
+  EXPECT_GT(c.accepted, c.programs / 3);
+  EXPECT_GT(c.contained, c.accepted * 9 / 10);
+  EXPECT_GT(c.naive, c.programs / 2);
+  EXPECT_GT(c.executed, c.runs * 10);
+  EXPECT_LT(c.not_modelled, c.runs / 20);
+}
+
+TEST(Shrink, KeepsWhatMatters) {
+  const ObjectFile file = Parsed(
+      "r6 = r1\nr2 = 5\nr3 = 7\nif r2 > 3 goto l\nr3 += 1\nl:\n*(u64 *)(r10 -8) = r3\nr4 = 123456\nr4 *= 3\ncall 5\nr0 = 0\nexit\n");
+  uint64_t asked = 0;
+  const auto has_call = [&](const std::shared_ptr<const Object>& object) {
+    ++asked;
+    for (const Insn& i : object->programs[0].insns) {
+      if (IsHelperCall(i)) return true;
+    }
+    return false;
+  };
+  EXPECT_EQ(Shrink(file.object(), has_call)->programs[0].insns.size(), 1u);
+  asked = 0;
+  (void)Shrink(file.object(), has_call, 10);
+  EXPECT_LE(asked, 10u);
+}
+
+TEST(Shrink, JumpsStillLeadToTheSamePlace) {
+  const ObjectFile file = Parsed("r0 = 1\nr2 = 5\nif r2 > 3 goto l\nr0 = 2\nr0 = 3\nl:\nr0 += 4\nexit\n");
+  // Keeps the jump and its target; what lies between goes.
+  const auto keeps = [](const std::shared_ptr<const Object>& object) {
+    Machine machine;
+    machine.Load(*object, 0);
+    const Outcome out = machine.Run(1, 100, nullptr);
+    return out.kind == Outcome::Kind::kExit && out.r0 == 5;
+  };
+  const std::shared_ptr<const Object> small = Shrink(file.object(), keeps);
+  EXPECT_TRUE(keeps(small));
+  EXPECT_LE(small->programs[0].insns.size(), 3u);
+}
+
+}  // namespace
+}  // namespace bpfsieve
