@@ -17,6 +17,7 @@
 #include "fuzz/check.h"
 #include "fuzz/generate.h"
 #include "fuzz/reduce.h"
+#include "fuzz/settings.h"
 #include "fuzz/write_asm.h"
 
 namespace bpfsieve {
@@ -28,23 +29,11 @@ double CpuSeconds() {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
-// Different seeds stress different things: many defects, many paths, numbers and the stack alone.
-GenerateOptions OptionsFor(uint64_t seed, std::optional<double> broken) {
-  static constexpr double kBroken[] = {0.05, 0.15, 0.3, 0.5};
-  GenerateOptions o;
-  o.broken = broken ? *broken : kBroken[seed % 4];
-  o.max_insns = seed / 4 % 2 == 0 ? 90 : 200;
-  o.max_fragments = seed / 4 % 2 == 0 ? 8 : 12;
-  if (seed / 8 % 4 == 0) o.maps = false;
-  if (seed / 8 % 4 <= 1) o.subprograms = false;
-  return o;
-}
-
 int Run(int argc, char** argv) {
   CLI::App app("Hunts for unsound verdicts: generated programs against all oracles");
   double seconds = 10;
   uint64_t seed = 1, programs = ~uint64_t{0};
-  std::optional<double> broken;
+  double broken = -1;
   bool keep_going = false, shrink = false;
   CheckOptions check;
   uint64_t parallel_every = 16, naive_every = 1;
@@ -68,7 +57,7 @@ int Run(int argc, char** argv) {
     const uint64_t at = seed + n;
     checker.options().parallel = parallel_every != 0 && at % parallel_every == 0;
     checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
-    const std::shared_ptr<Object> object = Generate(at, OptionsFor(at, broken));
+    const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
     const std::optional<Violation> v = checker.Check(object, 0, at);
     if (!v) continue;
     ++found[v->oracle];

@@ -1,0 +1,27 @@
+// The generator's settings for a long series of programs: different seeds stress different things, from programs with few
+// defects to mostly broken ones, with many paths or few, and with numbers, branches and the stack alone.
+#ifndef BPFSIEVE_FUZZ_SETTINGS_H_
+#define BPFSIEVE_FUZZ_SETTINGS_H_
+
+#include <cstdint>
+
+#include "fuzz/generate.h"
+
+namespace bpfsieve {
+
+// `broken` below 0: several in turn.
+inline GenerateOptions SettingsFor(uint64_t seed, double broken) {
+  constexpr double kBroken[] = {0.05, 0.15, 0.3, 0.5};
+  GenerateOptions o;
+  o.broken = broken >= 0 ? broken : kBroken[seed % 4];
+  const bool small = seed / 4 % 2 == 0;
+  o.max_insns = small ? 90 : 200;
+  o.max_fragments = small ? 8 : 12;
+  o.maps = seed / 8 % 4 != 0;
+  o.subprograms = seed / 8 % 4 > 1;
+  return o;
+}
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_FUZZ_SETTINGS_H_
