@@ -1,0 +1,55 @@
+// Any instructions as a program of any type: verdict, explanation and log, and the text of each instruction, which has to
+// read back as the same one. The first byte chooses the type. Mutations keep to whole instructions (mutate_insns.h).
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "engine/isa/assembler.h"
+#include "engine/isa/insn.h"
+#include "engine/program/program.h"
+#include "fuzz/targets/budget.h"
+#include "fuzz/targets/mutate_insns.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace bpfsieve;
+  if (size < 9) return 0;
+  static constexpr const char* kTypes[] = {"socket_filter", "kprobe", "sched_cls", "tracepoint", "xdp", "perf_event", "cgroup_skb",
+                                           "cgroup_sock", "lwt_xmit", "sock_ops", "sk_skb", "sk_msg", "raw_tracepoint",
+                                           "cgroup_sock_addr", "flow_dissector", "cgroup_sysctl", "cgroup_sockopt", "sk_lookup",
+                                           "syscall", "sk_reuseport"};
+  LoadOptions load;
+  load.kernel_btf = "none";
+  load.default_type = kTypes[data[0] % std::size(kTypes)];
+  const std::string_view insns(reinterpret_cast<const char*>(data + 1), (size - 1) / 8 * 8);
+  const absl::StatusOr<ObjectFile> file = ObjectFile::Parse(insns, "input.bin", load);
+  if (!file.ok()) Finding("instructions that cannot be loaded: " + file.status().ToString());
+  VerifyOptions verify = SmallBudget();
+  verify.explain = true;
+  verify.log_level = (data[0] & 0x80) != 0 ? 2 : 0;
+  verify.log_limit = 1 << 20;
+  (void)Verify(*file, 0, verify);
+
+  const std::vector<Insn>& all = file->object().programs[0].insns;
+  for (size_t at = 0; at < all.size();) {
+    size_t used = 1;
+    const std::string text = AsmText(&all[at], all.size() - at, &used);
+    const absl::StatusOr<std::vector<Insn>> again = Assemble(text);
+    if (!again.ok()) Finding("the text of an instruction cannot be read back: " + text);
+    if (!std::equal(again->begin(), again->end(), all.begin() + static_cast<ptrdiff_t>(at),
+                    all.begin() + static_cast<ptrdiff_t>(at + used))) {
+      Finding("the text of an instruction reads back as another one: " + text);
+    }
+    at += used;
+  }
+  return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return bpfsieve::MutateInsns(data, size, max_size, seed);
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out,
+                                            size_t max_size, unsigned seed) {
+  return bpfsieve::CrossInsns(a, a_size, b, b_size, out, max_size, seed);
+}
