@@ -45,7 +45,7 @@ void Generator::TwoValues() {
   const bool one = Defect();
   const bool first = c_.Chance(0.5);
   if (!one || first) BranchImm(kJeq, home, 0, past);
-  if (CanFork() && (!one || !first)) BranchImm(kJeq, 0, 0, past);
+  if (!one || !first) BranchImm(kJeq, 0, 0, past);
   Value v = Value::Pointer(Kind::kMapValue, static_cast<int32_t>(map.value_size));
   v.atomics = true;
   Set(home, v);
@@ -88,7 +88,9 @@ void Generator::TwoLocks() {
   v.atomics = true;
   Set(first, v);
   Set(second, v);
+  locked_ = true;
   Access(c_.Chance(0.5) ? first : second);
+  locked_ = false;
   code_.MovReg(1, Defect() ? second : first);
   code_.Call(kSpinUnlockCall);
   ClobberedByCall(Value{});
@@ -125,8 +127,11 @@ void Generator::Fetched() {
 void Generator::Filled() {
   const int ctx = CtxReg();
   if (ctx < 0) return;
+  if ((pinned_ & 0x3f & ~(1u << ctx)) != 0) return Alu();
   const uint32_t before = pinned_;
-  pinned_ |= 1u << ctx;
+  if (ctx != 1) code_.MovReg(1, ctx);
+  Set(1, Value{});
+  pinned_ |= 1u << 1;
   const int slots = c_.Between(1, 2);
   const int buffer = StackBuffer(8 * slots, true);
   if (buffer < 0) {
@@ -136,11 +141,9 @@ void Generator::Filled() {
   const int off = m_.regs[buffer].off;
   if (buffer != 3) code_.MovReg(3, buffer);
   Set(3, Value{});
-  if (ctx != 1) code_.MovReg(1, ctx);
-  Set(1, Value{});
   code_.MovImm(2, c_.Between(0, 8));
   code_.MovImm(4, 8 * slots);
-  code_.Call(p_->type == ProgType::kXdp ? kXdpLoadBytes : kSkbLoadBytes);
+  code_.Call(Can(kXdpLoadBytes) ? kXdpLoadBytes : kSkbLoadBytes);
   pinned_ = before;
   ClobberedByCall(Value::Scalar());
   StackWritten(off, 8 * slots, nullptr);
@@ -165,15 +168,16 @@ void Generator::Constants() {
   Set(d, v);
   if (fixed && Defect(0.3)) {
     code_.StoreImm(1, d, at, 1);
-  } else if (fixed && CallsAllowed() && (pinned_ & 0x3f & ~(1u << d)) == 0 && Defect(0.6)) {
+  } else if (fixed && CallsAllowed() && (pinned_ & 0x3f & ~(1u << d)) == 0 && Defect(0.6) &&
+             (Can(kSkbLoadBytes) || Can(kXdpLoadBytes))) {
     // A helper may not write there either.
     const int ctx = CtxReg();
-    if (ctx < 0) return;
+    if (ctx < 0 || ctx == 3) return;
     if (d != 3) code_.MovReg(3, d);
     if (ctx != 1) code_.MovReg(1, ctx);
     code_.MovImm(2, 0);
     code_.MovImm(4, 8);
-    code_.Call(p_->type == ProgType::kXdp ? kXdpLoadBytes : kSkbLoadBytes);
+    code_.Call(Can(kXdpLoadBytes) ? kXdpLoadBytes : kSkbLoadBytes);
     ClobberedByCall(Value::Scalar());
     return;
   }

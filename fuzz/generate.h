@@ -38,8 +38,8 @@ struct GenerateOptions {
   static GenerateOptions Big();
 };
 
-// An object with one program of the name "generated": XDP, a traffic classifier or a cgroup's packet filter, with its
-// maps and, where the program or a map needs it, BTF. Never null. A pure function of its arguments.
+// An object with one program of the name "generated": of any type that the engine models, most often XDP, with its maps
+// and, where the program or a map needs it, BTF. Never null. A pure function of its arguments.
 std::shared_ptr<Object> Generate(std::span<const uint8_t> bytes, const GenerateOptions& options);
 
 // The same from a seed, which stands for a sequence of bytes that is long enough for the options.

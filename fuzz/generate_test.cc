@@ -99,10 +99,13 @@ TEST(Generate, HasWhatRealProgramsHave) {
     with_back_edge += back;
   }
   EXPECT_GE(insns / kCount, 30u);
-  EXPECT_EQ(types.size(), 3u);
-  EXPECT_GE(maps.size(), 6u);
+  EXPECT_GE(types.size(), 15u);
+  EXPECT_GE(maps.size(), 15u);
   EXPECT_GE(opcodes.size(), 85u);
-  EXPECT_EQ(helpers, (std::set<int>{1, 2, 3, 5, 7, 26, 44, 93, 94, 130, 131, 132, 133, 189}));
+  EXPECT_GE(helpers.size(), 60u);
+  for (const int used : {1, 2, 3, 5, 7, 12, 26, 44, 84, 86, 93, 94, 130, 131, 132, 133, 189}) {
+    EXPECT_EQ(helpers.count(used), 1u) << used;
+  }
   EXPECT_GT(with_static, kCount / 20u);
   EXPECT_GT(with_global, kCount / 50u);
   EXPECT_GT(with_back_edge, kCount / 3u);

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/program/asm_btf.h"
+#include "engine/spec/spec.h"
 
 namespace bpfsieve {
 namespace {
@@ -41,16 +42,6 @@ std::shared_ptr<Object> Generator::Run() {
   // Fails only where memory does; without function information the program is still one.
   (void)DescribeByBtf({described}, object_.get());
   return object_;
-}
-
-void Generator::ChooseType() {
-  switch (c_.Below(8)) {
-    case 5:
-    case 6: p_->type = ProgType::kSchedCls; break;
-    case 7: p_->type = ProgType::kCgroupSkb; break;
-    default: p_->type = ProgType::kXdp; break;
-  }
-  p_->attach = p_->type == ProgType::kXdp ? AttachType::kXdp : AttachType::kCgroupInetIngress;
 }
 
 int Generator::UseMap(MapUse use) {
@@ -164,7 +155,7 @@ void Generator::Main() {
       Bind(end);
     }
   }
-  Return(leave, ~uint64_t{0}, p_->type == ProgType::kCgroupSkb);
+  Return(leave, ~uint64_t{0}, true);
 }
 
 void Generator::SubBody(int index) {
@@ -183,7 +174,7 @@ void Generator::SubBody(int index) {
     if (param.kind != Kind::kScalar) {
       v = Value::Pointer(param.kind, param.room);
       // Some call may pass memory of a packet that may only be read, or a packet at all.
-      v.writable = p_->type != ProgType::kCgroupSkb;
+      v.writable = PacketWritable();
     }
     const int in = static_cast<int>(i) + 1;
     Set(in, v);
@@ -214,7 +205,9 @@ void Generator::SubBody(int index) {
 }
 
 void Generator::Return(Label& leave, uint64_t max, bool context_range) {
-  if (context_range) max = 1;
+  const RetRule rule = ReturnRule(p_->type, p_->attach);
+  const bool checked = context_range && rule.checked;
+  if (checked) max = rule.range.min == 0 ? std::bit_floor(static_cast<uint64_t>(rule.range.max) + 1) - 1 : 0;
   defect_ = c_.Chance(o_.broken);
   const bool shared = c_.Chance(0.5);
   if (shared) Bind(leave);
@@ -226,17 +219,19 @@ void Generator::Return(Label& leave, uint64_t max, bool context_range) {
     } else if (c_.Chance(0.5)) {
       code_.MovImm(0, -1);
     }
-  } else if (number) {
+  } else if (number && !(checked && rule.range.min != 0)) {
     const int from = AnyScalar();
     if (from != 0) code_.MovReg(0, from);
     if (max != ~uint64_t{0}) code_.AluImm(kAnd, 0, static_cast<int32_t>(max));
   } else {
-    code_.MovImm(0, static_cast<int32_t>(c_.Below(static_cast<uint32_t>(std::min<uint64_t>(max, 4)) + 1)));
+    code_.MovImm(0, checked && rule.range.min != 0
+                        ? rule.range.min
+                        : static_cast<int32_t>(c_.Below(static_cast<uint32_t>(std::min<uint64_t>(max, 4)) + 1)));
   }
   code_.Exit();
   if (shared || !leave.used) return;
   Bind(leave, false);
-  code_.MovImm(0, static_cast<int32_t>(c_.Below(2)));
+  code_.MovImm(0, checked ? rule.range.min : static_cast<int32_t>(c_.Below(2)));
   code_.Exit();
 }
 
@@ -266,27 +261,31 @@ void Generator::Fragment(int depth) {
       {7, true, [](Generator& g, int) { g.AccessSome(); }},
       {6, fork, [](Generator& g, int) { g.Linked(); }},
       {2, true, [](Generator& g, int) { g.Zeros(); }},
-      {2, maps, [](Generator& g, int) { g.RingbufOutput(); }},
+      {2, maps && Can(130), [](Generator& g, int) { g.RingbufOutput(); }},
       {2, fork && bail_floor_ == 0, [](Generator& g, int) { g.EarlyExit(); }},
       {8, fork && deep, [](Generator& g, int d) { g.Diamond(d); }},
       {2, fork && deep, [](Generator& g, int d) { g.Switch(d); }},
       {5, fork, [](Generator& g, int d) { g.Correlated(d); }},
       {6, deep, [](Generator& g, int d) { g.Loop(d); }},
       {2, ctx, [](Generator& g, int) { g.CtxLoad(); }},
-      {6, fork && ctx, [](Generator& g, int d) { g.Packet(d); }},
+      {6, fork && ctx && packet_at_ >= 0 && packet_end_at_ >= 0, [](Generator& g, int d) { g.Packet(d); }},
       {1, ctx && CallsAllowed() && sub_ < 0 && p_->type == ProgType::kXdp, [](Generator& g, int) { g.PacketChange(); }},
       {8, maps && fork, [](Generator& g, int d) { g.MapValues(d); }},
       {2, maps, [](Generator& g, int) { g.MapUpdate(); }},
       {2, o_.maps, [](Generator& g, int) { g.DirectValue(); }},
-      {3, maps && fork && deep && held_ < 2, [](Generator& g, int d) { g.Ringbuf(d); }},
-      {2, maps && fork && deep && held_ == 0, [](Generator& g, int d) { g.SpinLock(d); }},
+      {3, maps && fork && deep && held_ < 2 && Can(131), [](Generator& g, int d) { g.Ringbuf(d); }},
+      {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
-      {1, maps && fork && held_ == 0, [](Generator& g, int) { g.TwoLocks(); }},
+      {1, maps && fork && held_ == 0 && MayLock(), [](Generator& g, int) { g.TwoLocks(); }},
       {3, true, [](Generator& g, int) { g.Fetched(); }},
-      {2, ctx && CallsAllowed(), [](Generator& g, int) { g.Filled(); }},
+      {2, ctx && CallsAllowed() && (Can(26) || Can(189)), [](Generator& g, int) { g.Filled(); }},
       {2, o_.maps, [](Generator& g, int) { g.Constants(); }},
       {3, fork, [](Generator& g, int) { g.Wrapped(); }},
+      {5, maps && !PacketsPinned(), [](Generator& g, int) { g.AnyHelper(); }},
+      {3, maps && ctx && fork && held_ == 0 && sub_ < 0 && (socket_at_ >= 0 || Can(84)), [](Generator& g, int) { g.Socket(); }},
+      {4, ctx && flow_keys_at_ >= 0, [](Generator& g, int) { g.FlowKeys(); }},
+      {1, maps && ctx && held_ == 0 && Can(12), [](Generator& g, int) { g.TailCall(); }},
   };
   int total = 0;
   for (const Choice& choice : choices) total += choice.possible ? choice.weight : 0;

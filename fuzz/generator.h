@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/program/program.h"
@@ -61,7 +62,7 @@ class Generator {
   };
 
   // generator.cc: the frame.
-  void ChooseType();
+  void ChooseType();  // kernel.cc
   int UseMap(MapUse use);  // its index; made when first used
   void ChooseSubs();
   void Main();
@@ -155,6 +156,18 @@ class Generator {
   void Constants();
   void Wrapped();
 
+  // kernel.cc
+  bool Can(int32_t helper) const;
+  bool MayLock() const;
+  bool PacketWritable() const;
+  bool PacketsPinned() const;
+  bool LoadCtxNumber(int d, int ctx);
+  int ExtraMap(MapType type);
+  void AnyHelper();
+  void Socket();
+  void FlowKeys();
+  void TailCall();
+
   static constexpr int kCompares[] = {kJeq, kJne, kJgt, kJge, kJlt, kJle, kJsgt, kJsge, kJslt, kJsle, kJset};
 
   Choices c_;
@@ -164,6 +177,12 @@ class Generator {
   Code code_;
   std::vector<Sub> subs_;
   int maps_[kMapUses] = {-1, -1, -1, -1, -1, -1, -1};  // indices, -1: not used yet
+
+  std::vector<std::pair<MapType, int>> extra_maps_;
+  // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
+  std::vector<int> ctx_fields_, ctx_writable_;
+  int packet_at_ = -1, packet_end_at_ = -1, packet_size_ = 4, socket_at_ = -1, flow_keys_at_ = -1;
+  bool socket_common_ = false;
 
   // Of the function being written.
   Model m_;

@@ -20,7 +20,7 @@ constexpr int kStackSize = 512;
 
 // Helpers whose contract the prototype does not tell.
 enum : uint32_t {
-  kMapLookup = 1, kSmpProcessorId = 8, kTailCallFn = 12, kProbeReadStr = 45, kGetStack = 67, kSpinLockFn = 93,
+  kMapLookup = 1, kSmpProcessorId = 8, kTailCallFn = 12, kProbeReadStr = 45, kGetStack = 67, kMapPeek = 89, kSpinLockFn = 93,
   kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96, kProbeReadUserStr = 114, kProbeReadKernelStr = 115,
   kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kSkcUnix = 178, kSkcMptcp = 196,
 };
@@ -650,7 +650,9 @@ bool Machine::Exit() {
 bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
   int map = -1;
   for (int a = 0; a < 5; ++a) {
-    const ArgSpec& spec = proto.args[a];
+    ArgSpec spec = proto.args[a];
+    // A bloom filter is asked for a value, where queues give one.
+    if (id == kMapPeek && map >= 0 && object_->maps[static_cast<size_t>(map)].type == MapType::kBloomFilter) spec.flags = 0;
     if (spec.type == Arg::kDontcare) continue;
     if (!Read(a + 1)) return false;
     const Word w = reg(a + 1);

@@ -1,6 +1,7 @@
 // Fragments that access memory: the stack, the context, the packet, and whatever there are pointers to.
 #include <algorithm>
 
+#include "engine/spec/spec.h"
 #include "fuzz/generator.h"
 
 namespace bpfsieve {
@@ -180,18 +181,19 @@ void Generator::CtxLoad() {
   const int ctx = CtxReg();
   if (ctx < 0) return;
   const Pin keep(*this, ctx);
-  const bool xdp = p_->type == ProgType::kXdp;
-  if (!xdp && c_.Chance(0.4)) {
-    const int writable[] = {8, 48, 52, 56, 60, 64};  // mark, cb[]
-    const int off = c_.Of(writable);
+  if (!ctx_writable_.empty() && c_.Chance(0.4)) {
+    const int off = ctx_writable_[c_.Below(static_cast<uint32_t>(ctx_writable_.size()))];
     const int s = AnyScalar();
     code_.Store(4, ctx, Defect() ? 0 : off, s);
     return;
   }
   const int d = Dst();
-  int off = xdp ? 12 + 4 * static_cast<int>(c_.Below(2)) : 4 * static_cast<int>(c_.Below(5));
+  if (ctx_fields_.empty()) return;
+  int off = ctx_fields_[c_.Below(static_cast<uint32_t>(ctx_fields_.size()))];
   int size = 4;
-  if (!xdp && c_.Chance(0.3)) size = 1 << c_.Below(2);
+  if (c_.Chance(0.3)) size = 1 << c_.Below(4);
+  const CtxAccess access = CheckCtxAccess(p_->type, p_->attach, off, size, false);
+  if (!access.ok || access.yield != CtxYield::kScalar) size = 4;
   if (Defect()) {
     if (c_.Chance(0.5)) {
       off += 2;
@@ -200,7 +202,7 @@ void Generator::CtxLoad() {
     }
   }
   code_.Load(size, d, ctx, off);
-  Set(d, Value::Scalar(0, (uint64_t{1} << (8 * size - 1)) * 2 - 1));
+  Set(d, size == 8 ? Value::Scalar() : Value::Scalar(0, (uint64_t{1} << (8 * size)) - 1));
 }
 
 // The packet's beginning and end, a comparison, accesses; then perhaps a part of variable length and another one.
@@ -213,15 +215,14 @@ void Generator::Packet(int depth) {
   const Pin keep_data(*this, data);
   const int end = Dst();
   const Pin keep_end(*this, end);
-  const int at = p_->type == ProgType::kXdp ? 0 : 76;
   if (Defect(0.1)) {
-    code_.Emit(MakeInsn(kClassLdx | kModeMemsx | kSizeW, data, ctx, at, 0));
+    code_.Emit(MakeInsn(kClassLdx | kModeMemsx | kSizeW, data, ctx, packet_at_, 0));
   } else {
-    code_.Load(4, data, ctx, at);
+    code_.Load(packet_size_, data, ctx, packet_at_);
   }
-  code_.Load(4, end, ctx, at + 4);
+  code_.Load(packet_size_, end, ctx, packet_end_at_);
   Value pointer = Value::Pointer(Kind::kPacket, 0);
-  pointer.writable = p_->type != ProgType::kCgroupSkb;
+  pointer.writable = PacketWritable();
   Value limit;
   limit.kind = Kind::kPacketEnd;
   Set(end, limit);
@@ -287,10 +288,7 @@ void Generator::Packet(int depth) {
 
 // Gives the packet another beginning: pointers into it are worth nothing afterwards.
 void Generator::PacketChange() {
-  for (int r = 0; r < kModelRegs; ++r) {
-    const bool packet = m_.regs[r].kind == Kind::kPacket || m_.regs[r].kind == Kind::kPacketEnd;
-    if (packet && (pinned_ >> r & 1) != 0) return;
-  }
+  if (PacketsPinned()) return;
   const int ctx = CtxReg();
   if (ctx < 0) return;
   if (ctx != 1) code_.MovReg(1, ctx);

@@ -15,6 +15,7 @@ bool Generator::ScalarByCall() {
   if (!CallsAllowed()) return false;
   const int32_t helpers[] = {kGetPrandomU32, kGetPrandomU32, kKtimeGetNs, kGetSmpProcessorId};
   int32_t helper = c_.Of(helpers);
+  if (!Can(helper)) return false;
   if (helper == kGetSmpProcessorId && !o_.processor_number) helper = kKtimeGetNs;
   code_.Call(helper);
   ClobberedByCall(Value::Scalar());
@@ -48,12 +49,7 @@ int Generator::NewScalar() {
     case 3: {
       // A number that nothing is known of, as most are.
       const int ctx = c_.Chance(0.6) ? CtxReg() : -1;
-      if (ctx >= 0) {
-        const int xdp[] = {12, 16}, skb[] = {0, 4, 8, 12, 16, 48};
-        code_.Load(4, d, ctx, p_->type == ProgType::kXdp ? c_.Of(xdp) : c_.Of(skb));
-        Set(d, Value::Scalar(0, kMax32));
-        return d;
-      }
+      if (ctx >= 0 && LoadCtxNumber(d, ctx)) return d;
       if ((pinned_ & 0x3f) == 0 && ScalarByCall()) {
         if (d != 0) code_.MovReg(d, 0);
         Set(d, m_.regs[0]);
@@ -99,11 +95,9 @@ int Generator::NewScalar() {
 int Generator::Unknown() {
   const int d = Dst();
   const int ctx = CtxReg();
-  if (ctx >= 0 && c_.Chance(0.7)) {
-    const Pin keep(*this, ctx);
-    code_.Load(4, d, ctx, p_->type == ProgType::kXdp ? 16 : 8);
-    Set(d, Value::Scalar(0, kMax32));
-  } else if ((pinned_ & 0x3f) == 0 && CallsAllowed()) {
+  if (ctx >= 0 && c_.Chance(0.7) && LoadCtxNumber(d, ctx)) {
+    // done
+  } else if ((pinned_ & 0x3f) == 0 && CallsAllowed() && Can(kGetPrandomU32)) {
     code_.Call(kGetPrandomU32);
     ClobberedByCall(Value::Scalar());
     return 0;

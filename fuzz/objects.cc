@@ -67,7 +67,8 @@ int Generator::Lookup(int index, Label& null) {
 void Generator::MapValues(int depth) {
   Label past = NewLabel();
   const MapUse uses[] = {kArrayMap, kHashMap, kHashMap, kArrayMap, kLockMap};
-  const int map = UseMap(c_.Of(uses));
+  const MapUse use = c_.Of(uses);
+  const int map = UseMap(use == kLockMap && !MayLock() ? kHashMap : use);
   // Where nothing is to be done without a value, it stays usable for what follows.
   Label& null = c_.Chance(0.5) ? past : Bail();
   const int v = Lookup(map, null);
@@ -263,7 +264,7 @@ void Generator::CallSub(int) {
     if (param.kind == Kind::kCtx && !has_ctx) return Alu();
   }
   const uint32_t before = pinned_;
-  const bool writable = p_->type != ProgType::kCgroupSkb;
+  const bool writable = PacketWritable();
   int passed = 0;  // an offset in the stack that the function was given
   for (size_t i = 0; i < sub.params.size(); ++i) {
     const Param& param = sub.params[i];

@@ -1,0 +1,376 @@
+// Fragments that follow the kernel's contract as the engine's tables have it (engine/spec): program types, context fields,
+// calls of any helper by its prototype, sockets, tail calls.
+#include <algorithm>
+
+#include "engine/spec/spec.h"
+#include "fuzz/generator.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr int32_t kTailCallFn = 12, kSmpProcessorId = 8, kSkFullsock = 95, kTcpSockFn = 96, kSkLookupTcp = 84,
+                  kGetLocalStorage = 81, kSkLookupUdp = 85, kSkRelease = 86, kSkcLookupTcp = 99;
+constexpr int kLastHelper = 211;
+
+struct TypeChoice {
+  ProgType type;
+  AttachType attach;
+};
+// Beside the three that most programs are of.
+constexpr TypeChoice kMoreTypes[] = {
+    {ProgType::kSocketFilter, AttachType::kCgroupInetIngress}, {ProgType::kKprobe, AttachType::kCgroupInetIngress},
+    {ProgType::kSchedAct, AttachType::kCgroupInetIngress}, {ProgType::kTracepoint, AttachType::kCgroupInetIngress},
+    {ProgType::kPerfEvent, AttachType::kCgroupInetIngress}, {ProgType::kRawTracepoint, AttachType::kCgroupInetIngress},
+    {ProgType::kCgroupSock, AttachType::kCgroupInetSockCreate}, {ProgType::kCgroupSock, AttachType::kCgroupInet4PostBind},
+    {ProgType::kCgroupSockAddr, AttachType::kCgroupInet4Bind}, {ProgType::kCgroupSockAddr, AttachType::kCgroupInet6Connect},
+    {ProgType::kCgroupSockAddr, AttachType::kCgroupUdp4Sendmsg}, {ProgType::kSockOps, AttachType::kCgroupSockOps},
+    {ProgType::kSkSkb, AttachType::kSkSkbStreamVerdict}, {ProgType::kSkMsg, AttachType::kSkMsgVerdict},
+    {ProgType::kLwtIn, AttachType::kCgroupInetIngress}, {ProgType::kLwtXmit, AttachType::kCgroupInetIngress},
+    {ProgType::kFlowDissector, AttachType::kFlowDissector}, {ProgType::kCgroupSysctl, AttachType::kCgroupSysctl},
+    {ProgType::kCgroupSockopt, AttachType::kCgroupSetsockopt}, {ProgType::kCgroupSockopt, AttachType::kCgroupGetsockopt},
+    {ProgType::kSkLookup, AttachType::kSkLookup}, {ProgType::kSkReuseport, AttachType::kSkReuseportSelect},
+    {ProgType::kCgroupDevice, AttachType::kCgroupDevice}};
+
+}  // namespace
+
+void Generator::ChooseType() {
+  switch (c_.Below(12)) {
+    case 5:
+    case 6:
+      p_->type = ProgType::kSchedCls;
+      break;
+    case 7:
+      p_->type = ProgType::kCgroupSkb;
+      break;
+    case 8:
+    case 9:
+    case 10:
+    case 11: {
+      const TypeChoice& choice = kMoreTypes[c_.Below(std::size(kMoreTypes))];
+      p_->type = choice.type;
+      p_->attach = choice.attach;
+      break;
+    }
+    default:
+      p_->type = ProgType::kXdp;
+      p_->attach = AttachType::kXdp;
+      break;
+  }
+  for (int off = 0; off < 256; off += 4) {
+    const CtxAccess load = CheckCtxAccess(p_->type, p_->attach, off, 4, false);
+    if (load.ok && load.yield == CtxYield::kScalar) ctx_fields_.push_back(off);
+    if (CheckCtxAccess(p_->type, p_->attach, off, 4, true).ok) ctx_writable_.push_back(off);
+    for (const int size : {4, 8}) {
+      const CtxAccess pointer = CheckCtxAccess(p_->type, p_->attach, off, size, false);
+      if (!pointer.ok) continue;
+      if (pointer.yield == CtxYield::kPacket && packet_at_ < 0) {
+        packet_at_ = off;
+        packet_size_ = size;
+      }
+      if (pointer.yield == CtxYield::kPacketEnd && packet_end_at_ < 0) packet_end_at_ = off;
+      if (pointer.yield == CtxYield::kSocketOrNull || pointer.yield == CtxYield::kSockCommonOrNull) {
+        socket_at_ = off;
+        socket_common_ = pointer.yield == CtxYield::kSockCommonOrNull;
+      }
+      if (pointer.yield == CtxYield::kFlowKeys) flow_keys_at_ = off;
+    }
+  }
+}
+
+bool Generator::Can(int32_t helper) const {
+  const HelperProto* proto = FindHelper(static_cast<uint32_t>(helper), p_->type);
+  return proto != nullptr && proto->unsupported == nullptr &&
+         HelperAvailable(static_cast<uint32_t>(helper), p_->type, p_->attach, p_->sleepable);
+}
+
+bool Generator::MayLock() const { return !IsTracingType(p_->type) && p_->type != ProgType::kSocketFilter; }
+bool Generator::PacketWritable() const { return MayAccessPacket(p_->type, true); }
+
+// Loads a number from the context; false: it has none.
+bool Generator::LoadCtxNumber(int d, int ctx) {
+  if (ctx_fields_.empty()) return false;
+  code_.Load(4, d, ctx, ctx_fields_[c_.Below(static_cast<uint32_t>(ctx_fields_.size()))]);
+  Set(d, Value::Scalar(0, 0xffffffff));
+  return true;
+}
+
+int Generator::ExtraMap(MapType type) {
+  for (const auto& [known, index] : extra_maps_) {
+    if (known == type) return index;
+  }
+  MapDef map;
+  map.type = type;
+  map.name = "map" + std::to_string(static_cast<int>(type));
+  map.key_size = 4;
+  map.value_size = 4;
+  map.max_entries = static_cast<uint32_t>(c_.Between(1, 8));
+  switch (type) {
+    case MapType::kLpmTrie:
+      map.key_size = 8;
+      map.value_size = 8;
+      map.flags = 1;  // BPF_F_NO_PREALLOC
+      break;
+    case MapType::kQueue:
+    case MapType::kStack:
+      map.key_size = 0;
+      map.value_size = 8;
+      break;
+    case MapType::kBloomFilter:
+      map.key_size = 0;
+      map.value_size = 8;
+      break;
+    case MapType::kStackTrace: map.value_size = 8 * 16; break;
+    case MapType::kRingbuf:
+      map.key_size = map.value_size = 0;
+      map.max_entries = 4096;
+      break;
+    case MapType::kReuseportSockarray: map.value_size = 8; break;
+    case MapType::kHash:
+    case MapType::kArray:
+    case MapType::kLruHash:
+    case MapType::kPercpuArray:
+    case MapType::kPercpuHash:
+    case MapType::kLruPercpuHash: map.value_size = 16; break;
+    default: break;
+  }
+  extra_maps_.emplace_back(type, static_cast<int>(object_->maps.size()));
+  object_->maps.push_back(std::move(map));
+  return extra_maps_.back().second;
+}
+
+// Any helper that the program may call and whose arguments can be had, with arguments made to fit its prototype.
+void Generator::AnyHelper() {
+  static constexpr MapType kMaps[] = {MapType::kHash, MapType::kArray, MapType::kProgArray, MapType::kPerfEventArray,
+                                      MapType::kPercpuHash, MapType::kPercpuArray, MapType::kStackTrace, MapType::kCgroupArray,
+                                      MapType::kLruHash, MapType::kLpmTrie, MapType::kDevmap, MapType::kCpumap, MapType::kXskmap,
+                                      MapType::kQueue, MapType::kStack, MapType::kDevmapHash, MapType::kBloomFilter, MapType::kRingbuf};
+  if ((pinned_ & 0x3f) != 0) return Alu();
+  const HelperProto* proto = nullptr;
+  uint32_t id = 0;
+  for (int tries = 0; tries < 4 && proto == nullptr; ++tries) {
+    id = 1 + c_.Below(kLastHelper);
+    if (!Can(static_cast<int32_t>(id)) || (id == kSmpProcessorId && !o_.processor_number) || id == kTailCallFn) continue;
+    proto = FindHelper(id, p_->type);
+    const bool plain = proto->ret == Ret::kInteger || proto->ret == Ret::kVoid || proto->ret == Ret::kMapValue;
+    if (proto->acquires || proto->might_sleep || !plain || id == kGetLocalStorage) proto = nullptr;
+    for (int a = 0; proto != nullptr && a < 5; ++a) {
+      switch (proto->args[a].type) {
+        case Arg::kDontcare:
+        case Arg::kConstMapPtr:
+        case Arg::kMapKey:
+        case Arg::kMapValue:
+        case Arg::kMem:
+        case Arg::kConstSize:
+        case Arg::kConstSizeOrZero:
+        case Arg::kAnything: break;
+        case Arg::kCtx:
+          if (ctx_home_ < 0 && ctx_slot_ < 0) proto = nullptr;
+          break;
+        default: proto = nullptr; break;
+      }
+    }
+  }
+  if (proto == nullptr) return Alu();
+  int map = -1;
+  const uint32_t before = pinned_;
+  bool written[5] = {};
+  int buffers[5] = {};
+  int lengths[5] = {};
+  for (int a = 0; a < 5; ++a) {
+    const ArgSpec& spec = proto->args[a];
+    const int to = a + 1;
+    if (spec.type == Arg::kDontcare || (pinned_ >> to & 1) != 0) continue;  // also set with the argument before it
+    const auto buffer = [&](int size, bool write) {
+      const int r = StackBuffer(std::max(size, 1), !write || c_.Chance(0.5));
+      if (r < 0) {
+        code_.MovReg(to, kRegFp);
+        code_.AluImm(kAdd, to, -8 * slots_ - 8);
+      } else {
+        buffers[a] = m_.regs[r].off;
+        lengths[a] = m_.regs[r].room;
+        written[a] = write;
+        if (r != to) code_.MovReg(to, r);
+      }
+      if (Defect(0.3)) code_.AluImm(kAdd, to, c_.Chance(0.5) ? 8 * kModelSlots : 1);
+    };
+    switch (spec.type) {
+      case Arg::kConstMapPtr: {
+        MapType fitting[std::size(kMaps)];
+        uint32_t n = 0;
+        for (const MapType type : kMaps) {
+          if (MapHelperCompatible(type, id, p_->type, p_->attach)) fitting[n++] = type;
+        }
+        map = ExtraMap(n == 0 || Defect(0.2) ? c_.Of(kMaps) : fitting[c_.Below(n)]);
+        code_.Imm64(to, kPseudoMapFd, map, 0);
+        break;
+      }
+      case Arg::kMapKey:
+      case Arg::kMapValue: {
+        if (map < 0) break;
+        const MapDef& def = object_->maps[static_cast<size_t>(map)];
+        buffer(static_cast<int>(spec.type == Arg::kMapKey ? def.key_size : def.value_size), (spec.flags & kArgWrite) != 0);
+        break;
+      }
+      case Arg::kMem: {
+        const bool fixed = (spec.flags & kArgFixedSize) != 0;
+        const int size = fixed ? static_cast<int>(spec.size) : 8 * c_.Between(1, 4);
+        buffer(size, (spec.flags & kArgWrite) != 0);
+        if (!fixed && a < 4) {
+          Set(to, Value{});
+          pinned_ |= 1u << to;
+          if (c_.Chance(0.7)) {
+            code_.MovImm(to + 1, Defect(0.3) ? -1 : size);
+          } else {
+            const int length = Bounded(static_cast<uint64_t>(size));
+            if (length != to + 1) code_.MovReg(to + 1, length);
+            if (proto->args[a + 1].type == Arg::kConstSize && !Defect(0.3)) code_.AluImm(kOr, to + 1, 1);
+          }
+          Set(to + 1, Value{});
+          pinned_ |= 1u << (to + 1);
+        }
+        break;
+      }
+      case Arg::kCtx: {
+        const int ctx = CtxReg();
+        if (ctx < 0) break;
+        if (ctx != to) code_.MovReg(to, ctx);
+        if (Defect(0.1)) code_.AluImm(kAdd, to, 4);
+        break;
+      }
+      case Arg::kAnything:
+        if (c_.Chance(0.6)) {
+          code_.MovImm(to, c_.Between(0, 8));
+        } else {
+          const int s = AnyScalar();
+          if (s != to) code_.MovReg(to, s);
+        }
+        break;
+      default: break;
+    }
+    Set(to, Value{});
+    pinned_ |= 1u << to;
+  }
+  pinned_ = before;
+  code_.Call(static_cast<int32_t>(id));
+  ClobberedByCall(proto->ret == Ret::kInteger ? Value::Scalar() : Value{});
+  for (int a = 0; a < 5; ++a) {
+    if (written[a]) StackWritten(buffers[a], lengths[a], nullptr);
+  }
+  if (proto->changes_packet) ForgetPackets();
+  if (proto->ret == Ret::kMapValue && map >= 0 && CanFork()) {
+    Label null = NewLabel();
+    if (!Defect()) BranchImm(kJeq, 0, 0, null);
+    code_.Load(1, 0, 0, 0);
+    Set(0, Value::Scalar(0, 255));
+    Bind(null);
+    if (null.used) Set(0, Value{});
+  }
+}
+
+// Whether packets are looked at this far: those that pins forbid to move stay.
+bool Generator::PacketsPinned() const {
+  for (int r = 0; r < kModelRegs; ++r) {
+    const bool packet = m_.regs[r].kind == Kind::kPacket || m_.regs[r].kind == Kind::kPacketEnd;
+    if (packet && (pinned_ >> r & 1) != 0) return true;
+  }
+  return false;
+}
+
+// A socket: looked up and given back, or the context's own; its fields, and what can be made of it.
+void Generator::Socket() {
+  const int home = Saved();
+  if (home < 0) return;
+  const Pin keep(*this, home);
+  const int ctx = CtxReg();
+  if (ctx < 0) return;
+  const Pin keep_ctx(*this, ctx);
+  Label past = NewLabel();
+  const int32_t lookups[] = {kSkLookupTcp, kSkLookupUdp, kSkcLookupTcp};
+  const int32_t helper = c_.Of(lookups);
+  const bool look_up = Can(helper) && (socket_at_ < 0 || c_.Chance(0.5));
+  if (!look_up && socket_at_ < 0) return;
+  if (look_up) {
+    const int tuple = StackBuffer(16, true);
+    if (tuple < 0) return;
+    const int off = m_.regs[tuple].off;
+    if (ctx != 1) code_.MovReg(1, ctx);
+    code_.MovReg(2, kRegFp);
+    code_.AluImm(kAdd, 2, off);
+    code_.MovImm(3, 12);
+    code_.MovImm(4, -1);
+    code_.MovImm(5, 0);
+    code_.Call(helper);
+    ClobberedByCall(Value{});
+    code_.MovReg(home, 0);
+  } else {
+    code_.Load(8, home, ctx, socket_at_);
+  }
+  Set(home, Value{});
+  if (!Defect()) BranchImm(kJeq, home, 0, past);
+  const int d = Dst();
+  const bool common = look_up ? helper == kSkcLookupTcp : socket_common_;
+  int field = 4 * c_.Between(0, 10);
+  if (!Defect(0.2) && !CheckSockLoad(common ? SockKind::kCommon : SockKind::kSocket, field, 4)) field = 4;  // the family
+  code_.Load(4, d, home, field);
+  Set(d, Value::Scalar(0, 0xffffffff));
+  if (Can(kTcpSockFn) && c_.Chance(0.5)) {
+    code_.MovReg(1, home);
+    code_.Call(Can(kSkFullsock) && c_.Chance(0.3) ? kSkFullsock : kTcpSockFn);
+    ClobberedByCall(Value{});
+    Label none = NewLabel();
+    if (!Defect(0.3)) BranchImm(kJeq, 0, 0, none);
+    code_.Load(4, 0, 0, 4 * c_.Between(0, 3));
+    Bind(none);
+    Set(0, Value{});
+  }
+  if (look_up && !Defect()) {
+    code_.MovReg(1, home);
+    code_.Call(kSkRelease);
+    ClobberedByCall(Value{});
+    if (Defect()) {
+      code_.Load(4, home, home, 0);
+      Set(home, Value::Scalar(0, 0xffffffff));
+    }
+  }
+  Bind(past);
+  Set(home, Value{});
+}
+
+void Generator::FlowKeys() {
+  const int ctx = CtxReg();
+  if (ctx < 0) return;
+  const int d = Dst();
+  const Pin keep(*this, d);
+  code_.Load(8, d, ctx, flow_keys_at_);
+  Set(d, Value{});
+  const int s = AnyScalar();
+  const int size = 1 << c_.Below(3);
+  const int off = size * static_cast<int>(c_.Below(static_cast<uint32_t>(kFlowKeysSize / size))) + (Defect() ? kFlowKeysSize : 0);
+  if (Defect(0.3)) {
+    const int i = Bounded(7);
+    code_.AluReg(kAdd, d, i);
+  }
+  if (c_.Chance(0.5)) {
+    code_.Store(size, d, off, s);
+  } else {
+    code_.Load(size, d, d, off);
+    Set(d, Value::Scalar(0, 0xffffffff));
+  }
+}
+
+void Generator::TailCall() {
+  const int ctx = CtxReg();
+  if (ctx < 0) return;
+  if ((pinned_ & 0x3f & ~(1u << ctx)) != 0) return Alu();
+  const int map = ExtraMap(MapType::kProgArray);
+  if (ctx != 1) code_.MovReg(1, ctx);
+  Set(1, Value{});
+  const Pin keep(*this, 1);
+  const int index = AnyScalar();
+  if (index != 3) code_.MovReg(3, index);
+  code_.Imm64(2, kPseudoMapFd, map, 0);
+  code_.Call(kTailCallFn);
+  ClobberedByCall(Value{});
+}
+
+}  // namespace bpfsieve
