@@ -285,6 +285,10 @@ void Generator::Fragment(int depth) {
       {5, maps && !PacketsPinned(), [](Generator& g, int) { g.AnyHelper(); }},
       {3, maps && ctx && fork && held_ == 0 && sub_ < 0 && (socket_at_ >= 0 || Can(84)), [](Generator& g, int) { g.Socket(); }},
       {4, ctx && flow_keys_at_ >= 0, [](Generator& g, int) { g.FlowKeys(); }},
+      {2, ctx && CallsAllowed() && held_ == 0 && MayUseLdAbs(p_->type), [](Generator& g, int) { g.LegacyLoad(); }},
+      {2, ctx && fork && meta_at_ >= 0, [](Generator& g, int) { g.PacketMeta(); }},
+      {2, true, [](Generator& g, int) { g.PointerPlay(); }},
+      {2, true, [](Generator& g, int) { g.SignMask(); }},
       {1, maps && ctx && held_ == 0 && Can(12), [](Generator& g, int) { g.TailCall(); }},
   };
   int total = 0;

@@ -167,6 +167,10 @@ class Generator {
   void Socket();
   void FlowKeys();
   void TailCall();
+  void LegacyLoad();
+  void PacketMeta();
+  void PointerPlay();
+  void SignMask();
 
   static constexpr int kCompares[] = {kJeq, kJne, kJgt, kJge, kJlt, kJle, kJsgt, kJsge, kJslt, kJsle, kJset};
 
@@ -181,7 +185,7 @@ class Generator {
   std::vector<std::pair<MapType, int>> extra_maps_;
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
   std::vector<int> ctx_fields_, ctx_writable_;
-  int packet_at_ = -1, packet_end_at_ = -1, packet_size_ = 4, socket_at_ = -1, flow_keys_at_ = -1;
+  int packet_at_ = -1, packet_end_at_ = -1, packet_size_ = 4, socket_at_ = -1, flow_keys_at_ = -1, meta_at_ = -1;
   bool socket_common_ = false;
 
   // Of the function being written.

@@ -68,6 +68,7 @@ void Generator::ChooseType() {
         packet_size_ = size;
       }
       if (pointer.yield == CtxYield::kPacketEnd && packet_end_at_ < 0) packet_end_at_ = off;
+      if (pointer.yield == CtxYield::kPacketMeta) meta_at_ = off;
       if (pointer.yield == CtxYield::kSocketOrNull || pointer.yield == CtxYield::kSockCommonOrNull) {
         socket_at_ = off;
         socket_common_ = pointer.yield == CtxYield::kSockCommonOrNull;
@@ -355,6 +356,113 @@ void Generator::FlowKeys() {
   } else {
     code_.Load(size, d, d, off);
     Set(d, Value::Scalar(0, 0xffffffff));
+  }
+}
+
+// The legacy loads from a packet, which take the context in R6 and may end the function.
+void Generator::LegacyLoad() {
+  const int ctx = CtxReg();
+  if (ctx < 0 || (pinned_ & 0x3f & ~(1u << ctx)) != 0) return;
+  if (ctx != 6) {
+    if ((pinned_ >> 6 & 1) != 0) return;
+    code_.MovReg(6, ctx);
+    Set(6, m_.regs[ctx]);
+  }
+  const int size = SizeCode(1 << c_.Below(3));
+  if (c_.Chance(0.5)) {
+    code_.Emit(MakeInsn(kClassLd | kModeAbs | size, 0, 0, 0, c_.Between(0, 40)));
+  } else {
+    const Pin keep(*this, 6);
+    const int s = AnyScalar();
+    code_.Emit(MakeInsn(kClassLd | kModeInd | size, 0, s, 0, c_.Between(0, 40)));
+  }
+  ClobberedByCall(Value::Scalar(0, 0xffffffff));
+}
+
+// What lies in front of the packet.
+void Generator::PacketMeta() {
+  const int ctx = CtxReg();
+  if (ctx < 0) return;
+  const Pin keep_ctx(*this, ctx);
+  const int meta = Dst();
+  const Pin keep_meta(*this, meta);
+  const int data = Dst();
+  const Pin keep_data(*this, data);
+  code_.Load(4, meta, ctx, meta_at_);
+  code_.Load(4, data, ctx, packet_at_);
+  Set(meta, Value{});
+  Set(data, Value{});
+  const int t = Dst();
+  const int bytes = 4 * c_.Between(1, 4);
+  code_.MovReg(t, meta);
+  code_.AluImm(kAdd, t, Defect() ? bytes - 1 : bytes);
+  Set(t, Value{});
+  Label past = NewLabel();
+  if (!Defect()) {
+    if (c_.Chance(0.5)) {
+      BranchReg(kJgt, t, data, past);
+    } else {
+      BranchReg(kJlt, data, t, past);
+    }
+  }
+  Value v = Value::Pointer(Kind::kPacket, bytes);
+  v.writable = PacketWritable();
+  Set(meta, v);
+  Access(meta);
+  Bind(past);
+  Set(meta, Value{});
+}
+
+// Pointers compared, subtracted, negated, cut: numbers come of it, or nothing.
+void Generator::PointerPlay() {
+  const int p = MemoryReg(1, false, false);
+  const int q = MemoryReg(1, false, false);
+  const int d = Dst();
+  if (p < 0 || q < 0 || d == p || d == q) return Alu();
+  switch (c_.Below(5)) {
+    case 0:
+      code_.MovReg(d, p);
+      code_.AluReg(kSub, d, q);
+      break;
+    case 1:
+      code_.Emit(MakeInsn(kClassAlu | kMov | kSrcX, d, p, 0, 0));
+      Set(d, Value::Scalar(0, 0xffffffff));
+      return;
+    case 2:
+      code_.MovReg(d, p);
+      code_.Emit(MakeInsn(kClassAlu64 | kNeg, d, 0, 0, 0));
+      break;
+    case 3: {
+      if (!CanFork()) return;
+      Label same = NewLabel();
+      BranchReg(c_.Chance(0.5) ? kJeq : kJne, p, q, same);
+      code_.MovImm(d, 1);
+      Set(d, Value::Scalar(1, 1));
+      Bind(same);
+      return;
+    }
+    default:
+      code_.MovReg(d, p);
+      code_.Emit(MakeInsn(kClassAlu | kSub | kSrcX, d, q, 0, 0));
+      break;
+  }
+  Set(d, Value::Scalar());
+}
+
+// A mask of sign bits, which a verifier may take for a branch.
+void Generator::SignMask() {
+  const int d = Unknown();
+  const bool wide = c_.Chance(0.6);
+  code_.Emit(MakeInsn((wide ? kClassAlu64 : kClassAlu) | kArsh, d, 0, 0, wide ? 63 : 31));
+  Set(d, Value::Scalar());
+  const int32_t k = c_.Between(0, 7);
+  if (c_.Chance(0.6)) {
+    code_.Emit(MakeInsn((c_.Chance(0.6) ? kClassAlu64 : kClassAlu) | kAnd, d, 0, 0, k));
+    Set(d, Value::Scalar(0, static_cast<uint64_t>(k)));
+    if (c_.Chance(0.5)) UseAsIndex(d, 1);
+  } else {
+    code_.Emit(MakeInsn((c_.Chance(0.6) ? kClassAlu64 : kClassAlu) | kOr, d, 0, 0, k));
+    Set(d, Value::Scalar());
   }
 }
 

@@ -505,7 +505,7 @@ bool Machine::LoadStore(const Insn& i) {
 
 bool Machine::Atomic(const Insn& i) {
   const int size = AccessBytes(i);
-  if (!Read(i.dst) || !Read(i.src)) return false;
+  if (!Read(i.src) || (i.imm != kLoadAcq && !Read(i.dst))) return false;
   Word old;
   if (i.imm == kLoadAcq) {
     if (!Load(reg(i.src), i.off, size, &old)) return false;

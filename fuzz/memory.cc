@@ -78,6 +78,22 @@ void Generator::Atomic(int pointer) {
   const int first = (v.lo + size - 1) / size * size;
   int off = first + size * static_cast<int>(c_.Below(static_cast<uint32_t>((v.room - first) / size)));
   if (Defect()) off += c_.Chance(0.5) ? 1 : v.room;
+  if (c_.Chance(0.2)) {
+    if (c_.Chance(0.5)) {
+      const int d = Dst();
+      code_.Emit(MakeInsn(kClassStx | kModeAtomic | SizeCode(size), d, pointer, off, kLoadAcq));
+      Set(d, Value::Scalar(0, size == 8 ? ~uint64_t{0} : 0xffffffff));
+      if (v.kind == Kind::kStack && size == 8 && v.off + off < 0) {
+        const Value& slot = m_.slots[(-(v.off + off) - 1) / 8];
+        Set(d, slot.kind == Kind::kNone ? Value::Scalar() : slot);
+      }
+    } else {
+      const int s = AnyScalar();
+      code_.Emit(MakeInsn(kClassStx | kModeAtomic | SizeCode(size), pointer, s, off, kStoreRel));
+      if (v.kind == Kind::kStack) StackWritten(v.off + off, size, &m_.regs[s]);
+    }
+    return;
+  }
   const int32_t ops[] = {kAdd,          kAnd,         kOr,          kXor,  kAdd | kFetch,
                          kAnd | kFetch, kOr | kFetch, kXor | kFetch, kXchg, kCmpxchg};
   const int32_t op = c_.Of(ops);

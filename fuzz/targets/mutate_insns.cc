@@ -112,7 +112,11 @@ size_t MutateInsns(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
       case 4: b.insns[at] = SomeInsn(random, at, count); break;
       case 5: b.insns[at].dst = static_cast<uint8_t>(random() % 11) & 15; break;
       case 6: b.insns[at].src = static_cast<uint8_t>(random() % 11) & 15; break;
-      case 7: b.insns[at].imm += static_cast<int32_t>(random() % 17) - 8; break;
+      case 7: {
+        const uint32_t imm = static_cast<uint32_t>(b.insns[at].imm) + static_cast<uint32_t>(random() % 17) - 8;
+        b.insns[at].imm = static_cast<int32_t>(imm);
+        break;
+      }
       case 8:
         b.insns[at].off = static_cast<int16_t>(Branches(b.insns[at]) ? random() % count : b.insns[at].off + static_cast<int>(random() % 33) - 16);
         break;
