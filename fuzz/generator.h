@@ -184,9 +184,13 @@ class Generator {
 
   std::vector<std::pair<MapType, int>> extra_maps_;
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
-  std::vector<int> ctx_fields_, ctx_writable_;
-  int packet_at_ = -1, packet_end_at_ = -1, packet_size_ = 4, socket_at_ = -1, flow_keys_at_ = -1, meta_at_ = -1;
-  bool socket_common_ = false;
+  struct CtxFacts {
+    std::vector<int> fields, writable;
+    int packet = -1, packet_end = -1, packet_size = 4, socket = -1, flow_keys = -1, meta = -1;
+    bool socket_common = false;
+  };
+  static CtxFacts ReadCtxFacts(ProgType type, AttachType attach);
+  const CtxFacts* ctx_facts_ = nullptr;
 
   // Of the function being written.
   Model m_;

@@ -1,6 +1,7 @@
 // Fragments that follow the kernel's contract as the engine's tables have it (engine/spec): program types, context fields,
 // calls of any helper by its prototype, sockets, tail calls.
 #include <algorithm>
+#include <memory>
 
 #include "engine/spec/spec.h"
 #include "fuzz/generator.h"
@@ -56,26 +57,48 @@ void Generator::ChooseType() {
       p_->attach = AttachType::kXdp;
       break;
   }
+  // The tables never change; they are read once for each type.
+  thread_local std::vector<std::pair<std::pair<ProgType, AttachType>, std::unique_ptr<CtxFacts>>> known;
+  const std::pair key(p_->type, p_->attach);
+  for (const auto& [types, facts] : known) {
+    if (types == key) ctx_facts_ = facts.get();
+  }
+  if (ctx_facts_ != nullptr) return;
+  known.emplace_back(key, std::make_unique<CtxFacts>(ReadCtxFacts(p_->type, p_->attach)));
+  ctx_facts_ = known.back().second.get();
+}
+
+Generator::CtxFacts Generator::ReadCtxFacts(ProgType type, AttachType attach) {
+  CtxFacts facts;
   for (int off = 0; off < 256; off += 4) {
-    const CtxAccess load = CheckCtxAccess(p_->type, p_->attach, off, 4, false);
-    if (load.ok && load.yield == CtxYield::kScalar) ctx_fields_.push_back(off);
-    if (CheckCtxAccess(p_->type, p_->attach, off, 4, true).ok) ctx_writable_.push_back(off);
+    const CtxAccess load = CheckCtxAccess(type, attach, off, 4, false);
+    if (load.ok && load.yield == CtxYield::kScalar) facts.fields.push_back(off);
+    if (CheckCtxAccess(type, attach, off, 4, true).ok) facts.writable.push_back(off);
     for (const int size : {4, 8}) {
-      const CtxAccess pointer = CheckCtxAccess(p_->type, p_->attach, off, size, false);
+      const CtxAccess pointer = CheckCtxAccess(type, attach, off, size, false);
       if (!pointer.ok) continue;
-      if (pointer.yield == CtxYield::kPacket && packet_at_ < 0) {
-        packet_at_ = off;
-        packet_size_ = size;
+      switch (pointer.yield) {
+        case CtxYield::kPacket:
+          if (facts.packet < 0) {
+            facts.packet = off;
+            facts.packet_size = size;
+          }
+          break;
+        case CtxYield::kPacketEnd:
+          if (facts.packet_end < 0) facts.packet_end = off;
+          break;
+        case CtxYield::kPacketMeta: facts.meta = off; break;
+        case CtxYield::kFlowKeys: facts.flow_keys = off; break;
+        case CtxYield::kSocketOrNull:
+        case CtxYield::kSockCommonOrNull:
+          facts.socket = off;
+          facts.socket_common = pointer.yield == CtxYield::kSockCommonOrNull;
+          break;
+        default: break;
       }
-      if (pointer.yield == CtxYield::kPacketEnd && packet_end_at_ < 0) packet_end_at_ = off;
-      if (pointer.yield == CtxYield::kPacketMeta) meta_at_ = off;
-      if (pointer.yield == CtxYield::kSocketOrNull || pointer.yield == CtxYield::kSockCommonOrNull) {
-        socket_at_ = off;
-        socket_common_ = pointer.yield == CtxYield::kSockCommonOrNull;
-      }
-      if (pointer.yield == CtxYield::kFlowKeys) flow_keys_at_ = off;
     }
   }
+  return facts;
 }
 
 bool Generator::Can(int32_t helper) const {
@@ -89,8 +112,8 @@ bool Generator::PacketWritable() const { return MayAccessPacket(p_->type, true);
 
 // Loads a number from the context; false: it has none.
 bool Generator::LoadCtxNumber(int d, int ctx) {
-  if (ctx_fields_.empty()) return false;
-  code_.Load(4, d, ctx, ctx_fields_[c_.Below(static_cast<uint32_t>(ctx_fields_.size()))]);
+  if (ctx_facts_->fields.empty()) return false;
+  code_.Load(4, d, ctx, ctx_facts_->fields[c_.Below(static_cast<uint32_t>(ctx_facts_->fields.size()))]);
   Set(d, Value::Scalar(0, 0xffffffff));
   return true;
 }
@@ -288,8 +311,8 @@ void Generator::Socket() {
   Label past = NewLabel();
   const int32_t lookups[] = {kSkLookupTcp, kSkLookupUdp, kSkcLookupTcp};
   const int32_t helper = c_.Of(lookups);
-  const bool look_up = Can(helper) && (socket_at_ < 0 || c_.Chance(0.5));
-  if (!look_up && socket_at_ < 0) return;
+  const bool look_up = Can(helper) && (ctx_facts_->socket < 0 || c_.Chance(0.5));
+  if (!look_up && ctx_facts_->socket < 0) return;
   if (look_up) {
     const int tuple = StackBuffer(16, true);
     if (tuple < 0) return;
@@ -304,12 +327,12 @@ void Generator::Socket() {
     ClobberedByCall(Value{});
     code_.MovReg(home, 0);
   } else {
-    code_.Load(8, home, ctx, socket_at_);
+    code_.Load(8, home, ctx, ctx_facts_->socket);
   }
   Set(home, Value{});
   if (!Defect()) BranchImm(kJeq, home, 0, past);
   const int d = Dst();
-  const bool common = look_up ? helper == kSkcLookupTcp : socket_common_;
+  const bool common = look_up ? helper == kSkcLookupTcp : ctx_facts_->socket_common;
   int field = 4 * c_.Between(0, 10);
   if (!Defect(0.2) && !CheckSockLoad(common ? SockKind::kCommon : SockKind::kSocket, field, 4)) field = 4;  // the family
   code_.Load(4, d, home, field);
@@ -342,7 +365,7 @@ void Generator::FlowKeys() {
   if (ctx < 0) return;
   const int d = Dst();
   const Pin keep(*this, d);
-  code_.Load(8, d, ctx, flow_keys_at_);
+  code_.Load(8, d, ctx, ctx_facts_->flow_keys);
   Set(d, Value{});
   const int s = AnyScalar();
   const int size = 1 << c_.Below(3);
@@ -388,8 +411,8 @@ void Generator::PacketMeta() {
   const Pin keep_meta(*this, meta);
   const int data = Dst();
   const Pin keep_data(*this, data);
-  code_.Load(4, meta, ctx, meta_at_);
-  code_.Load(4, data, ctx, packet_at_);
+  code_.Load(4, meta, ctx, ctx_facts_->meta);
+  code_.Load(4, data, ctx, ctx_facts_->packet);
   Set(meta, Value{});
   Set(data, Value{});
   const int t = Dst();

@@ -197,15 +197,15 @@ void Generator::CtxLoad() {
   const int ctx = CtxReg();
   if (ctx < 0) return;
   const Pin keep(*this, ctx);
-  if (!ctx_writable_.empty() && c_.Chance(0.4)) {
-    const int off = ctx_writable_[c_.Below(static_cast<uint32_t>(ctx_writable_.size()))];
+  if (!ctx_facts_->writable.empty() && c_.Chance(0.4)) {
+    const int off = ctx_facts_->writable[c_.Below(static_cast<uint32_t>(ctx_facts_->writable.size()))];
     const int s = AnyScalar();
     code_.Store(4, ctx, Defect() ? 0 : off, s);
     return;
   }
   const int d = Dst();
-  if (ctx_fields_.empty()) return;
-  int off = ctx_fields_[c_.Below(static_cast<uint32_t>(ctx_fields_.size()))];
+  if (ctx_facts_->fields.empty()) return;
+  int off = ctx_facts_->fields[c_.Below(static_cast<uint32_t>(ctx_facts_->fields.size()))];
   int size = 4;
   if (c_.Chance(0.3)) size = 1 << c_.Below(4);
   const CtxAccess access = CheckCtxAccess(p_->type, p_->attach, off, size, false);
@@ -232,11 +232,11 @@ void Generator::Packet(int depth) {
   const int end = Dst();
   const Pin keep_end(*this, end);
   if (Defect(0.1)) {
-    code_.Emit(MakeInsn(kClassLdx | kModeMemsx | kSizeW, data, ctx, packet_at_, 0));
+    code_.Emit(MakeInsn(kClassLdx | kModeMemsx | kSizeW, data, ctx, ctx_facts_->packet, 0));
   } else {
-    code_.Load(packet_size_, data, ctx, packet_at_);
+    code_.Load(ctx_facts_->packet_size, data, ctx, ctx_facts_->packet);
   }
-  code_.Load(packet_size_, end, ctx, packet_end_at_);
+  code_.Load(ctx_facts_->packet_size, end, ctx, ctx_facts_->packet_end);
   Value pointer = Value::Pointer(Kind::kPacket, 0);
   pointer.writable = PacketWritable();
   Value limit;

@@ -15,8 +15,8 @@ inline GenerateOptions SettingsFor(uint64_t seed, double broken) {
   GenerateOptions o;
   o.broken = broken >= 0 ? broken : kBroken[seed % 4];
   const bool small = seed / 4 % 2 == 0;
-  o.max_insns = small ? 90 : 200;
-  o.max_fragments = small ? 8 : 12;
+  o.max_insns = small ? 60 : 120;
+  o.max_fragments = small ? 5 : 9;
   o.maps = seed / 8 % 4 != 0;
   o.subprograms = seed / 8 % 4 > 1;
   return o;
