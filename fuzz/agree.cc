@@ -18,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "bpfsieve/verify.h"
 #include "corpus/oracle/oracle.h"
-#include "engine/verify/decide.h"
+#include "engine/verify/passes.h"
 #include "fuzz/generate.h"
 #include "fuzz/reduce.h"
 #include "fuzz/settings.h"
@@ -57,7 +57,7 @@ struct Answers {
 
 Answers Ask(const std::shared_ptr<const Object>& object) {
   Answers a;
-  const SearchResult ours = Decide(*object, object->programs[0], {});
+  const SearchResult ours = Passes(*object, object->programs[0]).Search({});
   a.ours = ours.verdict;
   a.our_message = ours.finding.message;
   if (ours.verdict != Verdict::kAccept && ours.verdict != Verdict::kReject) return a;

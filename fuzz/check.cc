@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "bpfsieve/verify.h"
-#include "engine/verify/decide.h"
+#include "engine/verify/passes.h"
 #include "fuzz/reference.h"
 
 namespace bpfsieve {
@@ -29,7 +29,8 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   verify.max_processed = options_.max_processed;
   verify.test_state_freq = seed % 2 == 0;  // more states recorded are more chances to cut off too much
   visits_.Clear(program.insns.size());
-  const SearchResult result = Decide(*object, program, verify, {.observer = &visits_});
+  const Passes passes(*object, program);
+  const SearchResult result = passes.Search(verify, {.observer = &visits_});
   const bool accepted = result.verdict == Verdict::kAccept;
 
   if (options_.parallel) {
@@ -38,7 +39,7 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
     helped.threads_from = 0;
     helped.shake = static_cast<uint32_t>(seed) | 1;
     static oneapi::tbb::task_arena arena(2);
-    const SearchResult other = arena.execute([&] { return Decide(*object, program, helped); });
+    const SearchResult other = arena.execute([&] { return passes.Search(helped); });
     if (Summary(other) != Summary(result)) {
       return Violation{"parallel", absl::StrCat("alone: ", Summary(result), "; helped: ", Summary(other)),
                        result.finding.insn, 0};
@@ -50,12 +51,12 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   }
   ++(accepted ? counts_.accepted : counts_.rejected);
   if (options_.naive_steps > 0) {
-    const NaiveResult naive = ExploreNaively(*object, index, {.max_steps = options_.naive_steps});
+    const NaiveResult naive = ExploreNaively(passes, {.max_steps = options_.naive_steps});
     counts_.naive += naive.decided;
     const auto allowed = [&] {
       if (!accepted) return false;
       if (RejectsTheKnownOnly(naive)) return true;
-      return Decide(*object, program, verify, {.strict_stack = true}).verdict == Verdict::kReject;
+      return passes.Search(verify, {.strict_stack = true}).verdict == Verdict::kReject;
     };
     if (naive.decided && naive.verdict != result.verdict && !allowed()) {
       return Violation{"agreement",
@@ -67,7 +68,7 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   if (!accepted) return std::nullopt;
 
   states_.Clear(program.insns.size());
-  const SearchResult exact = Decide(*object, program, verify, {.observer = &states_, .all_precise = true});
+  const SearchResult exact = passes.Search(verify, {.observer = &states_, .all_precise = true});
   const bool compare = exact.verdict == Verdict::kAccept && !states_.full();
   counts_.contained += compare;
   machine_.Load(*object, index);

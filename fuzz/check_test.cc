@@ -6,7 +6,7 @@
 #include <string>
 
 #include "bpfsieve/verify.h"
-#include "engine/verify/decide.h"
+#include "engine/verify/passes.h"
 #include "fuzz/generate.h"
 #include "fuzz/reduce.h"
 #include "fuzz/share.h"
@@ -50,8 +50,9 @@ std::string Violated(const std::string& text, uint32_t insn, void (*lie)(State&,
   VisitLog visits;
   visits.Clear(n);
   Liar liar(log, lie, insn);
-  EXPECT_EQ(Decide(object, object.programs[0], {}, {.observer = &liar, .all_precise = true}).verdict, Verdict::kAccept);
-  EXPECT_EQ(Decide(object, object.programs[0], {}, {.observer = &visits}).verdict, Verdict::kAccept);
+  const Passes passes(object, object.programs[0]);
+  EXPECT_EQ(passes.Search({}, {.observer = &liar, .all_precise = true}).verdict, Verdict::kAccept);
+  EXPECT_EQ(passes.Search({}, {.observer = &visits}).verdict, Verdict::kAccept);
   Machine machine;
   machine.Load(object, 0);
   for (uint64_t seed = 0; seed < 50; ++seed) {

@@ -5,12 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/isa/decode.h"
 #include "engine/program/cfg.h"
 #include "engine/program/liveness.h"
 #include "engine/state/state.h"
 #include "engine/transfer/transfer.h"
-#include "engine/verify/prepare.h"
 
 namespace bpfsieve {
 namespace {
@@ -121,43 +119,21 @@ class Walker {
 
 }  // namespace
 
-NaiveResult ExploreNaively(const Object& object, int index, const NaiveOptions& options) {
-  const Program& program = object.programs[index];
+NaiveResult ExploreNaively(const Passes& passes, const NaiveOptions& options) {
   NaiveResult result;
-  if (!program.broken.empty() || !program.type_known || !TypeModelled(program.type)) {
-    result.message = "not a program that is verified";
-    return result;
-  }
   // The passes ahead of the search are not what is put to the test, and are the same.
-  Cfg cfg;
-  const HelperTraits traits = TraitsFor(program.type);
-  std::optional<Finding> finding = BuildCfg(program, traits, &cfg);
-  if (!finding) finding = CheckFunctionInfo(object, program, cfg);
-  if (!finding) {
-    if (std::optional<EncodingError> e = CheckEncoding(program.insns.data(), program.insns.size())) {
-      finding = FromEncoding(*e);
-    }
-  }
-  if (!finding) finding = CheckReferences(object, program);
-  if (finding) {
-    result.decided = true;
-    result.verdict = Verdict::kReject;
-    result.message = finding->message;
-    result.insn = finding->insn;
+  if (passes.settled()) {
+    result.decided = passes.settled()->verdict == Verdict::kReject;
+    result.verdict = passes.settled()->verdict;
+    result.message = passes.settled()->finding.message;
+    result.insn = passes.settled()->finding.insn;
     return result;
   }
-  if (std::optional<std::string> feature = UnmodelledReference(object, program)) {
-    result.message = *feature;
-    return result;
-  }
-  const StackLiveness liveness(program, object.maps, cfg, traits);
-  Context context = MakeContext(object, program, cfg, liveness);
-  context.strict_alignment = program.strict_alignment && !program.any_alignment;
-
+  const Context& context = passes.context();
   Walker walker(context, options.max_steps, &result);
   if (!walker.Run()) return result;
   result.decided = true;
-  if (std::optional<Finding> f = CheckStackDepth(program, cfg, walker.depths(), {}, nullptr)) {
+  if (std::optional<Finding> f = CheckStackDepth(*context.program, *context.cfg, walker.depths(), {}, nullptr)) {
     result.verdict = Verdict::kReject;
     result.message = f->message;
     result.insn = f->insn;

@@ -14,8 +14,8 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/program/program.h"
 #include "engine/report/finding.h"
+#include "engine/verify/passes.h"
 
 namespace bpfsieve {
 
@@ -33,9 +33,9 @@ struct NaiveResult {
   uint64_t steps = 0;
 };
 
-// Explores program `index` of the object, and the global functions that it calls, each by its prototype. Uses nothing
-// but its arguments; safe from any thread.
-NaiveResult ExploreNaively(const Object& object, int index, const NaiveOptions& options);
+// Explores the program of these passes, and the global functions that it calls, each by its prototype. Uses nothing but
+// its arguments; safe from any thread.
+NaiveResult ExploreNaively(const Passes& passes, const NaiveOptions& options);
 
 // Whether the naive explorer may well reject what a search accepts, by the second of the ways above.
 bool RejectsTheKnownOnly(const NaiveResult& result);

@@ -30,7 +30,7 @@ struct Tally {
 
 void Compare(uint64_t seed, const GenerateOptions& options, Tally* tally) {
   const std::shared_ptr<Object> object = Generate(seed, options);
-  const NaiveResult naive = ExploreNaively(*object, 0, {.max_steps = 3000});
+  const NaiveResult naive = ExploreNaively(Passes(*object, object->programs[0]), {.max_steps = 3000});
   if (!naive.decided) {
     ++tally->undecided;
     return;

@@ -17,7 +17,7 @@
 #include "engine/report/finding.h"
 #include "engine/report/report.h"
 #include "engine/spec/spec.h"
-#include "engine/verify/decide.h"
+#include "engine/verify/passes.h"
 #include "engine/verify/prepare.h"
 
 namespace bpfsieve {
@@ -60,50 +60,59 @@ std::optional<Finding> CheckSleepable(const Program& program) {
 
 }  // namespace
 
-SearchResult Decide(const Object& object, const Program& program, const VerifyOptions& options,
-                    const DecideHooks& hooks) {
+Passes::Passes(const Object& object, const Program& program) : object_(object), program_(program) {
+  settled_ = Check();
+  if (settled_) return;
+  // 3. Live stack slots, for every calling context.
+  liveness_ = std::make_unique<StackLiveness>(program, object.maps, cfg_, TraitsFor(program.type));
+  context_ = MakeContext(object, program, cfg_, *liveness_);
+  context_.strict_alignment = program.strict_alignment && !program.any_alignment;
+}
+
+std::optional<SearchResult> Passes::Check() {
   // 1. What the loader could not prepare has no verdict of the rules.
-  if (!program.broken.empty()) {
-    return program.broken_unsupported ? Unsupported(program.broken)
-                                      : Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, program.broken));
+  if (!program_.broken.empty()) {
+    return program_.broken_unsupported ? Unsupported(program_.broken)
+                                       : Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, program_.broken));
   }
-  if (!program.type_known || program.type == ProgType::kUnspec) {
+  if (!program_.type_known || program_.type == ProgType::kUnspec) {
     return Settle(Verdict::kInvalid,
                   Plain(Rule::kInvalidProgram,
-                        absl::StrCat("section '", program.section, "' does not tell the program type; give one")));
+                        absl::StrCat("section '", program_.section, "' does not tell the program type; give one")));
   }
-  if (program.insns.empty() || program.insns.size() > kMaxInsns) {
-    return Settle(Verdict::kReject, Plain(Rule::kProgramSize, absl::StrCat(program.insns.size(), " instructions")));
+  if (program_.insns.empty() || program_.insns.size() > kMaxInsns) {
+    return Settle(Verdict::kReject, Plain(Rule::kProgramSize, absl::StrCat(program_.insns.size(), " instructions")));
   }
-  if (!TypeModelled(program.type)) {
-    return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program.type))));
+  if (!TypeModelled(program_.type)) {
+    return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type))));
   }
-  if (!AttachTypeValid(program.type, program.attach)) {
+  if (!AttachTypeValid(program_.type, program_.attach)) {
     return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, "attach type does not go with the program type"));
   }
 
   // 2. The text of the program: control flow, encoding, references; complaints in the order that the kernel makes them.
   //    Subprograms, prune points, loops and live registers are known afterwards and do not change any more.
-  Cfg cfg;
-  const HelperTraits traits = TraitsFor(program.type);
-  std::optional<Finding> flow = BuildCfg(program, traits, &cfg);
+  std::optional<Finding> flow = BuildCfg(program_, TraitsFor(program_.type), &cfg_);
   const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange);
   if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
-  if (std::optional<Finding> f = CheckFunctionInfo(object, program, cfg)) return Settle(Verdict::kReject, std::move(*f));
-  if (std::optional<EncodingError> e = CheckEncoding(program.insns.data(), program.insns.size())) {
+  if (std::optional<Finding> f = CheckFunctionInfo(object_, program_, cfg_)) {
+    return Settle(Verdict::kReject, std::move(*f));
+  }
+  if (std::optional<EncodingError> e = CheckEncoding(program_.insns.data(), program_.insns.size())) {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
-  if (std::optional<Finding> f = CheckReferences(object, program)) return Settle(Verdict::kReject, std::move(*f));
-  if (std::optional<std::string> feature = UnmodelledReference(object, program)) return Unsupported(*feature);
+  if (std::optional<Finding> f = CheckReferences(object_, program_)) return Settle(Verdict::kReject, std::move(*f));
+  if (std::optional<std::string> feature = UnmodelledReference(object_, program_)) return Unsupported(*feature);
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
-  if (std::optional<Finding> f = CheckSleepable(program)) return Settle(Verdict::kReject, std::move(*f));
+  if (std::optional<Finding> f = CheckSleepable(program_)) return Settle(Verdict::kReject, std::move(*f));
+  return std::nullopt;
+}
 
-  // 3. Live stack slots, for every calling context.
-  const StackLiveness liveness(program, object.maps, cfg, traits);
-
+SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hooks) const {
+  if (settled_) return *settled_;
   // 4. Every path.
-  Context context = MakeContext(object, program, cfg, liveness);
-  context.strict_alignment = (options.strict_alignment || program.strict_alignment) && !program.any_alignment;
+  Context context = context_;
+  context.strict_alignment |= options.strict_alignment && !program_.any_alignment;
   context.strict_stack = hooks.strict_stack;
   SearchLimits limits;
   limits.max_processed = options.max_processed;
@@ -118,14 +127,14 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   limits.helpers_from = options.threads_from;
   limits.shake = options.shake;
   limits.interrupt = options.interrupt;
-  limits.test_state_freq = options.test_state_freq || program.test_state_freq;
+  limits.test_state_freq = options.test_state_freq || program_.test_state_freq;
   limits.observer = hooks.observer;
   limits.all_precise = hooks.all_precise;
   SearchResult result = Explore(context, limits);
   if (result.verdict != Verdict::kAccept) return result;
 
   // 5. The stack of every call chain, now that each function's use is known.
-  if (std::optional<Finding> f = CheckStackDepth(program, cfg, result.depths, {}, nullptr)) {
+  if (std::optional<Finding> f = CheckStackDepth(program_, cfg_, result.depths, {}, nullptr)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
   }
@@ -184,7 +193,7 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   const Object& object = file.object();
   const Program& program = object.programs[index];
   const auto begin = std::chrono::steady_clock::now();
-  SearchResult result = Decide(object, program, options);
+  SearchResult result = Passes(object, program).Search(options);
   const auto end = std::chrono::steady_clock::now();
 
   Report report;
