@@ -44,7 +44,7 @@ void Shift(std::vector<Insn>& insns, int64_t at, int64_t n) {
     if (!Branches(insn) && !call) continue;
     const bool wide = call || insn.code == (kClassJmp32 | kJa);
     const int64_t target = i + 1 + (wide ? insn.imm : insn.off);
-    const int64_t from = i >= at ? i + n : i, to = target > at ? target + n : target;
+    const int64_t from = i >= at ? i + n : i, to = target > at || (n > 0 && target == at) ? target + n : target;
     const int64_t distance = to - from - 1;
     if (wide) {
       insn.imm = static_cast<int32_t>(distance);
