@@ -43,7 +43,7 @@ struct SearchLimits {
   // How many threads of the caller's TBB arena may work on this program; 1: the caller's alone. The result is the same.
   unsigned threads = 1;
   // Instructions processed before helpers are tried; they stay while they pay. 0: from the start and for good (tests).
-  uint64_t helpers_from = 40'000;
+  uint64_t helpers_from = 200'000;
   uint32_t shake = 0;            // for tests: a seed for delays where threads meet; 0: none
   bool shape = false;            // fill SearchResult::shape; costs a little time, and memory for every path
   const std::atomic<bool>* interrupt = nullptr;  // ends the search when it becomes true; null: nothing does

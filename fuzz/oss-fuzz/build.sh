@@ -17,8 +17,9 @@ make -j"$jobs" install >/dev/null
 # libelf alone out of elfutils, without compression other than zlib
 mkdir -p "$WORK/elfutils" && cd "$WORK/elfutils"
 [ -x "$SRC/elfutils/configure" ] || (cd "$SRC/elfutils" && autoreconf -i -f)
-"$SRC/elfutils/configure" --enable-maintainer-mode --disable-debuginfod --disable-libdebuginfod --disable-demangler \
-  --without-bzip2 --without-lzma --without-zstd --with-zlib --prefix="$deps" CPPFLAGS="-I$deps/include" \
+# (Its test for thread-local variables links a shared object without undefined symbols, which no sanitizer can.)
+ac_cv_tls=yes "$SRC/elfutils/configure" --enable-maintainer-mode --disable-debuginfod --disable-libdebuginfod \
+  --without-bzlib --without-lzma --without-zstd --with-zlib --prefix="$deps" CPPFLAGS="-I$deps/include" \
   CFLAGS="$CFLAGS -Wno-error -Wno-unused-command-line-argument" LDFLAGS="-L$deps/lib" >/dev/null
 make -C lib -j"$jobs" >/dev/null
 make -C libelf -j"$jobs" libelf.a >/dev/null
@@ -35,13 +36,16 @@ Libs: -L$deps/lib -lelf -lz
 PC
 
 # libbpf
+mkdir -p "$WORK/libbpf"
 make -C "$SRC/libbpf/src" -j"$jobs" BUILD_STATIC_ONLY=1 OBJDIR="$WORK/libbpf" PREFIX="$deps" LIBDIR="$deps/lib" \
   CFLAGS="$CFLAGS -I$deps/include -fPIC" install install_uapi_headers >/dev/null
+# Linked statically, what it needs is needed by whoever links it.
+sed -i 's/^Requires.private:/Requires:/' "$deps/lib/pkgconfig/libbpf.pc"
 
 # the rest comes in through CMake
 cmake -S "$SRC/bpfsieve" -B "$WORK/bpfsieve" -G Ninja -DCMAKE_BUILD_TYPE=None -DBUILD_SHARED_LIBS=OFF -DBPFSIEVE_TESTS=OFF \
   -DBPFSIEVE_ABSL_SOURCE="$SRC/abseil" -DBPFSIEVE_TBB_SOURCE="$SRC/onetbb" -DBPFSIEVE_JSON_SOURCE="$SRC/json" \
-  -DBPFSIEVE_CLI11_SOURCE="$SRC/cli11" >/dev/null
+  -DBPFSIEVE_CLI11_SOURCE="$SRC/cli11" -DZLIB_LIBRARY="$deps/lib/libz.a" -DZLIB_INCLUDE_DIR="$deps/include" >/dev/null
 cmake --build "$WORK/bpfsieve" -j "$jobs" --target fuzz/targets/all
 
 "$WORK/bpfsieve/fuzz/targets/seeds" "$SRC/bpfsieve/corpus" "$WORK/seeds"
