@@ -216,7 +216,7 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
       if (entry.frames > 1) absl::StrAppend(why, " of frame ", int{item.frame});
       absl::StrAppend(why, " = ");
       if (item.slot) absl::StrAppend(why, "bytes 0x", absl::Hex(item.bytes), " of ");
-      AppendReg(*why, item.reg, item.frame, {});
+      AppendReg(*why, item.reg, item.frame, machine.maps());
       if (!w.set) {
         absl::StrAppend(why, ", but was never set");
       } else if (w.region < 0) {

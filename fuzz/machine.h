@@ -95,6 +95,7 @@ class Machine {
   // References that have to be given back, and whether a lock is held.
   size_t held() const { return held_.size(); }
   bool locked() const { return locked_; }
+  const std::vector<MapDef>& maps() const { return object_->maps; }
   const Region& region(int i) const { return regions_[static_cast<size_t>(i)]; }
   // The stack word at slot `slot` (fp - 8 * (slot + 1)) of a frame.
   Word StackWord(int frame, int slot) const;
