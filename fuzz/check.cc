@@ -42,7 +42,7 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
     const SearchResult other = arena.execute([&] { return passes.Search(helped); });
     if (Summary(other) != Summary(result)) {
       return Violation{"parallel", absl::StrCat("alone: ", Summary(result), "; helped: ", Summary(other)),
-                       result.finding.insn, 0};
+                       result.finding.insn, 0, 0};
     }
   }
   if (!accepted && result.verdict != Verdict::kReject) {
@@ -62,7 +62,7 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
       return Violation{"agreement",
                        absl::StrCat("search: ", Summary(result), "; naive: ", std::string(VerdictName(naive.verdict)),
                                     " ", naive.message, " at ", naive.insn),
-                       accepted ? naive.insn : result.finding.insn, 0};
+                       accepted ? naive.insn : result.finding.insn, 0, 0};
     }
   }
   if (!accepted) return std::nullopt;
@@ -82,8 +82,8 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
       case Outcome::Kind::kExit: break;
       case Outcome::Kind::kTooLong: ++counts_.cut_short; break;
       case Outcome::Kind::kNotModelled: ++counts_.not_modelled; break;
-      case Outcome::Kind::kFault: return Violation{"safety", out.what, out.insn, run_seed};
-      case Outcome::Kind::kStopped: return Violation{"containment", containment.violation(), out.insn, run_seed};
+      case Outcome::Kind::kFault: return Violation{"safety", out.what, out.insn, out.steps, run_seed};
+      case Outcome::Kind::kStopped: return Violation{"containment", containment.violation(), out.insn, out.steps, run_seed};
     }
   }
   return std::nullopt;

@@ -31,7 +31,8 @@ struct Violation {
   std::string oracle;  // as above
   std::string what;
   uint32_t insn = 0;
-  uint64_t run_seed = 0;  // of the machine's run, where there is one
+  uint64_t step = 0;      // of the machine's run, where there is one
+  uint64_t run_seed = 0;  // the same run's
 };
 
 struct CheckCounts {

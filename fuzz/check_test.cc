@@ -15,8 +15,13 @@
 namespace bpfsieve {
 namespace {
 
+constexpr char kMaps[] =
+    ".map hash type=hash key=4 value=8 entries=4\n.map ring type=ringbuf key=0 value=0 entries=4096\n"
+    ".map guarded type=array key=4 value=16 entries=1 field=spin_lock@0\n";
+
 ObjectFile Parsed(const std::string& text) {
-  absl::StatusOr<ObjectFile> file = ObjectFile::Parse(".type xdp\n.prog p\n" + text, "test.bpfasm", {});
+  absl::StatusOr<ObjectFile> file =
+      ObjectFile::Parse(".type xdp\n" + std::string(kMaps) + ".prog p\n" + text, "test.bpfasm", {});
   EXPECT_TRUE(file.ok()) << file.status();
   return *std::move(file);
 }
@@ -102,6 +107,38 @@ TEST(Containment, ASpilledNumberThatIsWrongIsFound) {
               pool.WritableSlot(s.frame(), 0).spilled.s = Scalar::Const(1);
             }),
             "");
+}
+
+constexpr char kRecord[] =
+    "r1 = map[ring]\nr2 = 8\nr3 = 0\ncall 131\nif r0 == 0 goto end\nr1 = r0\nr2 = 0\ncall 132\nend:\nr0 = 0\nexit\n";
+
+TEST(Containment, AReferenceThatIsForgottenIsFound) {
+  EXPECT_EQ(Violated(kRecord, 8, Truth), "");
+  EXPECT_NE(Violated(kRecord, 8, [](State& s, StatePool&) { s.refs.clear(); }), "");
+}
+
+constexpr char kLocked[] =
+    "r6 = 0\n*(u32 *)(r10 -4) = r6\nr1 = map[guarded]\nr2 = r10\nr2 += -4\ncall 1\nif r0 == 0 goto end\nr6 = r0\n"
+    "r1 = r6\ncall 93\nr1 = r6\ncall 94\nend:\nr0 = 0\nexit\n";
+
+TEST(Containment, ALockThatIsForgottenIsFound) {
+  EXPECT_EQ(Violated(kLocked, 11, Truth), "");
+  EXPECT_NE(Violated(kLocked, 11, [](State& s, StatePool&) { s.active_locks = 0; }), "");
+}
+
+TEST(Containment, AWrongPointerIntoAMapIsDescribed) {
+  const std::string said = Violated(kLocked, 7, [](State& s, StatePool&) { s.regs()[0].off = 4; });
+  EXPECT_NE(said.find("R0 = map_value"), std::string::npos) << said;
+}
+
+// Two look-ups, of which either may find nothing.
+constexpr char kTwice[] =
+    "r6 = 0\n*(u32 *)(r10 -4) = r6\nr1 = map[hash]\nr2 = r10\nr2 += -4\ncall 1\nr6 = r0\nr1 = map[hash]\nr2 = r10\n"
+    "r2 += -4\ncall 1\nif r0 == 0 goto end\nif r6 == 0 goto end\nr0 = *(u64 *)(r6 +0)\nend:\nr0 = 0\nexit\n";
+
+TEST(Containment, ObjectsTakenForTheSameOneAreFound) {
+  EXPECT_EQ(Violated(kTwice, 13, Truth), "");
+  EXPECT_NE(Violated(kTwice, 13, [](State& s, StatePool&) { s.regs()[6].id = s.regs()[0].id; }), "");
 }
 
 // The real thing: no program that is accepted does anything that the search did not consider.

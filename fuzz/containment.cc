@@ -73,12 +73,27 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
 // The values that share an id, as far as one comparison meets them.
 class Links {
  public:
-  bool Check(const Reg& r, uint64_t bits) {
+  bool Check(const Reg& r, const Word& w) {
+    if (r.IsScalar()) return CheckNumber(r, w.bits);
+    if (r.id == 0) return true;
+    // Of packet pointers the place without the fixed offset is the same, of others the object, or that there is none.
+    const uint64_t place = r.IsPacket() ? w.bits - static_cast<uint64_t>(int64_t{r.off})
+                                        : static_cast<uint64_t>(int64_t{w.region} + 1);
+    return Same(r.id, place, false);
+  }
+
+ private:
+  static constexpr int kMax = 24;
+
+  bool CheckNumber(const Reg& r, uint64_t bits) {
     const uint32_t id = r.id & ~kAddConst;
-    if (!r.IsScalar() || id == 0) return true;
+    if (id == 0) return true;
     const uint64_t distance = (r.id & kAddConst) != 0 ? static_cast<uint64_t>(int64_t{r.off}) : 0;
     const bool low = (r.id & kAddConst32) != 0;
-    const uint64_t value = bits - distance;
+    return Same(id, bits - distance, low);
+  }
+
+  bool Same(uint32_t id, uint64_t value, bool low) {
     for (int i = 0; i < n_; ++i) {
       if (ids_[i] != id) continue;
       const bool equal = low || low_[i] ? static_cast<uint32_t>(values_[i]) == static_cast<uint32_t>(value)
@@ -93,8 +108,6 @@ class Links {
     return true;
   }
 
- private:
-  static constexpr int kMax = 24;
   int n_ = 0;
   uint32_t ids_[kMax];
   bool low_[kMax];
@@ -106,7 +119,7 @@ bool SlotHolds(const StateLog::Item& item, const Word& w, const Machine& machine
   std::memcpy(kinds, &item.bytes, sizeof kinds);
   int spilled = 0;
   while (spilled < kSlotBytes && kinds[kSlotBytes - 1 - spilled] == SlotByte::kSpill) ++spilled;
-  if (spilled == kSlotBytes) return Holds(item.reg, w, machine) && links.Check(item.reg, w.bits);
+  if (spilled == kSlotBytes) return Holds(item.reg, w, machine) && links.Check(item.reg, w);
   if (spilled > 0 && item.reg.IsScalar()) {
     // The lowest bytes of the register.
     Scalar low = item.reg.s;
@@ -140,6 +153,8 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
   Entry e;
   e.first = static_cast<uint32_t>(items_.size());
   e.frames = state.cur + 1;
+  e.locks = state.active_locks;
+  for (const Ref& ref : state.refs) e.references += ref.kind == Ref::Kind::kPointer;
   const LiveMasks live = LiveAt(context, state, insn);
   for (int f = 0; f <= state.cur; ++f) {
     const Frame& frame = *state.frames[f];
@@ -176,6 +191,16 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
       return false;
     }
   }
+  // A function that is verified on its own starts without what its callers hold. What was acquired may be null and is then
+  // not held, but known until that is checked.
+  if (base == 0 && machine.held() > entry.references) {
+    if (why != nullptr) *why = absl::StrCat(machine.held(), " references are held, ", entry.references, " known");
+    return false;
+  }
+  if (machine.locked() != (entry.locks != 0)) {
+    if (why != nullptr) *why = machine.locked() ? "a lock is held that is not known" : "the lock is not held";
+    return false;
+  }
   Links links;
   const StateLog::Item* items = states_->items(entry);
   for (uint32_t i = 0; i < entry.count; ++i) {
@@ -183,7 +208,7 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
     const int frame = base + item.frame;
     const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
     if (item.slot ? SlotHolds(item, w, machine, links)
-                  : Holds(item.reg, w, machine) && links.Check(item.reg, w.bits)) {
+                  : Holds(item.reg, w, machine) && links.Check(item.reg, w)) {
       continue;
     }
     if (why != nullptr) {
@@ -191,7 +216,7 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
       if (entry.frames > 1) absl::StrAppend(why, " of frame ", int{item.frame});
       absl::StrAppend(why, " = ");
       if (item.slot) absl::StrAppend(why, "bytes 0x", absl::Hex(item.bytes), " of ");
-      AppendReg(*why, item.reg, item.frame, {});
+      AppendReg(*why, item.reg, item.frame, machine.maps());
       if (!w.set) {
         absl::StrAppend(why, ", but was never set");
       } else if (w.region < 0) {

@@ -4,7 +4,8 @@
 // registers and stack slots hold must lie within one of the states that the search executed this instruction on: one
 // state as a whole, for a state speaks of all paths at once that it stands for, and of how values depend on each other.
 // For numbers all of a Scalar is compared, for pointers kind, region and offset, for packet pointers also what is claimed
-// to be accessible, for equal ids that the values are equal (or at their distance). Only what may still be read counts,
+// to be accessible, for equal ids that the values are equal (or at their distance), that no more references are held
+// than are known, and locks just as is thought. Only what may still be read counts,
 // as the search compares no more when it takes a state to be covered by another.
 //
 // Pruning needs thought. A scalar that no check relied upon compares as equal to any other when a path is cut short, so
@@ -54,6 +55,7 @@ class StateLog : public StateObserver {
     uint32_t first = 0, count = 0;  // items
     uint32_t older = kNone;         // of the same instruction
     int32_t frames = 0;
+    uint32_t references = 0, locks = 0;
     int32_t callsites[kMaxFrames] = {};
   };
   static constexpr uint32_t kNone = ~0u;

@@ -1,12 +1,14 @@
 // Generated programs against all oracles (check.h), until the time is up or one is violated.
 //
 // Every seed stands for a program, the generator's settings, and what happens when it runs; a violation is reproduced
-// with --seed N --programs 1. One JSON line for each violation, one for the whole.
+// with --seed N --programs 1. One JSON line for each violation, one for the whole. Exit status: 0 nothing found,
+// 1 something, 2 not understood.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <ctime>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -35,6 +37,7 @@ int Run(int argc, char** argv) {
   uint64_t seed = 1, programs = ~uint64_t{0};
   double broken = -1;
   bool keep_going = false, shrink = false;
+  std::string folder;
   CheckOptions check;
   uint64_t parallel_every = 128, naive_every = 2;
   app.add_option("--seconds", seconds, "CPU time of this process");
@@ -46,7 +49,13 @@ int Run(int argc, char** argv) {
   app.add_option("--parallel-every", parallel_every, "programs of which one is searched with a helper too; 0: none");
   app.add_flag("--keep-going", keep_going, "do not stop at a violation");
   app.add_flag("--shrink", shrink, "make the program of a violation smaller");
-  CLI11_PARSE(app, argc, argv);
+  app.add_option("--out", folder, "write each violation's program to this folder, which exists, as seed-N.bpfasm")
+      ->check(CLI::ExistingDirectory);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
 
   const uint64_t naive_steps = check.naive_steps;
   const double begin = CpuSeconds();
@@ -63,7 +72,8 @@ int Run(int argc, char** argv) {
     ++found[v->oracle];
     nlohmann::json line = {{"seed", at},           {"oracle", v->oracle},
                            {"what", v->what},      {"insn", v->insn},
-                           {"run_seed", v->run_seed}, {"insns", object->programs[0].insns.size()},
+                           {"run_seed", v->run_seed}, {"step", v->step},
+                           {"insns", object->programs[0].insns.size()},
                            {"cpu_seconds", CpuSeconds() - begin}, {"programs", checker.counts().programs}};
     std::shared_ptr<const Object> smallest = object;
     if (shrink) {
@@ -76,7 +86,17 @@ int Run(int argc, char** argv) {
       line["shrunk"] = smallest->programs[0].insns.size();
       if (w) line["shrunk_what"] = w->what;
     }
-    line["text"] = AsmFileText(*smallest, absl::StrCat("seed ", at));
+    const std::string text = AsmFileText(*smallest, absl::StrCat("seed ", at));
+    if (!folder.empty()) {
+      const std::string path = absl::StrCat(folder, "/seed-", at, ".bpfasm");
+      std::ofstream out(path);
+      out << text;
+      if (!out.flush()) {
+        std::cerr << "hunt: cannot write " << path << "\n";
+        return 2;
+      }
+    }
+    line["text"] = text;
     std::cout << line.dump() << std::endl;
     if (!keep_going) break;
   }

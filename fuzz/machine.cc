@@ -503,9 +503,29 @@ bool Machine::LoadStore(const Insn& i) {
   return true;
 }
 
+// Whether an atomic operation may be done there at all; whether within bounds, the access itself finds out.
+bool Machine::AtomicPlace(const Insn& i) {
+  const Word& p = reg(i.imm == kLoadAcq ? i.src : i.dst);
+  if (p.region < 0) return true;
+  const Region& g = region(p.region);
+  if ((p.bits + static_cast<uint64_t>(int64_t{i.off}) - g.base) % static_cast<uint64_t>(AccessBytes(i)) != 0) {
+    return Fault("misaligned atomic operation");
+  }
+  // The kernel looks at the pointer after the access, where a load into its own register has left a number.
+  if (i.imm == kLoadAcq && i.dst == i.src) return true;
+  switch (g.kind) {
+    case Region::Kind::kContext:
+    case Region::Kind::kPacket:
+    case Region::Kind::kSocket:
+    case Region::Kind::kFlowKeys: return Fault("atomic operation on memory that has none");
+    default: return true;
+  }
+}
+
 bool Machine::Atomic(const Insn& i) {
   const int size = AccessBytes(i);
   if (!Read(i.src) || (i.imm != kLoadAcq && !Read(i.dst))) return false;
+  if (!AtomicPlace(i)) return false;
   Word old;
   if (i.imm == kLoadAcq) {
     if (!Load(reg(i.src), i.off, size, &old)) return false;
@@ -515,9 +535,7 @@ bool Machine::Atomic(const Insn& i) {
   } else {
     const Word p = reg(i.dst);
     uint64_t at;
-    if (!Load(p, i.off, size, &old)) return false;
-    if (!Reach(p, i.off, static_cast<uint64_t>(size), true, &at)) return false;
-    if (at % static_cast<uint64_t>(size) != 0) return Fault("misaligned atomic operation");
+    if (!Load(p, i.off, size, &old) || !Reach(p, i.off, static_cast<uint64_t>(size), true, &at)) return false;
     const Word src = reg(i.src);
     if (i.imm == kCmpxchg) {
       if (!Read(0)) return false;

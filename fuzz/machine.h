@@ -92,6 +92,10 @@ class Machine {
   const Frame& frame(int i) const { return frames_[static_cast<size_t>(i)]; }
   // The innermost frame that belongs to a function that is verified on its own.
   int base_frame() const { return base_; }
+  // References that have to be given back, and whether a lock is held.
+  size_t held() const { return held_.size(); }
+  bool locked() const { return locked_; }
+  const std::vector<MapDef>& maps() const { return object_->maps; }
   const Region& region(int i) const { return regions_[static_cast<size_t>(i)]; }
   // The stack word at slot `slot` (fp - 8 * (slot + 1)) of a frame.
   Word StackWord(int frame, int slot) const;
@@ -105,6 +109,7 @@ class Machine {
   bool Jump(const Insn& i);
   bool LoadStore(const Insn& i);
   bool Atomic(const Insn& i);
+  bool AtomicPlace(const Insn& i);
   bool LoadImm64(const Insn& i);
   bool LoadPacket(const Insn& i);
   bool CallFunction(const Insn& i);

@@ -74,6 +74,42 @@ TEST(Machine, AtomicsFetchWhatWasThere) {
                    "r0 = *(u64 *)(r10 -8)\n"), 5u);
 }
 
+TEST(Machine, AtomicsOf32BitsLeaveTheRestAlone) {
+  const std::string set = "r2 = 0x1122334455667788 ll\n*(u64 *)(r10 -8) = r2\n";
+  EXPECT_EQ(Result(set + "r1 = -1\nr1 = atomic_fetch_add((u32 *)(r10 -8), r1)\nr0 = r1\n"), 0x55667788u);
+  EXPECT_EQ(Result(set + "r1 = 0xffffffff88 ll\nr1 = atomic_xchg((u32 *)(r10 -8), r1)\nr0 = *(u64 *)(r10 -8)\n"),
+            0x11223344ffffff88u);
+  EXPECT_EQ(Result(set + "r0 = 1\nr1 = 5\nr0 = atomic_cmpxchg((u32 *)(r10 -8), r0, r1)\n"), 0x55667788u);
+}
+
+TEST(Machine, AcquireAndReleaseLoadAndStore) {
+  EXPECT_EQ(Result("r1 = 0x1ff\nstore_release((u8 *)(r10 -8), r1)\nr0 = load_acquire((u8 *)(r10 -8))\n"), 0xffu);
+}
+
+TEST(Machine, LoadsExtendTheSignWhereTheySaySo) {
+  EXPECT_EQ(Result("*(u64 *)(r10 -8) = 0x80\nr0 = *(s8 *)(r10 -8)\n"), static_cast<uint64_t>(-128));
+  EXPECT_EQ(Result("*(u64 *)(r10 -8) = 0x8000\nr0 = *(s16 *)(r10 -8)\n"), static_cast<uint64_t>(-32768));
+  EXPECT_EQ(Result("*(u64 *)(r10 -8) = -2\nr0 = *(s32 *)(r10 -8)\n"), static_cast<uint64_t>(-2));
+  EXPECT_EQ(Result("*(u64 *)(r10 -8) = -2\nr0 = *(u32 *)(r10 -8)\n"), 0xfffffffeu);
+}
+
+TEST(Machine, LongJumpsGoAsFarAsTheirImmediateSays) {
+  EXPECT_EQ(Result("r0 = 1\ngotol end\nr0 = 2\nend:\n"), 1u);
+}
+
+TEST(Machine, FunctionsKeepTheirCallersRegisters) {
+  EXPECT_EQ(Result("r6 = 40\nr1 = 2\ncall f\nr0 += r6\ngoto end\nf:\nr6 = 9\nr0 = r1\nexit\nend:\n"), 42u);
+}
+
+TEST(Machine, AtomicsAreAlignedAndInPlainMemory) {
+  const std::string acquire = "r0 = load_acquire((u32 *)";
+  EXPECT_EQ(FaultOf(acquire + "(r10 -6))\nexit\n"), "misaligned atomic operation");
+  EXPECT_EQ(FaultOf(acquire + "(r1 +12))\nexit\n"), "atomic operation on memory that has none");
+  EXPECT_EQ(FaultOf("r1 = load_acquire((u32 *)(r1 +12))\nr0 = 0\nexit\n"), "");  // as the kernel lets through
+  EXPECT_EQ(FaultOf("r2 = *(u32 *)(r1 +0)\nr3 = 1\nstore_release((u8 *)(r2 +0), r3)\nr0 = 0\nexit\n"),
+            "atomic operation on memory that has none");
+}
+
 TEST(Machine, PointersSurviveTheStackAndAreGoneWhenOverwritten) {
   EXPECT_EQ(FaultOf("r2 = r10\n*(u64 *)(r10 -8) = r2\nr3 = *(u64 *)(r10 -8)\nr0 = *(u64 *)(r3 -8)\nexit\n"), "");
   EXPECT_EQ(FaultOf("r2 = r10\n*(u64 *)(r10 -8) = r2\n*(u8 *)(r10 -8) = 0\nr3 = *(u64 *)(r10 -8)\n"
