@@ -202,8 +202,14 @@ void Generator::Wrapped() {
     m_.regs[a].max = std::min<uint64_t>(m_.regs[a].max, 0xffffffff);
   }
   code_.MovReg(b, a);
-  code_.Emit(MakeInsn(kClassAlu | (c_.Chance(0.5) ? kAdd : kSub), b, 0, 0, c_.Between(-9, 9)));
+  const int op = c_.Chance(0.5) ? kAdd : kSub;
+  const int distance = c_.Between(-9, 9);
+  code_.Emit(MakeInsn(kClassAlu | op, b, 0, 0, distance));
   Set(b, Value::Scalar(0, 0xffffffff));
+  if ((pinned_ >> a & 1) != 0 && c_.Chance(0.4)) {  // the same one in 64 bits, which does not wrap where it does
+    code_.AluImm(op, a, c_.Chance(0.7) ? distance : c_.Between(-9, 9));
+    Set(a, Value::Scalar());
+  }
   const int low = c_.Between(0, 12);
   Label out = NewLabel();
   BranchImm(SomeCompare(), c_.Chance(0.7) ? a : b, low, out, c_.Chance(0.7));

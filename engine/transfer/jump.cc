@@ -139,6 +139,8 @@ void Transfer::SyncLinked(State& s, const Reg& known_in, const LinkedRegs& regs)
     const Reg& was = at.is_reg ? in.regs[at.index] : in.slot(at.index).spilled;
     if (!was.IsScalar() || &was == &known_in) continue;
     if ((was.id & ~kAddConst) != (known.id & ~kAddConst)) continue;
+    // A distance in 32 bits says nothing of one in 64, not even of the same one: only one of them wraps around.
+    if (((was.id ^ known.id) & kAddConst) == kAddConst) continue;
     Frame& f = pool_.Writable(s, at.frame);
     Reg& r = at.is_reg ? f.regs[at.index] : pool_.WritableSlot(f, at.index).spilled;
     if (((r.id & kAddConst) == 0 && (known.id & kAddConst) == 0) || r.off == known.off) {
@@ -147,8 +149,6 @@ void Transfer::SyncLinked(State& s, const Reg& known_in, const LinkedRegs& regs)
     }
     const int32_t off = r.off;
     const uint32_t id = r.id;
-    // A distance in 32 bits says nothing of one in 64.
-    if (((id ^ known.id) & kAddConst) == kAddConst) continue;
     r = known;
     r.off = off;
     r.id = id;
