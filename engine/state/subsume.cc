@@ -135,7 +135,8 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_to
       (frame.regs[r].IsScalar() ? masks.scalars : masks.typed)[f] |= bit;
     }
     const uint64_t used = frame.slots == kMaxSlots ? ~uint64_t{0} : (uint64_t{1} << frame.slots) - 1;
-    for (uint64_t m = live.slots[f] & used; m != 0; m &= m - 1) {
+    // Nothing is known either of slots that are not in use yet.
+    for (uint64_t m = live.slots[f] & (unknown_too ? ~uint64_t{0} : used); m != 0; m &= m - 1) {
       const int s = std::countr_zero(m);
       if (unknown_too || !frame.slot(s).AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
     }
@@ -151,7 +152,7 @@ bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks
     return RegSafe(old_.frames[f]->regs[r], cur.frames[f]->regs[r], true, ids);
   };
   const auto slot_safe = [&](int f, int s) {
-    if (s >= cur.frames[f]->slots) return false;
+    if (s >= cur.frames[f]->slots) return s >= old_.frames[f]->slots;
     const StackSlot& was = old_.frames[f]->slot(s);
     const StackSlot& is = cur.frames[f]->slot(s);
     const bool exact = (precise.slots[f] >> s & 1) != 0;
