@@ -202,6 +202,11 @@ HelperTraits TraitsFor(ProgType type) {
     while (n < 5 && p->args[n].type != Arg::kDontcare) ++n;
     return n;
   };
+  t.kfunc = [](std::string_view name) {
+    KfuncTraits traits;
+    if (const KfuncProto* k = FindKfunc(name)) traits.arg_count = k->arg_count;
+    return traits;
+  };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {
     const HelperProto* p = FindHelper(id, type);
     if (p == nullptr || p->unsupported != nullptr) return {};
