@@ -146,8 +146,12 @@ NaiveResult ExploreNaively(const Object& object, int index, const NaiveOptions& 
     result.insn = finding->insn;
     return result;
   }
-  if (std::optional<std::string> feature = UnmodelledReference(object, program)) {
+  if (std::optional<std::string> feature = UnmodelledReference(object, program, cfg)) {
     result.message = *feature;
+    return result;
+  }
+  if (cfg.exception_sub >= 0) {
+    result.message = "exception callback";
     return result;
   }
   const StackLiveness liveness(program, object.maps, cfg, traits);

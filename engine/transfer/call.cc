@@ -353,7 +353,7 @@ bool Transfer::CallKfunc(const Extern& function) {
 
 // Without a callback of its own for exceptions, the program returns what was thrown.
 bool Transfer::Throw() {
-  if (!ReturnCode(1)) return false;
+  if (ctx_.cfg->exception_sub < 0 && !ReturnCode(1)) return false;
   out_->kind = StepResult::Kind::kPathEnd;
   return NoResources(true, "bpf_throw", true);
 }
@@ -361,7 +361,8 @@ bool Transfer::Throw() {
 bool Transfer::ReturnCode(int r) {
   if (!ReadReg(r)) return false;
   const Reg& value = reg(r);
-  if (st_->frames[0]->subprog != 0) {
+  const int sub = st_->frames[0]->subprog;
+  if (sub != 0 && sub != ctx_.cfg->exception_sub) {
     if (value.IsScalar()) return true;
     return Fail(Rule::kReturnValue, r, absl::StrCat("At subprogram exit the register R", r, " is not a scalar value (",
                                                     RegTypeName(value), ")"));

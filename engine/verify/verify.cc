@@ -83,14 +83,15 @@ SearchResult Decide(const Object& object, const Program& program, const VerifyOp
   Cfg cfg;
   const HelperTraits traits = TraitsFor(program.type);
   std::optional<Finding> flow = BuildCfg(program, traits, &cfg);
-  const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange);
+  const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange ||
+                                   flow->rule == Rule::kException);
   if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckFunctionInfo(object, program, cfg)) return Settle(Verdict::kReject, std::move(*f));
   if (std::optional<EncodingError> e = CheckEncoding(program.insns.data(), program.insns.size())) {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
   if (std::optional<Finding> f = CheckReferences(object, program)) return Settle(Verdict::kReject, std::move(*f));
-  if (std::optional<std::string> feature = UnmodelledReference(object, program)) return Unsupported(*feature);
+  if (std::optional<std::string> feature = UnmodelledReference(object, program, cfg)) return Unsupported(*feature);
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckSleepable(program)) return Settle(Verdict::kReject, std::move(*f));
 
