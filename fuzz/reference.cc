@@ -130,6 +130,10 @@ NaiveResult ExploreNaively(const Passes& passes, const NaiveOptions& options) {
     return result;
   }
   const Context& context = passes.context();
+  if (context.cfg->exception_sub >= 0) {
+    result.message = "exception callback";
+    return result;
+  }
   Walker walker(context, options.max_steps, &result);
   if (!walker.Run()) return result;
   result.decided = true;

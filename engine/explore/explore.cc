@@ -41,6 +41,7 @@ SearchResult Search::Run() {
   bool ok = ExploreFunction(0);
   // Global functions that were called are verified on their own, by prototype; they may call more of them.
   std::vector<uint8_t> verified(cfg_.subs.size(), 0);
+  if (cfg_.exception_sub >= 0) called_[cfg_.exception_sub] = 1;
   for (bool again = ok; again && ok;) {
     again = false;
     for (size_t s = 1; s < cfg_.subs.size() && ok; ++s) {
@@ -115,6 +116,10 @@ bool Search::SetUpEntry(int sub, State& state) {
     result_.verdict = Verdict::kReject;
     result_.finding = *args.error;
     return false;
+  }
+  if (sub == cfg_.exception_sub && (args.args.size() != 1 || args.args[0].kind != FuncArg::Kind::kScalar)) {
+    return Stop(Verdict::kReject, Rule::kException, cfg_.subs[sub].start,
+                "exception cb only supports single integer argument");
   }
   SetArguments(args, state);
   return true;

@@ -112,6 +112,19 @@ class Builder {
       if (starts.size() >= kMaxSubprogs) return MakeFinding(Rule::kProgramSize, i, "too many subprograms");
       starts.push_back(static_cast<uint32_t>(target));
     }
+    if (program_.exception_callback == Program::kSeveralCallbacks) {
+      return MakeFinding(Rule::kException, 0, "multiple exception callback tags for main subprog");
+    }
+    const bool has_callback = program_.exception_callback != Program::kNoCallback;
+    const uint32_t callback = has_callback ? static_cast<uint32_t>(program_.exception_callback) : 0;
+    if (has_callback) {
+      for (const Subprog& sub : program_.subprogs) {
+        if (sub.start != callback || sub.global) continue;
+        return MakeFinding(Rule::kException, callback,
+                           absl::StrCat("exception callback '", sub.name, "' must have global linkage"));
+      }
+      if (known.insert(callback).second) starts.push_back(callback);
+    }
     std::sort(starts.begin(), starts.end());
     cfg_->subs.resize(starts.size());
     cfg_->sub_of.resize(Size());
@@ -120,6 +133,10 @@ class Builder {
       cfg_->subs[s].end = s + 1 < starts.size() ? starts[s + 1] : Size();
       std::fill(cfg_->sub_of.begin() + cfg_->subs[s].start, cfg_->sub_of.begin() + cfg_->subs[s].end,
                 static_cast<uint16_t>(s));
+    }
+    if (has_callback) {
+      cfg_->exception_sub = cfg_->SubAt(callback);
+      cfg_->subs[cfg_->exception_sub].is_async_callback = true;
     }
     return std::nullopt;
   }
@@ -189,6 +206,10 @@ class Builder {
     std::vector<uint8_t> seen(Size(), 0);
     std::vector<uint32_t> stack = {0};
     seen[0] = 1;
+    if (cfg_->exception_sub >= 0) {
+      stack.push_back(cfg_->subs[cfg_->exception_sub].start);
+      seen[stack.back()] = 1;
+    }
     while (!stack.empty()) {
       const uint32_t i = stack.back();
       stack.pop_back();
@@ -468,6 +489,7 @@ class StackDepthChecker {
         calls_(cfg.subs.size()) {
     for (uint32_t i = 0; i < program.insns.size(); ++i) {
       const Insn& insn = program.insns[i];
+      if (IsKfuncCall(insn) && KfuncName(program, insn) == "bpf_throw") calls_[cfg.sub_of[i]].push_back({i, kThrow});
       if (!IsPseudoCall(insn) && !IsPseudoFunc(insn)) continue;
       const int callee = cfg.SubAt(static_cast<uint32_t>(CallTarget(insn, i)));
       if (callee < 0) continue;
@@ -496,9 +518,10 @@ class StackDepthChecker {
   }
 
  private:
+  static constexpr int kThrow = -1;
   struct Call {
     uint32_t insn;
-    int callee;
+    int callee;  // subprogram, or kThrow
   };
 
   // Recursion is bounded by kMaxFrames. What a subprogram's subtree may do wrong depends on how deep it starts and on
@@ -507,6 +530,7 @@ class StackDepthChecker {
     const Cfg::Sub& info = cfg_.subs[sub];
     if (!private_supported_) modes_[sub] = PrivateStack::kNone;
     in_callback |= static_cast<size_t>(sub) < is_callback_.size() && is_callback_[sub] != 0;
+    in_callback |= sub == cfg_.exception_sub;
     const int place = (sub * kMaxFrames + frame) * (kMaxStack + 1) + depth;
     const uint32_t key = static_cast<uint32_t>(place * 2 + (in_callback ? 1 : 0));
     if (!seen_.insert(key).second) return std::nullopt;
@@ -536,6 +560,16 @@ class StackDepthChecker {
     }
     deepest_ = std::max(deepest_, depth);
     for (const Call& call : calls_[sub]) {
+      if (call.callee == kThrow) {
+        if (!in_callback) continue;
+        return MakeFinding(Rule::kException, call.insn,
+                           absl::StrCat("bpf_throw kfunc (insn ", call.insn,
+                                        ") cannot be called from callback subprog ", sub));
+      }
+      if (call.callee == cfg_.exception_sub) {
+        return MakeFinding(Rule::kException, call.insn,
+                           absl::StrCat("insn ", call.insn, " cannot call exception cb directly"));
+      }
       if (frame + 1 >= kMaxFrames) {
         return MakeFinding(Rule::kCallDepth, call.insn,
                            absl::StrCat("the call stack of ", frame + 1, " frames is too deep !"));

@@ -25,6 +25,7 @@ struct Cfg {
     bool is_async_callback = false;
   };
   std::vector<Sub> subs;            // by start
+  int exception_sub = -1;           // index of the exception callback, -1: none
   std::vector<uint16_t> sub_of;     // per instruction
   std::vector<uint8_t> prune_point; // per instruction: 1 where states are compared and recorded
   std::vector<uint8_t> force_checkpoint;  // per instruction: 1 where a state is always recorded
@@ -80,7 +81,8 @@ struct HelperTraits {
 // the program's size but for live registers, which are near it.
 //
 // Cfg::Sub::is_async_callback is set where the callback's address is loaded in straight line before
-// bpf_timer_set_callback, bpf_wq_set_callback or bpf_task_work_schedule; the exploration may find more.
+// bpf_timer_set_callback, bpf_wq_set_callback or bpf_task_work_schedule; the exploration may find more. It is set for the
+// exception callback, which is not called either.
 std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg);
 
 // The instructions that may run after `insn` within its subprogram (a call goes on to the next): writes at most two

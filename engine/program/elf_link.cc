@@ -78,6 +78,7 @@ class Linker {
   }
 
   bool Has(int index) const { return base_.contains(index); }
+  uint32_t Base(int index) const { return base_.at(index); }
 
   // Once all is appended. The whole program at once, because that is how the kernel reads it: an immediate cut off at
   // the end of one function takes the start of the next for its second half.
@@ -347,14 +348,14 @@ absl::Status LinkPrograms(ElfLoader* loader) {
     Linker linker(*loader, &budget, &program);
     program.broken = linker.Append(static_cast<int>(i));
     if (auto it = callbacks.find(function.name); it != callbacks.end() && program.broken.empty()) {
-      program.has_exception_callback = true;
       auto callback = text_functions.find(it->second);
-      if (callback == text_functions.end()) {
-        if (!it->second.empty()) {
-          program.broken = absl::StrCat("cannot find exception callback '", CopyName(it->second), "'");
-        }
-      } else if (!linker.Has(callback->second)) {
-        program.broken = linker.Append(callback->second);
+      if (it->second.empty()) {
+        program.exception_callback = Program::kSeveralCallbacks;
+      } else if (callback == text_functions.end()) {
+        program.broken = absl::StrCat("cannot find exception callback '", CopyName(it->second), "'");
+      } else {
+        if (!linker.Has(callback->second)) program.broken = linker.Append(callback->second);
+        if (program.broken.empty()) program.exception_callback = linker.Base(callback->second);
       }
     }
     linker.Finish();

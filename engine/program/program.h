@@ -98,7 +98,9 @@ struct Program {
   bool any_alignment = false;     // BPF_F_ANY_ALIGNMENT
   bool test_state_freq = false;   // BPF_F_TEST_STATE_FREQ: a checkpoint at every prune point
   bool has_frags = false;         // xdp.frags
-  bool has_exception_callback = false;  // a declaration tag names a function for bpf_throw to run
+  // The function that a declaration tag names for bpf_throw to run: its first instruction, or one of these.
+  static constexpr int64_t kNoCallback = -1, kSeveralCallbacks = -2;
+  int64_t exception_callback = kNoCallback;
   std::string attach_target;      // what follows the slash in the section name: function, hook, event; may be empty
   std::vector<Insn> insns;
   std::vector<Subprog> subprogs;  // by start; at least one

@@ -249,6 +249,7 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kRefLeak:
     case Rule::kRefRelease:
     case Rule::kLock: return "Resource Lifetime Safety";
+    case Rule::kException:
     case Rule::kTailCall:
     case Rule::kSleepable: return "Execution Context Safety";
     case Rule::kPointerLeak:

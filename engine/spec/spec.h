@@ -110,6 +110,22 @@ uint32_t MapAccessFlags(MapType map, uint32_t flags);
 // Whether a sleepable program may use the map at all.
 bool MapAllowedInSleepable(MapType map);
 
+// ---- Kernel functions ------------------------------------------------------------------------------------------
+
+// What is particular about a kernel function.
+enum class KfuncKind : uint8_t {
+  kThrow,  // ends the program, from whatever depth of calls
+};
+struct KfuncProto {
+  std::string_view name;
+  KfuncKind kind;
+  int arg_count;  // registers that it takes, all of them scalars
+};
+// Null: no kernel function of that name is modelled.
+const KfuncProto* FindKfunc(std::string_view name);
+// Whether a program of this type may call it (the kernel's btf_kfunc_id_set_contains).
+bool KfuncAvailable(const KfuncProto& proto, ProgType type);
+
 // ---- Context ---------------------------------------------------------------------------------------------------
 
 // What a context load yields.

@@ -50,6 +50,20 @@ TEST(FindHelper, FollowsEverySizedBufferWithItsSize) {
   }
 }
 
+TEST(FindKfunc, KnowsWhatIsModelledAlone) {
+  ASSERT_NE(FindKfunc("bpf_throw"), nullptr);
+  EXPECT_EQ(FindKfunc("bpf_throw_"), nullptr);
+  EXPECT_EQ(FindKfunc(""), nullptr);
+}
+
+TEST(KfuncAvailable, SharesTheGenericSetAmongTypesOfOneHook) {
+  const KfuncProto& proto = *FindKfunc("bpf_throw");
+  EXPECT_TRUE(KfuncAvailable(proto, ProgType::kCgroupSkb));
+  EXPECT_TRUE(KfuncAvailable(proto, ProgType::kSockOps));
+  EXPECT_FALSE(KfuncAvailable(proto, ProgType::kSchedAct));
+  EXPECT_FALSE(KfuncAvailable(proto, static_cast<ProgType>(kProgTypeCount)));
+}
+
 TEST(HelperAvailable, IsFalseOutOfRange) {
   EXPECT_FALSE(HelperAvailable(0, ProgType::kXdp, {}, false));
   EXPECT_FALSE(HelperAvailable(kHelperCount, ProgType::kXdp, {}, false));

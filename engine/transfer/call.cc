@@ -56,7 +56,10 @@ bool Transfer::Call() {
     return Fail(Rule::kLock, -1, "function calls are not allowed while holding a lock");
   }
   if (i.src == kPseudoCall) return CallSubprog();
-  if (is_kfunc) return Unsupported(absl::StrCat("kfunc: ", kfunc));
+  if (is_kfunc) {
+    if (n >= prog_.externs.size()) return Unsupported(absl::StrCat("kfunc: ", kfunc));
+    return CallKfunc(prog_.externs[n]);
+  }
   return CallHelper();
 }
 
@@ -143,11 +146,11 @@ bool Transfer::ReleaseRef(uint32_t ref_obj_id) {
   return true;
 }
 
-bool Transfer::NoResources(bool check_lock, const char* what) {
+bool Transfer::NoResources(bool check_lock, const char* what, bool every_frame) {
   if (check_lock && st_->active_locks > 0) {
     return Fail(Rule::kLock, -1, absl::StrCat(what, " cannot be used inside bpf_spin_lock-ed region"));
   }
-  if (st_->cur > 0) return true;
+  if (st_->cur > 0 && !every_frame) return true;
   for (const Ref& r : st_->refs) {
     if (r.kind == Ref::Kind::kPointer) {
       return Fail(Rule::kRefLeak, -1, absl::StrCat(what, " would lead to reference leak"));
@@ -313,7 +316,7 @@ bool Transfer::Exit() {
   if (!NoResources(st_->cur == 0, "BPF_EXIT instruction in main prog")) return false;
   if (st_->cur > 0) return ReturnFromSubprog();
   out_->kind = StepResult::Kind::kPathEnd;
-  return ReturnCode();
+  return ReturnCode(0);
 }
 
 bool Transfer::ReturnFromSubprog() {
@@ -329,27 +332,54 @@ bool Transfer::ReturnFromSubprog() {
   return true;
 }
 
-bool Transfer::ReturnCode() {
-  if (!ReadReg(0)) return false;
-  const Reg& r0 = reg(0);
-  if (st_->frames[0]->subprog != 0) {
-    if (r0.IsScalar()) return true;
-    return Fail(Rule::kReturnValue, 0, absl::StrCat("At subprogram exit the register R0 is not a scalar value (",
-                                                    RegTypeName(r0), ")"));
+bool Transfer::CallKfunc(const Extern& function) {
+  const KfuncProto* proto = FindKfunc(function.name);
+  // A weak one that no kernel type was found for may be missing there: the kernel then takes it as an error if reached.
+  if (proto == nullptr || (function.weak && function.btf_id == 0)) {
+    return Unsupported(absl::StrCat("kfunc: ", function.name));
+  }
+  if (!KfuncAvailable(*proto, prog_.type)) {
+    return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", function.name,
+                                                           " is not allowed"));
+  }
+  for (int r = 1; r <= proto->arg_count; ++r) {
+    if (!reg(r).IsScalar()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a scalar"));
+  }
+  switch (proto->kind) {
+    case KfuncKind::kThrow: return Throw();
+  }
+  return true;
+}
+
+// Without a callback of its own for exceptions, the program returns what was thrown.
+bool Transfer::Throw() {
+  if (ctx_.cfg->exception_sub < 0 && !ReturnCode(1)) return false;
+  out_->kind = StepResult::Kind::kPathEnd;
+  return NoResources(true, "bpf_throw", true);
+}
+
+bool Transfer::ReturnCode(int r) {
+  if (!ReadReg(r)) return false;
+  const Reg& value = reg(r);
+  const int sub = st_->frames[0]->subprog;
+  if (sub != 0 && sub != ctx_.cfg->exception_sub) {
+    if (value.IsScalar()) return true;
+    return Fail(Rule::kReturnValue, r, absl::StrCat("At subprogram exit the register R", r, " is not a scalar value (",
+                                                    RegTypeName(value), ")"));
   }
   const RetRule rule = ReturnRule(prog_.type, prog_.attach);
   if (!rule.checked) return true;
-  if (!r0.IsScalar()) {
-    return Fail(Rule::kReturnValue, 0, absl::StrCat("At program exit the register R0 is not a known value (",
-                                                    RegTypeName(r0), ")"));
+  if (!value.IsScalar()) {
+    return Fail(Rule::kReturnValue, r, absl::StrCat("At program exit the register R", r, " is not a known value (",
+                                                    RegTypeName(value), ")"));
   }
-  Precise(0);
-  if (rule.range.min <= r0.s.smin && r0.s.smax <= rule.range.max) return true;
-  std::string has = "At program exit the register R0 has";
-  if (r0.s.smin != kS64Min) absl::StrAppend(&has, " smin=", r0.s.smin);
-  if (r0.s.smax != kS64Max) absl::StrAppend(&has, " smax=", r0.s.smax);
-  if (r0.s.smin == kS64Min && r0.s.smax == kS64Max) absl::StrAppend(&has, " unknown scalar value");
-  return Fail(Rule::kReturnValue, 0,
+  Precise(r);
+  if (rule.range.min <= value.s.smin && value.s.smax <= rule.range.max) return true;
+  std::string has = absl::StrCat("At program exit the register R", r, " has");
+  if (value.s.smin != kS64Min) absl::StrAppend(&has, " smin=", value.s.smin);
+  if (value.s.smax != kS64Max) absl::StrAppend(&has, " smax=", value.s.smax);
+  if (value.s.smin == kS64Min && value.s.smax == kS64Max) absl::StrAppend(&has, " unknown scalar value");
+  return Fail(Rule::kReturnValue, r,
               absl::StrCat(has, " should have been in [", rule.range.min, ", ", rule.range.max, "]"));
 }
 

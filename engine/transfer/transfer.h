@@ -219,8 +219,10 @@ class Transfer {
   void ClearCallerSaved();
   bool Exit();
   bool ReturnFromSubprog();
-  bool ReturnCode();
-  bool NoResources(bool check_lock, const char* what);
+  bool CallKfunc(const Extern& function);
+  bool Throw();
+  bool ReturnCode(int r);
+  bool NoResources(bool check_lock, const char* what, bool every_frame = false);
   void Invalidate(Reg& r) { r.MakeUnknown(); }
 
   const Context& ctx_;

@@ -168,8 +168,16 @@ std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& pr
   return std::nullopt;
 }
 
-std::optional<std::string> UnmodelledReference(const Object& object, const Program& program) {
-  if (program.has_exception_callback) return "exception callback";
+std::optional<std::string> UnmodelledReference(const Object& object, const Program& program,
+                                               const Cfg& cfg) {
+  if (program.exception_callback >= 0) {
+    // The kernel takes no notice of the tag where the program has no function information, and follows tail calls below
+    // the callback in a way of its own.
+    if (program.subprogs.front().btf_func_id == 0) return "exception callback without function information";
+    for (size_t s = 1; s < cfg.subs.size(); ++s) {
+      if (cfg.subs[s].has_tail_call) return "exception callback beside functions with tail calls";
+    }
+  }
   for (size_t i = 0; i < program.insns.size(); ++i) {
     const Insn& in = program.insns[i];
     if (!IsLdImm64(in)) continue;
@@ -201,6 +209,11 @@ HelperTraits TraitsFor(ProgType type) {
     int n = 0;
     while (n < 5 && p->args[n].type != Arg::kDontcare) ++n;
     return n;
+  };
+  t.kfunc = [](std::string_view name) {
+    KfuncTraits traits;
+    if (const KfuncProto* k = FindKfunc(name)) traits.arg_count = k->arg_count;
+    return traits;
   };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {
     const HelperProto* p = FindHelper(id, type);

@@ -93,7 +93,8 @@ std::optional<SearchResult> Passes::Check() {
   // 2. The text of the program: control flow, encoding, references; complaints in the order that the kernel makes them.
   //    Subprograms, prune points, loops and live registers are known afterwards and do not change any more.
   std::optional<Finding> flow = BuildCfg(program_, TraitsFor(program_.type), &cfg_);
-  const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange);
+  const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange ||
+                                   flow->rule == Rule::kException);
   if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckFunctionInfo(object_, program_, cfg_)) {
     return Settle(Verdict::kReject, std::move(*f));
@@ -102,7 +103,7 @@ std::optional<SearchResult> Passes::Check() {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
   if (std::optional<Finding> f = CheckReferences(object_, program_)) return Settle(Verdict::kReject, std::move(*f));
-  if (std::optional<std::string> feature = UnmodelledReference(object_, program_)) return Unsupported(*feature);
+  if (std::optional<std::string> feature = UnmodelledReference(object_, program_, cfg_)) return Unsupported(*feature);
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckSleepable(program_)) return Settle(Verdict::kReject, std::move(*f));
   return std::nullopt;
