@@ -462,7 +462,12 @@ void Generator::Fill() {
     return;
   }
   const int size = 1 << c_.Below(3);
-  const int at = off + size * static_cast<int>(c_.Below(static_cast<uint32_t>(8 / size)));
+  const int at = c_.Chance(0.4) ? off : off + size * static_cast<int>(c_.Below(static_cast<uint32_t>(8 / size)));
+  if (c_.Chance(0.3)) {
+    code_.Emit(MakeInsn(kClassLdx | kModeMemsx | SizeCode(size), d, kRegFp, at, 0));
+    Set(d, Value::Scalar());
+    return;
+  }
   code_.Load(size, d, kRegFp, at);
   Set(d, Value::Scalar(0, (uint64_t{1} << (8 * size)) - 1));
 }

@@ -204,6 +204,9 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
   }
   if (size < 8 && value >= 0 && !write && reg(value).IsScalar()) {
     if (sign_extend) {
+      // Linux 6.18 leaves what was filled from the stack linked to the number that was spilled, which it is not where the
+      // sign bit is set, and accepts programs that read out of bounds.
+      if (reg(value).s.umax >= uint64_t{1} << (8 * size - 1)) reg(value).ClearScalarId();
       CoerceToSizeSx(reg(value).s, size);
     } else {
       CoerceToSize(reg(value).s, size);
