@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto number = [&](size_t n) {
     uint16_t v = 0;
     const std::string_view part = take(n);
-    std::memcpy(&v, part.data(), part.size());
+    if (!part.empty()) std::memcpy(&v, part.data(), part.size());
     return v;
   };
   std::vector<Record> records(std::min<size_t>(number(1), 16));
