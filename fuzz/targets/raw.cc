@@ -10,17 +10,14 @@
 #include "engine/program/program.h"
 #include "fuzz/targets/budget.h"
 #include "fuzz/targets/mutate_insns.h"
+#include "fuzz/targets/raw_types.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bpfsieve;
   if (size < 9) return 0;
-  static constexpr const char* kTypes[] = {"socket_filter", "kprobe", "sched_cls", "tracepoint", "xdp", "perf_event", "cgroup_skb",
-                                           "cgroup_sock", "lwt_xmit", "sock_ops", "sk_skb", "sk_msg", "raw_tracepoint",
-                                           "cgroup_sock_addr", "flow_dissector", "cgroup_sysctl", "cgroup_sockopt", "sk_lookup",
-                                           "syscall", "sk_reuseport"};
   LoadOptions load;
   load.kernel_btf = "none";
-  load.default_type = kTypes[data[0] % std::size(kTypes)];
+  load.default_type = kRawTypes[(data[0] & 0x7f) % std::size(kRawTypes)];
   const std::string_view insns(reinterpret_cast<const char*>(data + 1), (size - 1) / 8 * 8);
   const absl::StatusOr<ObjectFile> file = ObjectFile::Parse(insns, "input.bin", load);
   if (!file.ok()) Finding("instructions that cannot be loaded: " + file.status().ToString());

@@ -15,6 +15,7 @@
 #include "bpfsieve/verify.h"
 #include "engine/program/program.h"
 #include "fuzz/generate.h"
+#include "fuzz/targets/raw_types.h"
 
 namespace {
 
@@ -74,7 +75,9 @@ int main(int argc, char** argv) {
     if (bytes.size() < 4000) Write(out / "text", name, bytes);
     for (int p = 0; p < std::min(file->program_count(), 3); ++p) {
       const std::vector<Insn>& insns = file->object().programs[static_cast<size_t>(p)].insns;
-      std::string raw = Number(static_cast<uint64_t>(file->object().programs[static_cast<size_t>(p)].type) & 0x7f, 1);
+      const auto type = std::find(std::begin(kRawTypes), std::end(kRawTypes), file->program_type(p));
+      if (type == std::end(kRawTypes)) continue;
+      std::string raw = Number(static_cast<uint64_t>(type - std::begin(kRawTypes)), 1);
       raw.append(reinterpret_cast<const char*>(insns.data()), insns.size() * sizeof(Insn));
       if (raw.size() < 1000) Write(out / "raw", name + "-" + std::to_string(p), raw);
     }
