@@ -19,6 +19,9 @@ constexpr uint64_t kTrial = 2048;        // instructions, with and without helpe
 constexpr double kWorthIt = 0.93;        // of the pace without them, to keep helpers
 constexpr double kHopeless = 1.2;        // of it, to end a trial early
 constexpr uint32_t kRecallAfter = 16;     // prune points with nobody ahead
+constexpr int kMaxBackedgeRounds = 64;    // MAX_BACKEDGE_ITERS
+
+const char kLostFeature[] = "precision across a packet load in a called function";
 
 }  // namespace
 
@@ -34,6 +37,7 @@ Search::Search(const Context& context, const SearchLimits& limits)
   table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
   pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
   called_.assign(cfg_.subs.size(), 0);
+  result_.called_back.assign(cfg_.subs.size(), 0);
   if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
 }
 
@@ -88,7 +92,7 @@ bool Search::Reject(Verdict verdict, Lazy& now, const Path& path, Rule rule, uin
 }
 
 bool Search::StopLost(Lazy& now, const Path& path, uint32_t insn) {
-  result_.feature = "precision across a packet load in a called function";
+  result_.feature = kLostFeature;
   return Reject(Verdict::kUnsupported, now, path, Rule::kUnsupportedFeature, insn, -1, result_.feature);
 }
 
@@ -163,6 +167,10 @@ bool Search::Paths() {
     if (here.owned) pool_.Free(here.state);
     if (!ok) return false;
     FinishPath(top.path);
+    if (lost_) {
+      result_.feature = kLostFeature;
+      return Stop(Verdict::kUnsupported, Rule::kUnsupportedFeature, top.insn, result_.feature);
+    }
   }
   return true;
 }
@@ -182,7 +190,8 @@ bool Search::FollowPath(Pending& start, Here& here) {
     if (stats.processed >= next_check_) {
       next_check_ = stats.processed + 256;
       if (OutOfTime(insn)) return false;
-      if (limits_.threads > 1 && !Logging() && limits_.observer == nullptr) Govern(here);
+      // A step that widens needs to know what the search has recorded and relied upon: nobody can run ahead of it.
+      if (limits_.threads > 1 && !Logging() && limits_.observer == nullptr && !cfg_.any_converge) Govern(here);
     }
     if (cfg_.prune_point[insn]) {
       LookUpKey key;
@@ -253,6 +262,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       transfer_.grown.clear();
     }
 
+    if (step.turn != nullptr) Widen(step, path);
     bool ok = true;
     if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
       if (step.branch != nullptr) pool_.Free(step.branch);
@@ -505,6 +515,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     }
   }
   if (step.called_global >= 0) called_[step.called_global] = 1;
+  if (step.called_back >= 0) result_.called_back[step.called_back] = 1;
   if (step.hist_flags != 0 || step.hist_linked != 0) {
     const bool shared = step.branch == nullptr || step.branch_records_step;
     HistoryNode* node = open;
@@ -558,13 +569,81 @@ bool Search::IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state) {
     if (c.exact == 0) c.exact = RegsHash(c.shared.state->frame());
     if (c.exact != key.exact) return false;
   }
-  return MaybeLooping(*c.shared.state, Get(state)) && SameState(*c.shared.state, Get(state), ids_);
+  const State& old = *c.shared.state;
+  const State& cur = Get(state);
+  return MaybeLooping(old, cur) && SameState(old, cur, ids_) && !IterDepthsDiffer(old, cur) &&
+         old.may_goto_depth == cur.may_goto_depth && old.callback_unroll_depth == cur.callback_unroll_depth;
+}
+
+// Where a loop starts its turns: this one finds nothing that the one from `c` on, which is not done yet, does not find.
+bool Search::Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state) {
+  if (c.visit == nullptr || ((key.types ^ c.types) & c.types_mask) != 0) return false;
+  const State& cur = Get(state);
+  const Converge kind = cfg_.converge[key.insn];
+  if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
+  if (!SubsumesWithin(*c.shared.state, c.shared.masks, cur, key.id_gen + 1, ids_)) return false;
+  if (kind != Converge::kIterNext) return true;
+  // One that is drained stays so, and a loop that goes on all the same is one without an end.
+  const StackSlot* iter = IterAt(cur, cur.regs()[1]);
+  return iter != nullptr && (iter->spilled.flags & kIterDrained) == 0;
+}
+
+// The loop that the state is in, by its outermost function that is in one; null: none that could matter.
+LoopVisit* Search::VisitOf(const State& state, uint32_t insn) {
+  if (!cfg_.any_converge) return nullptr;
+  std::array<uint32_t, kMaxFrames> chain{};
+  for (int f = 0; f <= state.cur; ++f) {
+    const uint32_t at = f < state.cur ? static_cast<uint32_t>(state.frames[f + 1]->callsite) : insn;
+    if (cfg_.scc[at] != 0) {
+      chain.back() = cfg_.scc[at];
+      return &visits_[chain];
+    }
+    if (f < state.cur) chain[f] = at + 1;
+  }
+  return nullptr;
+}
+
+// All paths through the loop are done: what each covering state's continuation relied upon goes to the paths that it
+// covered, and on to the states that cover others, until nothing changes.
+void Search::EndVisit(LoopVisit& visit) {
+  visit.entry = nullptr;
+  bool changed = true;
+  for (int round = 0; changed && !lost_; ++round) {
+    changed = false;
+    for (auto edge = visit.backedges.rbegin(); edge != visit.backedges.rend(); ++edge) {
+      if (round < kMaxBackedgeRounds) {
+        changed |= PropagatePrecision(edge->path, edge->insn, *edge->equal);
+      } else {
+        MarkAllPrecise(edge->path);
+      }
+    }
+  }
+  backedges_ -= visit.backedges.size();
+  bytes_ -= visit.backedges.size() * sizeof(LoopVisit::Backedge);
+  visit.backedges.clear();
+  for (Checkpoint* c : visit.kept) {
+    c->kept = false;
+    LetGo(c);
+  }
+  visit.kept.clear();
+}
+
+void Search::Widen(const StepEffects& step, const Path& path) {
+  const State& now = *step.turn;
+  const bool forked = step.turn == step.branch;  // then the newest is of the very state that forked
+  for (Checkpoint* c = *Head(step.turn_of, now.frame().callsite); c != nullptr; c = c->next) {
+    if (c->insn != step.turn_of || c->finished() || (forked && c == path.parent)) continue;
+    if (!SameCallChain(*c->shared.state, now)) continue;
+    WidenImprecise(*c->shared.state, c->shared.precise, *step.turn, pool_, ids_);
+    return;
+  }
 }
 
 Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   const SearchStats& stats = result_.stats;
   const uint32_t insn = key.insn;
-  const bool force = limits_.test_state_freq || cfg_.force_checkpoint[insn] ||
+  const Converge converge = cfg_.converge[insn];
+  const bool force = limits_.test_state_freq || converge != Converge::kNo ||
                      (path.history != nullptr && path.history->length > 40);
   const uint64_t jumps = jumps_ - last_record_jumps_;
   const uint64_t steps = stats.processed - last_record_processed_;
@@ -580,19 +659,21 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       continue;
     }
     if (!c->finished()) {
-      if (IsLoop(*c, key, state)) return Visit::kLoop;
+      if (converge != Converge::kNo && Converges(*c, key, state)) return Prune(*c, insn, path, true);
+      const bool ends = converge == Converge::kIterNext || converge == Converge::kCallback;
+      if (!ends && IsLoop(*c, key, state)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
     } else if (((key.types ^ c->types) & c->types_mask) == 0 &&
-               c->recorded > key.checked &&
-               Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
-      ++c->hits;
-      if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
-      PropagatePrecision(path, insn, *c);
-      return Visit::kPruned;
+               c->recorded > key.checked) {
+      const bool open = c->visit != nullptr && !c->visit->backedges.empty();
+      if (open ? SubsumesWithin(*c->shared.state, c->shared.masks, Get(state), id_base, ids_)
+               : Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
+        return Prune(*c, insn, path, open);
+      }
     }
     if (add) ++c->misses;
-    const uint32_t patience = cfg_.force_checkpoint[insn] && !c->finished() ? 64 : 3;
+    const uint32_t patience = converge != Converge::kNo && !c->finished() ? 64 : 3;
     if (c->misses > c->hits * patience + patience) {
       Evict(link);
       continue;
@@ -602,6 +683,25 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
   result_.stats.max_states_per_insn = std::max(stats.max_states_per_insn, seen);
   if (add) Record(key, state, here, path);
   return Visit::kNew;
+}
+
+// The path ends before `insn`, where `c` covers it. `open`: what c's continuation relies upon is not all known yet.
+Search::Visit Search::Prune(Checkpoint& c, uint32_t insn, Path& path, bool open) {
+  ++c.hits;
+  if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
+  PropagatePrecision(path, insn, c);
+  if (open) {
+    c.visit->backedges.push_back({path, insn, &c});
+    ++backedges_;
+    Charge(sizeof(LoopVisit::Backedge));
+    CountStates();
+  }
+  return Visit::kPruned;
+}
+
+void Search::CountStates() {
+  SearchStats& stats = result_.stats;
+  stats.peak_states = std::max(stats.peak_states, live_checkpoints_ + evicted_.size() + backedges_);
 }
 
 void Search::Record(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
@@ -643,7 +743,9 @@ void Search::Record(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
 
   ++result_.stats.total_states;
   ++live_checkpoints_;
-  result_.stats.peak_states = std::max(result_.stats.peak_states, live_checkpoints_ + evicted_.size());
+  CountStates();
+  c->visit = VisitOf(*c->shared.state, key.insn);
+  if (c->visit != nullptr && c->visit->entry == nullptr) c->visit->entry = c;
   last_record_jumps_ = jumps_;
   last_record_processed_ = result_.stats.processed;
 }
@@ -653,10 +755,12 @@ void Search::Evict(Checkpoint** link) {
   *link = c->next;
   --live_checkpoints_;
   if (helpers_ != nullptr) helpers_->Dropped(c);
-  if (c->finished()) {
+  const bool needed = c->visit != nullptr && !c->visit->backedges.empty();
+  if (c->finished() && !needed) {
     Release(c);
     return;
   }
+  if (c->finished()) Keep(c);
   c->evicted_at = static_cast<int64_t>(evicted_.size());
   evicted_.push_back(c);  // paths from it still refer to it
 }
@@ -674,15 +778,28 @@ void Search::FinishPath(const Path& path) {
     if (--c->branches > 0) break;
     c->shared.finished.store(true, std::memory_order_relaxed);
     Checkpoint* parent = c->path.parent;
-    history_.Free(c->history);  // nobody goes back through it any more
-    if (c->evicted_at >= 0) {
-      evicted_.back()->evicted_at = c->evicted_at;
-      evicted_[c->evicted_at] = evicted_.back();
-      evicted_.pop_back();
-      Release(c);
+    if (c->visit != nullptr && c->visit->entry == c) EndVisit(*c->visit);
+    if (c->visit != nullptr && !c->visit->backedges.empty()) {
+      Keep(c);
+    } else {
+      LetGo(c);
     }
     c = parent;
   }
+}
+
+void Search::Keep(Checkpoint* c) {
+  if (!std::exchange(c->kept, true)) c->visit->kept.push_back(c);
+}
+
+// Nobody goes back through it any more.
+void Search::LetGo(Checkpoint* c) {
+  history_.Free(c->history);
+  if (c->evicted_at < 0) return;
+  evicted_.back()->evicted_at = c->evicted_at;
+  evicted_[c->evicted_at] = evicted_.back();
+  evicted_.pop_back();
+  Release(c);
 }
 
 void Search::ClearTable() {
@@ -703,6 +820,9 @@ void Search::ClearTable() {
   for (Checkpoint* c : evicted_) Release(c);
   evicted_.clear();
   live_checkpoints_ = 0;
+  bytes_ -= backedges_ * sizeof(LoopVisit::Backedge);
+  backedges_ = 0;
+  visits_.clear();
 }
 
 void Search::Log(const std::string& text) {

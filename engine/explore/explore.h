@@ -88,6 +88,7 @@ struct SearchResult {
   std::string feature;  // kUnsupported
   SearchStats stats;
   StackDepths depths;   // stack use per subprogram, bytes
+  std::vector<uint8_t> called_back;  // per subprogram: a helper calls it back
   std::string log;
   SpeculationStats speculation;
   SearchShape shape;  // with SearchLimits::shape

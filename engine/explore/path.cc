@@ -100,7 +100,7 @@ std::vector<PathStep> Search::CollectPath(const State& state, const Path& taken,
       step.taken = path[k + 1] != path[k] + 1;
       steps.emplace_back(k, step);
       registers.push_back(tests_it ? wanted : int{in.dst});
-    } else if (IsPseudoCall(in) && path[k + 1] != path[k] + 1) {
+    } else if (IsJmpClass(in) && JmpOp(in) == kCall && path[k + 1] != path[k] + 1) {
       step.kind = PathStep::Kind::kCall;
       steps.emplace_back(k, step);
       registers.push_back(-1);
@@ -137,6 +137,11 @@ std::vector<PathStep> Search::CollectPath(const State& state, const Path& taken,
     StepResult r;
     transfer_.Step(*s, path[k], r);
     if (r.kind != StepResult::Kind::kContinue) {
+      if (r.branch != nullptr) pool_.Free(r.branch);
+      break;
+    }
+    if (r.turn != nullptr) {
+      // The search widened this state, with what it knew then: values from here on could be others.
       if (r.branch != nullptr) pool_.Free(r.branch);
       break;
     }

@@ -71,6 +71,7 @@ class HistoryPool {
 };
 
 struct Checkpoint;
+struct LoopVisit;
 struct Segment;
 
 struct Path {
@@ -100,6 +101,8 @@ struct Checkpoint {
   uint64_t exact = 0;          // RegsHash(), 0: not worked out yet
   uint64_t bytes = 0;          // what it counts for in the memory budget
   int64_t evicted_at = -1;     // index in the search's list of evicted ones, -1: still in the table
+  LoopVisit* visit = nullptr;  // the loop that it is in
+  bool kept = false;           // among visit->kept
 
   // Anybody's.
   struct alignas(64) Shared {
@@ -117,6 +120,20 @@ struct Checkpoint {
 
   void Clear();  // as new
   bool finished() const { return branches == 0; }
+};
+
+// A loop on the way of one call chain (the kernel's bpf_scc_visit). A path may end in it at a checkpoint of which not all
+// paths are done, because every scalar of it covers the path's; which scalars the rest relies on is not known then. It is
+// passed on when all paths through the loop are done.
+struct LoopVisit {
+  struct Backedge {
+    Path path;                        // that ended
+    uint32_t insn = 0;                // before this one
+    const Checkpoint* equal = nullptr;  // covered by this
+  };
+  Checkpoint* entry = nullptr;        // the first in the loop of the path in progress, null: that is done
+  std::vector<Backedge> backedges;
+  std::vector<Checkpoint*> kept;      // finished, but backedges lead back through them
 };
 
 // What may still be read, in every frame of a state that stands at `insn`.

@@ -97,10 +97,20 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
       --bt.frame;
       return Back::kOk;
     }
+    if (op == kCall && cfg_.converge[at] == Converge::kCallback && next != int64_t{at} + 1) {
+      // Into the function that is called back, from its first instruction: whoever calls it makes up its arguments.
+      if ((bt.regs[fr] & ~kArgRegs) != 0 || bt.slots[fr] != 0 || fr == 0) return Back::kGiveUp;
+      bt.regs[fr] = 0;
+      --bt.frame;
+      return Back::kOk;
+    }
     if (op == kCall) {
       clear(0);
       if ((bt.regs[fr] & kArgRegs) != 0) return Back::kGiveUp;
     } else if (op == kExit) {
+      if (next >= 0 && cfg_.converge[static_cast<size_t>(next)] == Converge::kCallback) {
+        bt.regs[fr] &= static_cast<uint16_t>(~kArgRegs);
+      }
       const bool from_call = next - 1 >= 0 && IsPseudoCall(prog_.insns[static_cast<size_t>(next - 1)]);
       const bool r0 = from_call && is_set(0);
       if (from_call && (bt.regs[fr] & kArgRegs) != 0) return Back::kGiveUp;
@@ -128,23 +138,32 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
   return Back::kOk;
 }
 
-void Search::MarkAllPrecise(const Path& path) {
+bool Search::MarkAllPrecise(const Path& path) {
+  bool changed = false;
   for (Checkpoint* c = path.parent; c != nullptr; c = c->path.parent) {
     for (int f = 0; f <= c->shared.state->cur; ++f) {
       const Frame& frame = *c->shared.state->frames[f];
       for (int r = 0; r < kRegFp; ++r) {
-        if (frame.regs[r].IsScalar()) c->shared.precise.regs[f] |= static_cast<uint16_t>(1u << r);
+        const uint16_t bit = static_cast<uint16_t>(1u << r);
+        if (!frame.regs[r].IsScalar() || (c->shared.precise.regs[f] & bit) != 0) continue;
+        c->shared.precise.regs[f] |= bit;
+        changed = true;
       }
       for (uint64_t m = frame.spills; m != 0; m &= m - 1) {
         const int s = std::countr_zero(m);
-        if (frame.slot(s).spilled.IsScalar()) c->shared.precise.slots[f] |= uint64_t{1} << s;
+        const uint64_t bit = uint64_t{1} << s;
+        if (!frame.slot(s).spilled.IsScalar() || (c->shared.precise.slots[f] & bit) != 0) continue;
+        c->shared.precise.slots[f] |= bit;
+        changed = true;
       }
     }
   }
+  return changed;
 }
 
-void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
-  if (bt.Empty()) return;
+bool Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
+  if (bt.Empty()) return false;
+  bool changed = false;
   const Path* path = &start;
   int64_t last = insn;
   int64_t next = -1;
@@ -166,10 +185,9 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
           const Back back = BacktrackInsn(static_cast<uint32_t>(i), next, hist, bt);
           if (back != Back::kOk) {
             lost_ |= back == Back::kLost;
-            MarkAllPrecise(start);
-            return;
+            return MarkAllPrecise(start) || changed;
           }
-          if (bt.Empty()) return;
+          if (bt.Empty()) return changed;
         }
       }
       next = i;
@@ -181,16 +199,14 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
         --i;
       }
       if (i < 0 || i >= static_cast<int64_t>(prog_.insns.size())) {
-        MarkAllPrecise(start);
-        return;
+        return MarkAllPrecise(start) || changed;
       }
     }
     Checkpoint* c = path->parent;
     if (c == nullptr) break;
     for (int f = bt.frame; f >= 0; --f) {
       if (f > c->shared.state->cur) {
-        MarkAllPrecise(start);
-        return;
+        return MarkAllPrecise(start) || changed;
       }
       const Frame& frame = *c->shared.state->frames[f];
       for (uint16_t m = bt.regs[f]; m != 0; m &= static_cast<uint16_t>(m - 1)) {
@@ -200,6 +216,7 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
           bt.regs[f] &= static_cast<uint16_t>(~bit);
         } else {
           c->shared.precise.regs[f] |= bit;
+          changed = true;
         }
       }
       for (uint64_t m = bt.slots[f]; m != 0; m &= m - 1) {
@@ -209,30 +226,31 @@ void Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
           bt.slots[f] &= ~bit;
         } else {
           c->shared.precise.slots[f] |= bit;
+          changed = true;
         }
       }
     }
     if (helpers_ != nullptr) {
       for (int f = 0; f <= bt.frame; ++f) helpers_->Predict(c->insn, f, bt.regs[f], bt.slots[f]);
     }
-    if (bt.Empty()) return;
+    if (bt.Empty()) return changed;
     next = path->first_insn;
     path = &c->path;
     last = path->last_insn;
   }
   // Arguments of a function verified on its own are where the trace rightly ends; anything else was missed.
-  if ((bt.frame == 0 && bt.slots[0] == 0 && (bt.regs[0] & ~kArgRegs) == 0)) return;
-  MarkAllPrecise(start);
+  if ((bt.frame == 0 && bt.slots[0] == 0 && (bt.regs[0] & ~kArgRegs) == 0)) return changed;
+  return MarkAllPrecise(start) || changed;
 }
 
-void Search::PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old) {
+bool Search::PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old) {
   Backtrack bt;
   bt.frame = old.shared.state->cur;
   for (int f = 0; f <= old.shared.state->cur; ++f) {
     bt.regs[f] = static_cast<uint16_t>(old.shared.precise.regs[f] & old.live.regs[f]);
     bt.slots[f] = old.shared.precise.slots[f] & old.live.slots[f];
   }
-  MarkPrecise(path, insn, bt);
+  return MarkPrecise(path, insn, bt);
 }
 
 }  // namespace bpfsieve

@@ -2,8 +2,10 @@
 #ifndef BPFSIEVE_ENGINE_EXPLORE_SEARCH_H_
 #define BPFSIEVE_ENGINE_EXPLORE_SEARCH_H_
 
+#include <array>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -80,6 +82,15 @@ class Search {
   void Record(const LookUpKey& key, Lazy& state, Here* here, Path& path);
   bool IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state);
   void FinishPath(const Path& path);
+  // Loops that need not be counted through.
+  LoopVisit* VisitOf(const State& state, uint32_t insn);
+  void EndVisit(LoopVisit& visit);
+  void Keep(Checkpoint* checkpoint);
+  void LetGo(Checkpoint* checkpoint);
+  void CountStates();
+  Visit Prune(Checkpoint& c, uint32_t insn, Path& path, bool open);
+  bool Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state);
+  void Widen(const StepEffects& step, const Path& path);
   void Evict(Checkpoint** link);
   void Release(Checkpoint* checkpoint);
   void ClearTable();
@@ -97,12 +108,13 @@ class Search {
   };
   // kLost: 6.18 does not know the way back here, and fails.
   enum class Back { kOk, kGiveUp, kLost };
-  void MarkPrecise(const Path& path, uint32_t insn, Backtrack bt);
+  // Whether that was news to some checkpoint.
+  bool MarkPrecise(const Path& path, uint32_t insn, Backtrack bt);
   Back BacktrackInsn(uint32_t insn, int64_t next, const HistoryNode* hist, Backtrack& bt) const;
-  void MarkAllPrecise(const Path& path);
+  bool MarkAllPrecise(const Path& path);
   // After a trace that got lost: stops, unsupported.
   bool StopLost(Lazy& now, const Path& path, uint32_t insn);
-  void PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old);
+  bool PropagatePrecision(const Path& path, uint32_t insn, const Checkpoint& old);
 
   // path.cc
   std::vector<uint32_t> WalkBack(const Path& path, uint32_t insn) const;
@@ -137,6 +149,8 @@ class Search {
   std::vector<Checkpoint*> evicted_;  // out of the table, but with paths that are not done
   std::vector<RegType> pointer_of_;  // per instruction: the pointer type that it was used with
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
+  std::map<std::array<uint32_t, kMaxFrames>, LoopVisit> visits_;  // by call sites and, last, the loop's number
+  uint64_t backedges_ = 0;           // of all visits
   IdMap ids_;
   std::unique_ptr<Speculation> helpers_;  // null: nobody runs ahead
   uint32_t alone_ = 0;                    // prune points passed with nobody ahead

@@ -418,7 +418,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       const Found found = LookUp(helper, segment, state, key);
       helper.park = found.pruned;
       // The search's rules, on what is known here.
-      const bool force = limits_.test_state_freq || cfg.force_checkpoint[insn] != 0 || helper.history > 40;
+      const bool force = limits_.test_state_freq || helper.history > 40;
       helper.record = force || (helper.jumps >= 2 && helper.steps >= 8 &&
                                 !(found.loop && helper.jumps < 20 && helper.steps < 100));
       if (helper.record) helper.jumps = helper.steps = helper.history = 0;

@@ -236,18 +236,20 @@ class Builder {
   void MarkPoints() {
     std::vector<uint8_t>& prune = cfg_->prune_point;
     std::vector<uint8_t>& jmp = cfg_->jmp_point;
-    std::vector<uint8_t>& force = cfg_->force_checkpoint;
     prune.assign(Size(), 0);
     jmp.assign(Size(), 0);
-    force.assign(Size(), 0);
+    cfg_->converge.assign(Size(), Converge::kNo);
     for (uint32_t i = 0; i < Size(); ++i) {
       const Insn& insn = insns_[i];
       if (IsPseudoFunc(insn)) {
         MarkCall(i, i + 2, /*has_callee=*/true);
       } else if (IsCall(insn)) {
         if (AsyncCallbackArg(program_, insn) != 0) prune[i] = 1;
-        if (CallsCallback(program_, insn)) force[i] = prune[i] = jmp[i] = 1;
-        if (IsKfuncCall(insn) && IsIterNext(KfuncName(program_, insn))) prune[i] = force[i] = 1;
+        if (CallsCallback(program_, insn)) {
+          MarkConverge(i, Converge::kCallback);
+          jmp[i] = 1;
+        }
+        if (IsKfuncCall(insn) && IsIterNext(KfuncName(program_, insn))) MarkConverge(i, Converge::kIterNext);
         MarkCall(i, i + 1, IsPseudoCall(insn));
       } else if (IsJa(insn)) {
         const int64_t target = JumpTarget(insn, i);
@@ -255,10 +257,15 @@ class Builder {
       } else if (IsCond(insn)) {
         const int64_t target = JumpTarget(insn, i);
         prune[i] = prune[target] = jmp[target] = 1;
-        if (IsMayGoto(insn)) force[i] = 1;
+        if (IsMayGoto(insn)) MarkConverge(i, Converge::kMayGoto);
       }
       if (IsLdImm64(insn)) ++i;
     }
+  }
+  void MarkConverge(uint32_t i, Converge kind) {
+    cfg_->converge[i] = kind;
+    cfg_->prune_point[i] = 1;
+    cfg_->any_converge = true;
   }
   void MarkCall(uint32_t i, uint32_t next, bool has_callee) {
     cfg_->prune_point[next] = cfg_->jmp_point[next] = 1;
@@ -353,8 +360,8 @@ class Builder {
         if (descended) continue;
         path.pop_back();
         if (low[w] < pre[w]) continue;
-        // A call that runs callbacks is a loop too, but 6.18 does not count it as one.
-        bool loop = component.back() != w;
+        // A call that runs callbacks is a loop too. 6.18 does not count it as one, later kernels do.
+        bool loop = component.back() != w || cfg_->converge[w] == Converge::kCallback;
         for (int k = 0; k < count; ++k) loop |= next[k] == w;
         uint32_t member;
         do {

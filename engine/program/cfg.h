@@ -15,6 +15,15 @@
 
 namespace bpfsieve {
 
+// Loops that the search need not count through: it is enough that one more turn finds nothing new, since they end by
+// themselves.
+enum class Converge : uint8_t {
+  kNo,
+  kIterNext,  // the call that advances an iterator
+  kMayGoto,
+  kCallback,  // the call of a function that calls back
+};
+
 struct Cfg {
   struct Sub {
     uint32_t start = 0, end = 0;  // [start, end)
@@ -28,7 +37,8 @@ struct Cfg {
   int exception_sub = -1;           // index of the exception callback, -1: none
   std::vector<uint16_t> sub_of;     // per instruction
   std::vector<uint8_t> prune_point; // per instruction: 1 where states are compared and recorded
-  std::vector<uint8_t> force_checkpoint;  // per instruction: 1 where a state is always recorded
+  std::vector<Converge> converge;   // per instruction: where such a loop starts its turns; a state is always recorded there
+  bool any_converge = false;
   std::vector<uint8_t> jmp_point;   // per instruction: 1 where the path history needs an entry (jump targets)
   std::vector<uint32_t> scc;        // per instruction: 0: in no loop; else a number
   std::vector<uint16_t> live_regs;  // per instruction: bit r (0..9): R(r) may be read before it is written

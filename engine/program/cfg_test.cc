@@ -175,7 +175,7 @@ TEST(CfgPoints, ConditionalJumpAndItsTarget) {
   const Cfg cfg = Build(MakeProgram({Mov(0, 0), JeqImm(1, 0, 1), Mov(0, 1), Exit()}));
   EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1, 3));
   EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(3));
-  EXPECT_THAT(Marked(cfg.force_checkpoint), ElementsAre());
+  EXPECT_FALSE(cfg.any_converge);
 }
 
 TEST(CfgPoints, GotoMarksOnlyItsTarget) {
@@ -199,21 +199,21 @@ TEST(CfgPoints, CallMarksItselfItsTargetAndTheNextInstruction) {
 TEST(CfgPoints, MayGotoForcesACheckpoint) {
   const Cfg cfg = Build(MakeProgram({MayGoto(1), Ja(-2), Exit()}));
   EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(0, 2));
-  EXPECT_THAT(Marked(cfg.force_checkpoint), ElementsAre(0));
+  EXPECT_EQ(cfg.converge[0], Converge::kMayGoto);
 }
 
 TEST(CfgPoints, CallsThatRunCallbacksForceACheckpoint) {
   const Cfg cfg = Build(MakeProgram({FuncLo(2, 4), Imm64Hi(), Helper(181), Mov(0, 0), Exit(), Exit()}));
   EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(0, 2, 3, 5));
   EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(2, 3, 5));
-  EXPECT_THAT(Marked(cfg.force_checkpoint), ElementsAre(2));
+  EXPECT_EQ(cfg.converge[2], Converge::kCallback);
 }
 
 TEST(CfgPoints, IteratorNextForcesACheckpoint) {
   Program program = MakeProgram({Mov(1, 0), Kfunc(0), Kfunc(1), Exit()});
   program.externs = {{Extern::Kind::kFunc, "bpf_iter_num_next"}, {Extern::Kind::kFunc, "bpf_iter_num_destroy"}};
   const Cfg cfg = Build(program);
-  EXPECT_THAT(Marked(cfg.force_checkpoint), ElementsAre(1));
+  EXPECT_EQ(cfg.converge[1], Converge::kIterNext);
   EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1, 2, 3));
 }
 

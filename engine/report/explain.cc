@@ -248,6 +248,7 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kGlobalFunc: return "Call Type Safety";
     case Rule::kRefLeak:
     case Rule::kRefRelease:
+    case Rule::kIterator:
     case Rule::kLock: return "Resource Lifetime Safety";
     case Rule::kException:
     case Rule::kTailCall:

@@ -4,8 +4,21 @@
 namespace bpfsieve {
 namespace {
 
+constexpr KfuncArg kNone = KfuncArg::kNone, kScalar = KfuncArg::kScalar, kIter = KfuncArg::kIter;
+
+constexpr IterProto kIters[] = {
+    {"num", 1, 4},
+    {"bits", 2, 8},
+};
+
 constexpr KfuncProto kKfuncs[] = {
-    {"bpf_throw", KfuncKind::kThrow, 1},
+    {"bpf_throw", KfuncKind::kThrow, {kScalar}, /*generic=*/true},
+    {"bpf_iter_num_new", KfuncKind::kIterNew, {kIter, kScalar, kScalar}, false, IterType::kNum},
+    {"bpf_iter_num_next", KfuncKind::kIterNext, {kIter}, false, IterType::kNum},
+    {"bpf_iter_num_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kNum},
+    {"bpf_iter_bits_new", KfuncKind::kIterNew, {kIter, KfuncArg::kIgnored, kScalar}, false, IterType::kBits},
+    {"bpf_iter_bits_next", KfuncKind::kIterNext, {kIter}, false, IterType::kBits},
+    {"bpf_iter_bits_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kBits},
 };
 
 // Types for which the kernel registers its generic set (generic_btf_ids). A set belongs to a hook, and types that
@@ -35,6 +48,14 @@ bool TakesGenericSet(ProgType type) {
 
 }  // namespace
 
+int KfuncProto::arg_count() const {
+  int n = 0;
+  while (n < 5 && args[n] != kNone) ++n;
+  return n;
+}
+
+const IterProto& FindIter(IterType type) { return kIters[static_cast<size_t>(type)]; }
+
 const KfuncProto* FindKfunc(std::string_view name) {
   for (const KfuncProto& k : kKfuncs) {
     if (k.name == name) return &k;
@@ -42,11 +63,6 @@ const KfuncProto* FindKfunc(std::string_view name) {
   return nullptr;
 }
 
-bool KfuncAvailable(const KfuncProto& proto, ProgType type) {
-  switch (proto.kind) {
-    case KfuncKind::kThrow: return TakesGenericSet(type);
-  }
-  return false;
-}
+bool KfuncAvailable(const KfuncProto& proto, ProgType type) { return !proto.generic || TakesGenericSet(type); }
 
 }  // namespace bpfsieve

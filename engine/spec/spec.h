@@ -115,11 +115,33 @@ bool MapAllowedInSleepable(MapType map);
 // What is particular about a kernel function.
 enum class KfuncKind : uint8_t {
   kThrow,  // ends the program, from whatever depth of calls
+  kIterNew,
+  kIterNext,
+  kIterDestroy,
+};
+// Open-coded iterators: struct bpf_iter_NAME.
+enum class IterType : uint8_t { kNum, kBits };
+struct IterProto {
+  std::string_view name;
+  int slots;           // eight bytes of stack each
+  uint32_t elem_size;  // bytes that next() points to
+};
+const IterProto& FindIter(IterType type);
+
+enum class KfuncArg : uint8_t {
+  kNone,
+  kScalar,
+  kIgnored,  // may be anything, even nothing
+  kIter,     // the iterator that the function belongs to, on the stack
 };
 struct KfuncProto {
   std::string_view name;
   KfuncKind kind;
-  int arg_count;  // registers that it takes, all of them scalars
+  KfuncArg args[5] = {};
+  bool generic = false;  // in the kernel's generic set, which not all program types have; else in the one for all
+  IterType iter = {};    // kIter*
+
+  int arg_count() const;  // registers that it takes
 };
 // Null: no kernel function of that name is modelled.
 const KfuncProto* FindKfunc(std::string_view name);

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "engine/spec/spec.h"
 #include "engine/state/state.h"
 
 namespace bpfsieve {
@@ -17,7 +18,7 @@ bool SameReg(const Reg& a, const Reg& b) { return std::memcmp(&a, &b, sizeof(Reg
 
 bool SameSlot(const StackSlot& a, const StackSlot& b) {
   if (std::memcmp(a.bytes, b.bytes, kSlotBytes) != 0) return false;
-  return !a.IsSpill() || SameReg(a.spilled, b.spilled);
+  return (!a.IsSpill() && !a.IsIter()) || SameReg(a.spilled, b.spilled);
 }
 
 char SlotChar(SlotByte b) {
@@ -26,6 +27,7 @@ char SlotChar(SlotByte b) {
     case SlotByte::kSpill: return 'r';
     case SlotByte::kMisc: return 'm';
     case SlotByte::kZero: return '0';
+    case SlotByte::kIter: return 'i';
   }
   return '?';
 }
@@ -91,6 +93,15 @@ void AppendFrame(std::string& out, const State& state, int frame, const std::vec
   for (int i = 0; i < f.slots; ++i) {
     const StackSlot& slot = f.slot(i);
     if (before != nullptr && i != also_slot && i < before->slots && SameSlot(before->slot(i), slot)) continue;
+    if (slot.IsIter()) {
+      // Of several slots, the first stands for all.
+      if (slot.spilled.ref_obj_id == 0) continue;
+      const IterProto& type = FindIter(static_cast<IterType>(slot.spilled.iter));
+      const bool drained = (slot.spilled.flags & kIterDrained) != 0;
+      absl::StrAppend(&out, " fp", -(i + 1) * kSlotBytes, "=iter_", std::string(type.name), "(ref_id=",
+                      slot.spilled.ref_obj_id, ",state=", drained ? "drained" : "active", ",depth=", slot.spilled.off, ")");
+      continue;
+    }
     std::string bytes;
     bool valid = false;
     for (SlotByte b : slot.bytes) {
@@ -107,6 +118,7 @@ void AppendFrame(std::string& out, const State& state, int frame, const std::vec
     absl::StrAppend(&out, first ? " refs=" : ",", ref.id);
     first = false;
   }
+  if (f.in_callback) out += " cb";
 }
 
 }  // namespace bpfsieve

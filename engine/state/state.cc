@@ -8,7 +8,8 @@ std::string RegTypeName(RegType type, uint8_t flags) {
   static constexpr const char* kNames[] = {"?",        "scalar", "ctx",         "map_ptr",  "map_value",
                                            "map_key",  "fp",     "pkt_meta",    "pkt",      "pkt_end",
                                            "flow_keys", "sock",  "sock_common", "tcp_sock", "xdp_sock",
-                                           "tp_buffer", "ptr_",  "mem",         "buf",      "func"};
+                                           "tp_buffer", "ptr_",  "mem",         "buf",      "func",
+                                           "iter"};
   std::string name;
   if ((flags & kRdonly) != 0) name += "rdonly_";
   if ((flags & kRingbuf) != 0) name += "ringbuf_";
@@ -26,7 +27,9 @@ void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
   subprog = static_cast<uint16_t>(subprog_);
   instance = instance_;
   slots = 0;
-  spills = 0;
+  spills = objects = 0;
+  in_callback = false;
+  callback_depth = 0;
   regs[kRegFp].MakePointer(RegType::kStack);
   regs[kRegFp].frameno = frameno;
 }
@@ -75,6 +78,9 @@ void StatePool::CopyFrame(Frame& to, const Frame& from) {
   to.instance = from.instance;
   to.slots = from.slots;
   to.spills = from.spills;
+  to.objects = from.objects;
+  to.in_callback = from.in_callback;
+  to.callback_depth = from.callback_depth;
   for (int p = 0; p * kPageSlots < from.slots; ++p) {
     to.pages[p] = from.pages[p];
     if (to.pages[p] != nullptr) to.pages[p]->refs.Add(shared_);
@@ -108,6 +114,7 @@ State* StatePool::NewEntry(int subprog, int instance) {
   state->lock_id = 0;
   state->lock_map = -1;
   state->id_gen = 0;
+  state->may_goto_depth = state->callback_unroll_depth = 0;
   return state;
 }
 
@@ -125,6 +132,8 @@ State* StatePool::Clone(const State& from) {
   to->lock_id = from.lock_id;
   to->lock_map = from.lock_map;
   to->id_gen = from.id_gen;
+  to->may_goto_depth = from.may_goto_depth;
+  to->callback_unroll_depth = from.callback_unroll_depth;
   return to;
 }
 

@@ -40,8 +40,10 @@ inline constexpr int64_t kMaxVarSize = 1 << 29; // BPF_MAX_VAR_SIZ
 enum class RegType : uint8_t {
   kNotInit, kScalar, kCtx, kConstMapPtr, kMapValue, kMapKey, kStack, kPacketMeta, kPacket, kPacketEnd, kFlowKeys,
   kSocket, kSockCommon, kTcpSock, kXdpSock, kTpBuffer, kBtfId, kMem, kBuf, kFunc,
+  kIter,  // only in a stack slot: an iterator
 };
 enum RegFlag : uint8_t { kMaybeNull = 1, kRdonly = 2, kRingbuf = 4 };
+enum IterFlag : uint8_t { kIterDrained = 1 };  // of kIter: it has said that there is nothing more
 
 // Reg::range of a packet pointer that is known to lie at or beyond the packet's end.
 inline constexpr int32_t kAtPktEnd = -1, kBeyondPktEnd = -2;
@@ -52,13 +54,14 @@ struct Reg {
   RegType type = RegType::kNotInit;
   uint8_t flags = 0;
   uint16_t frameno = 0;  // kStack: the frame pointed into
-  int32_t off = 0;       // pointers: fixed offset in bytes; linked scalars: the constant added
+  int32_t off = 0;       // pointers: fixed offset in bytes; linked scalars: the constant added; iterators: turns taken
   union {
     int32_t range = 0;   // kPacket, kPacketMeta: bytes known accessible from the pointer without off, or k*PktEnd
     int32_t map;         // kConstMapPtr, kMapValue, kMapKey: index in Object::maps
     uint32_t mem_size;   // kMem: bytes
     uint32_t subprog;    // kFunc
     uint32_t btf_id;     // kBtfId
+    uint32_t iter;       // kIter: which of the iterators of spec/
   };
   uint32_t map_uid = 0;     // identity of an inner map that was looked up
   uint32_t id = 0;          // registers with the same id hold the same thing; 0: none
@@ -100,7 +103,7 @@ std::string RegTypeName(RegType type, uint8_t flags);
 inline std::string RegTypeName(const Reg& r) { return RegTypeName(r.type, r.flags); }
 
 // What is known of one byte of stack. Known contents have the lowest bit set.
-enum class SlotByte : uint8_t { kInvalid = 0, kSpill = 1, kMisc = 2, kZero = 3 };
+enum class SlotByte : uint8_t { kInvalid = 0, kSpill = 1, kMisc = 2, kZero = 3, kIter = 5 };
 
 // Eight bytes of stack. bytes[i] describes the byte at slot address + 7 - i ... as in the kernel, index (-off - 1) % 8,
 // so bytes[7] is the lowest address and a spill of n bytes fills bytes[7], bytes[6], ...
@@ -109,6 +112,8 @@ struct StackSlot {
   Reg spilled;
 
   bool IsSpill() const { return bytes[kSlotBytes - 1] == SlotByte::kSpill; }
+  // Whole: an iterator that was overwritten in part is none any more.
+  bool IsIter() const { return bytes[0] == SlotByte::kIter && spilled.type == RegType::kIter; }
   bool IsScalarSpill() const { return IsSpill() && spilled.IsScalar(); }
   bool IsScalarSpill64() const { return bytes[0] == SlotByte::kSpill && spilled.IsScalar(); }
   uint64_t Word() const {
@@ -161,6 +166,10 @@ struct Frame {
   // Slot i is fp - 8*(i+1), in use for i < slots; grows as it is used. Written through StatePool::WritableSlot alone.
   int32_t slots = 0;
   uint64_t spills = 0;    // which slots hold a spilled register (IsSpill)
+  uint64_t objects = 0;   // which slots hold bytes of an iterator
+  // Functions that a helper calls back, any number of times.
+  bool in_callback = false;      // this is one
+  uint32_t callback_depth = 0;   // times that the innermost call of this frame has called back in a row
   StackPage* pages[kMaxPages] = {};  // null: slots that were never written
   RefCount refs;
 
@@ -213,6 +222,8 @@ struct State {
   uint32_t lock_id = 0;   // identity of the lock held; 0: none
   int32_t lock_map = -1;
   uint32_t id_gen = 0;    // the last id given out on this path
+  // Turns taken of loops that need not be counted through: they differ between states of different turns.
+  uint32_t may_goto_depth = 0, callback_unroll_depth = 0;
 
   Frame& frame() { return *frames[cur]; }
   const Frame& frame() const { return *frames[cur]; }
@@ -368,6 +379,18 @@ class FailureHint {
 // `old_` is finished. `id_base` is any number above every id in `cur`.
 bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
               uint32_t id_base, IdMap& ids, FailureHint& hint);
+// The same where it is not known yet which scalars matter: all of them do (RANGE_WITHIN).
+bool SubsumesWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids);
+// Another turn of a loop that need not be counted through: what no check has relied upon so far, and what was not the
+// same at the turn before, may be anything from here on (widen_imprecise_scalars). `before` stood where `now` stands,
+// or the instruction before.
+void WidenImprecise(const State& before, const PreciseMarks& precise, State& now, StatePool& pool, IdMap& ids);
+// The slot at which a stack pointer points to the start of an iterator, null: it does not.
+const StackSlot* IterAt(const State& state, const Reg& pointer);
+// Whether the states are of different turns of an iterator's loop.
+bool IterDepthsDiffer(const State& old_, const State& cur);
+// Whether the states were called from the same places.
+bool SameCallChain(const State& old_, const State& cur);
 // Whether the states are the same but for the names of ids (states_equal, EXACT).
 bool SameState(const State& old_, const State& cur, IdMap& ids);
 // The kernel's states_maybe_looping: the innermost frames' registers are the same bytes.

@@ -73,6 +73,11 @@ const Reg* SlotScalar(const StackSlot& slot) {
 
 bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) {
   if (o.AllUnknown()) return !c.IsSpill() || c.spilled.IsScalar();  // compared at all only on request, see MasksFor
+  if (o.IsIter() && c.IsIter()) {
+    // The number of turns is not compared: it would never be the same.
+    return o.spilled.iter == c.spilled.iter && o.spilled.flags == c.spilled.flags &&
+           ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
+  }
   const Reg* old_reg = SlotScalar(o);
   if (old_reg != nullptr) {
     const Reg* cur_reg = SlotScalar(c);
@@ -80,7 +85,7 @@ bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) 
   }
   // Bytes that the old state did not know anything about cannot have mattered.
   const uint64_t known = (o.Word() & 0x0101010101010101) * 0xff;
-  if (((o.Word() ^ c.Word()) & known) != 0) return false;
+  if (((o.Word() ^ c.Word()) & known) != 0 || o.IsIter() || c.IsIter()) return false;
   return !o.IsSpill() || RegSafe(o.spilled, c.spilled, precise, ids);
 }
 
@@ -94,6 +99,18 @@ bool RefsSafe(const State& o, const State& c, IdMap& ids) {
   return true;
 }
 
+// Marks for SubsumesWithin().
+struct AllPrecise {
+  template <typename T>
+  struct All {
+    T operator[](int) const { return static_cast<T>(~uint64_t{0}); }
+  };
+  All<uint16_t> regs;
+  All<uint64_t> slots;
+};
+
+}  // namespace
+
 bool SameCallChain(const State& o, const State& c) {
   if (o.cur != c.cur) return false;
   for (int f = 1; f <= o.cur; ++f) {
@@ -101,8 +118,6 @@ bool SameCallChain(const State& o, const State& c) {
   }
   return true;
 }
-
-}  // namespace
 
 bool IdMap::CheckSlow(uint32_t old_id, uint32_t cur_id) {
   if (old_id == 0 || cur_id == 0) return false;
@@ -144,8 +159,9 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_to
   return masks;
 }
 
-bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
-              uint32_t id_base, IdMap& ids, FailureHint& hint) {
+template <typename Marks>
+static bool Covers(const State& old_, const Marks& precise, const CompareMasks& masks, const State& cur,
+                   uint32_t id_base, IdMap& ids, FailureHint& hint) {
   if (!SameCallChain(old_, cur)) return false;
   ids.Reset(id_base);
   const auto reg_safe = [&](int f, int r) {
@@ -171,6 +187,7 @@ bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks
   }
   if (!RefsSafe(old_, cur, ids)) return false;
   for (f = 0; f <= old_.cur; ++f) {
+    if (old_.frames[f]->callback_depth > cur.frames[f]->callback_depth) return false;
     // An imprecise scalar still asks for a scalar.
     for (uint16_t m = masks.scalars[f] & static_cast<uint16_t>(~precise.regs[f]); m != 0;
          m &= static_cast<uint16_t>(m - 1)) {
@@ -195,6 +212,57 @@ bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks
   return true;
 }
 
+bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
+              uint32_t id_base, IdMap& ids, FailureHint& hint) {
+  return Covers(old_, precise, masks, cur, id_base, ids, hint);
+}
+
+bool SubsumesWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids) {
+  FailureHint none;
+  return Covers(old_, AllPrecise(), masks, cur, id_base, ids, none);
+}
+
+void WidenImprecise(const State& before, const PreciseMarks& precise, State& now, StatePool& pool, IdMap& ids) {
+  ids.Reset(0);
+  const auto changed = [&](const Reg& was, const Reg& is) {
+    return was.IsScalar() && is.IsScalar() && !RegsExact(was, is, ids);
+  };
+  for (int f = before.cur; f >= 0; --f) {
+    const Frame& was = *before.frames[f];
+    for (int r = 0; r < kMaxReg; ++r) {
+      if ((precise.regs[f] >> r & 1) != 0 || !changed(was.regs[r], now.frames[f]->regs[r])) continue;
+      pool.Writable(now, f).regs[r].MakeUnknown();
+    }
+    for (uint64_t m = was.spills & now.frames[f]->spills & ~precise.slots[f]; m != 0; m &= m - 1) {
+      const int s = std::countr_zero(m);
+      if (!changed(was.slot(s).spilled, now.frames[f]->slot(s).spilled)) continue;
+      pool.WritableSlot(pool.Writable(now, f), s).spilled.MakeUnknown();
+    }
+  }
+}
+
+const StackSlot* IterAt(const State& state, const Reg& pointer) {
+  if (pointer.type != RegType::kStack || !pointer.s.IsConst()) return nullptr;
+  const int64_t off = int64_t{pointer.off} + static_cast<int64_t>(pointer.s.ConstValue());
+  if (off >= 0 || off < -kMaxStack || off % kSlotBytes != 0) return nullptr;
+  const StackSlot& slot = state.frames[pointer.frameno]->slot(static_cast<int>((-off - 1) / kSlotBytes));
+  return slot.IsIter() ? &slot : nullptr;
+}
+
+bool IterDepthsDiffer(const State& old_, const State& cur) {
+  for (int f = 0; f <= old_.cur; ++f) {
+    for (uint64_t m = old_.frames[f]->objects; m != 0; m &= m - 1) {
+      const int s = std::countr_zero(m);
+      const StackSlot& was = old_.frames[f]->slot(s);
+      if (was.IsIter() && (was.spilled.flags & kIterDrained) == 0 &&
+          was.spilled.off != cur.frames[f]->slot(s).spilled.off) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 bool SameState(const State& old_, const State& cur, IdMap& ids) {
   if (!SameCallChain(old_, cur)) return false;
   ids.Reset(0);
@@ -205,12 +273,13 @@ bool SameState(const State& old_, const State& cur, IdMap& ids) {
     for (int r = 0; r < kMaxReg; ++r) {
       if (!RegsExact(o.regs[r], c.regs[r], ids)) return false;
     }
-    if (o.slots > c.slots) return false;
+    if (o.slots > c.slots || o.callback_depth > c.callback_depth) return false;
     for (int s = 0; s < o.slots; ++s) {
       const StackSlot& was = o.slot(s);
       const StackSlot& is = c.slot(s);
       if (was.Word() != is.Word()) return false;
       if (was.IsSpill() && !RegsExact(was.spilled, is.spilled, ids)) return false;
+      if (was.IsIter() && !SlotSafe(was, is, true, ids)) return false;
     }
   }
   return true;

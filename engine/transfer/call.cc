@@ -16,7 +16,7 @@ enum : uint32_t {
   kGetLocalStorage = 81, kProbeReadStr = 45, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
   kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
-  kGetTaskStack = 141, kSnprintf = 165, kSkcToUnixSock = 178, kSkcToMptcpSock = 196,
+  kGetTaskStack = 141, kForEachMapElem = 164, kSnprintf = 165, kLoop = 181, kSkcToUnixSock = 178, kSkcToMptcpSock = 196,
 };
 
 // Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
@@ -214,6 +214,10 @@ bool Transfer::CallHelper() {
       }
       Precise(2);
       break;
+    case kForEachMapElem:
+    case kLoop:
+      if (!CallBack(meta)) return false;
+      break;
     case kSnprintf:
       return Unsupported("format string: bpf_snprintf");
     default:
@@ -324,38 +328,13 @@ bool Transfer::ReturnFromSubprog() {
   if (callee.regs[0].type == RegType::kStack) {
     return Fail(Rule::kReturnPtr, 0, "cannot return stack pointer to the caller");
   }
+  if (callee.in_callback) return ReturnFromCallback();
   // The caller becomes the innermost frame, so it has to be this state's own.
   pool_.Writable(*st_, st_->cur - 1).regs[0] = callee.regs[0];
   out_->next = static_cast<uint32_t>(callee.callsite + 1);
   pool_.FreeFrame(&callee);
   st_->frames[st_->cur--] = nullptr;
   return true;
-}
-
-bool Transfer::CallKfunc(const Extern& function) {
-  const KfuncProto* proto = FindKfunc(function.name);
-  // A weak one that no kernel type was found for may be missing there: the kernel then takes it as an error if reached.
-  if (proto == nullptr || (function.weak && function.btf_id == 0)) {
-    return Unsupported(absl::StrCat("kfunc: ", function.name));
-  }
-  if (!KfuncAvailable(*proto, prog_.type)) {
-    return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", function.name,
-                                                           " is not allowed"));
-  }
-  for (int r = 1; r <= proto->arg_count; ++r) {
-    if (!reg(r).IsScalar()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a scalar"));
-  }
-  switch (proto->kind) {
-    case KfuncKind::kThrow: return Throw();
-  }
-  return true;
-}
-
-// Without a callback of its own for exceptions, the program returns what was thrown.
-bool Transfer::Throw() {
-  if (ctx_.cfg->exception_sub < 0 && !ReturnCode(1)) return false;
-  out_->kind = StepResult::Kind::kPathEnd;
-  return NoResources(true, "bpf_throw", true);
 }
 
 bool Transfer::ReturnCode(int r) {
@@ -373,14 +352,18 @@ bool Transfer::ReturnCode(int r) {
     return Fail(Rule::kReturnValue, r, absl::StrCat("At program exit the register R", r, " is not a known value (",
                                                     RegTypeName(value), ")"));
   }
+  return ReturnRange(r, rule.range.min, rule.range.max, "program exit");
+}
+
+bool Transfer::ReturnRange(int r, int64_t min, int64_t max, const char* where) {
   Precise(r);
-  if (rule.range.min <= value.s.smin && value.s.smax <= rule.range.max) return true;
-  std::string has = absl::StrCat("At program exit the register R", r, " has");
-  if (value.s.smin != kS64Min) absl::StrAppend(&has, " smin=", value.s.smin);
-  if (value.s.smax != kS64Max) absl::StrAppend(&has, " smax=", value.s.smax);
-  if (value.s.smin == kS64Min && value.s.smax == kS64Max) absl::StrAppend(&has, " unknown scalar value");
-  return Fail(Rule::kReturnValue, r,
-              absl::StrCat(has, " should have been in [", rule.range.min, ", ", rule.range.max, "]"));
+  const Scalar& s = reg(r).s;
+  if (min <= s.smin && s.smax <= max) return true;
+  std::string has = absl::StrCat("At ", where, " the register R", r, " has");
+  if (s.smin != kS64Min) absl::StrAppend(&has, " smin=", s.smin);
+  if (s.smax != kS64Max) absl::StrAppend(&has, " smax=", s.smax);
+  if (s.smin == kS64Min && s.smax == kS64Max) absl::StrAppend(&has, " unknown scalar value");
+  return Fail(Rule::kReturnValue, r, absl::StrCat(has, " should have been in [", min, ", ", max, "]"));
 }
 
 }  // namespace bpfsieve

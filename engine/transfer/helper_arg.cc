@@ -39,6 +39,7 @@ const Accepted* AcceptedFor(Arg base) {
   static const Accepted kBtf = {{{T::kBtfId, 0}}, "ptr_, trusted_ptr_, rcu_ptr_"};
   static const Accepted kLock = {{{T::kMapValue, 0}}, "map_value, ptr_"};
   static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
+  static const Accepted kFunction = {{{T::kFunc, 0}}, "func"};
   static const Accepted kValueOnly = {{{T::kMapValue, 0}}, "map_value"};
   switch (base) {
     case Arg::kMapKey:
@@ -56,6 +57,7 @@ const Accepted* AcceptedFor(Arg base) {
     case Arg::kSpinLock: return &kLock;
     case Arg::kRingbufMem: return &kRing;
     case Arg::kStack: return &kStackOnly;
+    case Arg::kFunc: return &kFunction;
     case Arg::kConstStr:
     case Arg::kTimer: return &kValueOnly;
     default: return nullptr;
@@ -189,6 +191,9 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
       return true;
     case Arg::kConstStr:
       return ConstStr(r);
+    case Arg::kFunc:
+      meta.subprog = static_cast<int>(p.subprog);
+      return true;
     default:
       return true;
   }

@@ -77,7 +77,7 @@ bool Transfer::Jump() {
       out_->next = static_cast<uint32_t>(int64_t{pc_} + 1 + (Class(i) == kClassJmp ? i.off : i.imm));
       return true;
     case kJcond:
-      return Unsupported("may_goto");
+      return MayGoto();
     default:
       return CondJump();
   }

@@ -21,10 +21,12 @@ bool Spillable(const Reg& r) { return r.type != RegType::kNotInit && r.type != R
 // Data that was a spilled register or anything else known becomes unknown data.
 void Transfer::Scrub(Frame& f, int spi) {
   StackSlot& slot = pool_.WritableSlot(f, spi);
-  const bool spill = slot.IsSpill();
+  const uint64_t bit = uint64_t{1} << spi;
+  const bool special = ((f.spills | f.objects) & bit) != 0;
   slot.spilled.Clear();
-  if (!spill) return;
-  f.spills &= ~(uint64_t{1} << spi);
+  if (!special) return;
+  f.spills &= ~bit;
+  f.objects &= ~bit;
   for (SlotByte& b : slot.bytes) {
     if (b != SlotByte::kInvalid) b = SlotByte::kMisc;
   }
@@ -34,6 +36,7 @@ void Transfer::SaveReg(Frame& f, int spi, const Reg& r, int size) {
   StackSlot& slot = pool_.WritableSlot(f, spi);
   slot.spilled = r;
   f.spills |= uint64_t{1} << spi;
+  f.objects &= ~(uint64_t{1} << spi);
   int i = kSlotBytes;
   for (; i > kSlotBytes - size; --i) slot.bytes[i - 1] = SlotByte::kSpill;
   for (; i > 0; --i) {
@@ -101,11 +104,24 @@ void Transfer::ReadStackBytes(const Frame& f, int min_off, int max_off, int valu
   }
 }
 
+// The bytes of an iterator are not for reading. Of the range [from, to), which `off` of R(r) begins (-1: of an instruction).
+bool Transfer::ReadableBytes(const Frame& f, int r, int off, int from, int to) {
+  if (f.objects == 0) return true;
+  for (int at = from; at < to; ++at) {
+    if (f.slot(SlotOf(at)).bytes[ByteOf(at)] != SlotByte::kIter) continue;
+    const std::string who = r >= 0 ? absl::StrCat(" R", r) : "";
+    return Fail(Rule::kIterator, r, absl::StrCat("invalid read from stack", who, " off ", off, "+", at - from, " size ",
+                                                 to - from));
+  }
+  return true;
+}
+
 bool Transfer::StackReadFixed(const Frame& f, int off, int size, int value) {
   const int spi = SlotOf(off);
   const StackSlot& slot = f.slot(spi);
   uint32_t hist = HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
   if (!slot.IsSpill()) {
+    if (!ReadableBytes(f, -1, off, off, off + size)) return false;
     if (value >= 0) ReadStackBytes(f, off, off + size, value);
     return true;
   }
@@ -212,7 +228,11 @@ bool Transfer::StackWriteVar(Frame& f, int r, int off, int size, int value) {
       zero_used = true;
       continue;
     }
-    Scrub(f, spi);
+    if ((f.objects >> spi & 1) != 0) {
+      slot.spilled.Clear();
+    } else {
+      Scrub(f, spi);
+    }
     SlotByte next = SlotByte::kMisc;
     if (writes_zero && byte == SlotByte::kZero) {
       next = SlotByte::kZero;
@@ -241,6 +261,10 @@ bool Transfer::StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool w
     meta->raw_size = static_cast<int>(size);
     meta->raw_reg = r;
     return true;
+  }
+  if (!ReadableBytes(FrameOf(p), r, static_cast<int>(min_off), static_cast<int>(min_off),
+                     static_cast<int>(max_off + size))) {
+    return false;
   }
   if (!write) return true;
   Frame& f = WritableFrameOf(p);

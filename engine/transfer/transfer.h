@@ -78,12 +78,17 @@ struct StepEffects {
   uint64_t hist_linked = 0;
   // The pointer that the instruction used, when it may not differ between visits.
   RegType used_pointer = RegType::kNotInit;
-  // A global function that the program calls, -1: none.
+  // A global function that the program calls, -1: none. A function that a helper calls back, likewise.
   int called_global = -1;
+  int called_back = -1;
+  // Begins another turn of a loop whose turns start at `turn_of` (Cfg::converge): the branch, if there is one, or else
+  // the state that goes on. The search widens it. Null: no such state.
+  State* turn = nullptr;
+  uint32_t turn_of = 0;
 
   bool Any() const {
     return branch != nullptr || precise_regs != 0 || precise_slot >= 0 || hist_flags != 0 || hist_linked != 0 ||
-           used_pointer != RegType::kNotInit || called_global >= 0;
+           used_pointer != RegType::kNotInit || called_global >= 0 || called_back >= 0;
   }
 };
 
@@ -140,6 +145,7 @@ class Transfer {
     uint32_t ref_obj_id = 0;
     int64_t const_key = -1;
     bool const_key_known = false;
+    int subprog = -1;  // the function to call back
   };
 
   // All checks return false after recording a finding.
@@ -184,6 +190,7 @@ class Transfer {
   bool StackWrite(int r, int off, int size, int value);
   bool StackWriteFixed(Frame& f, int off, int size, int value);
   bool StackWriteVar(Frame& f, int r, int off, int size, int value);
+  bool ReadableBytes(const Frame& f, int r, int off, int from, int to);
   bool StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool write, CallMeta* meta);
   void ReadStackBytes(const Frame& f, int min_off, int max_off, int value);
   void GrowStack(const Reg& stack_pointer, int64_t bytes);
@@ -219,9 +226,21 @@ class Transfer {
   void ClearCallerSaved();
   bool Exit();
   bool ReturnFromSubprog();
+
+  // kfunc.cc
   bool CallKfunc(const Extern& function);
   bool Throw();
+  bool IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id);
+  bool IterNext(const Reg& iter);
+  void ClearIter(const Reg& iter, int slots);
+
+  // callback.cc
+  bool CallBack(CallMeta& meta);
+  bool ReturnFromCallback();
+  bool MayGoto();
+
   bool ReturnCode(int r);
+  bool ReturnRange(int r, int64_t min, int64_t max, const char* where);
   bool NoResources(bool check_lock, const char* what, bool every_frame = false);
   void Invalidate(Reg& r) { r.MakeUnknown(); }
 

@@ -212,7 +212,7 @@ HelperTraits TraitsFor(ProgType type) {
   };
   t.kfunc = [](std::string_view name) {
     KfuncTraits traits;
-    if (const KfuncProto* k = FindKfunc(name)) traits.arg_count = k->arg_count;
+    if (const KfuncProto* k = FindKfunc(name)) traits.arg_count = k->arg_count();
     return traits;
   };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {

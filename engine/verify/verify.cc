@@ -135,7 +135,7 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   if (result.verdict != Verdict::kAccept) return result;
 
   // 5. The stack of every call chain, now that each function's use is known.
-  if (std::optional<Finding> f = CheckStackDepth(program_, cfg_, result.depths, {}, nullptr)) {
+  if (std::optional<Finding> f = CheckStackDepth(program_, cfg_, result.depths, result.called_back, nullptr)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
   }

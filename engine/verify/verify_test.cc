@@ -62,7 +62,7 @@ TEST(Verify, ExplanationShowsWhereTheValueCameFrom) {
 }
 
 TEST(Verify, UnmodelledIsUnsupportedByName) {
-  const Report r = VerifyText(".type xdp\n.prog p\nr0 = 2\nmay_goto +0\nexit\n");
+  const Report r = VerifyText(".type xdp\n.license GPL\n.prog p\ncall kfunc[bpf_of_another_time]\nr0 = 2\nexit\n");
   EXPECT_EQ(r.verdict, "unsupported");
   EXPECT_EQ(r.rule, "unsupported");
   EXPECT_NE(r.feature, "");

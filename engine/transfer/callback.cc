@@ -1,0 +1,98 @@
+// Loops that the verifier does not count through, other than over iterators: functions that a helper calls back any
+// number of times, and may_goto.
+//
+// A helper that calls back forks: the state that goes on has called back often enough, the other one enters the function
+// once more and comes back to the call itself. So a turn begins where the function returns, and the search ends when one
+// finds nothing new at the call (push_callback_call, prepare_func_exit).
+#include "absl/strings/str_cat.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+enum : uint32_t { kForEachMapElem = 164 };
+
+bool HasForEach(MapType type) {
+  switch (type) {
+    case MapType::kArray:
+    case MapType::kPercpuArray:
+    case MapType::kHash:
+    case MapType::kPercpuHash:
+    case MapType::kLruHash:
+    case MapType::kLruPercpuHash:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool Transfer::CallBack(CallMeta& meta) {
+  Frame& caller = st_->frame();
+  const bool loop = meta.id != kForEachMapElem;
+  if (loop) {
+    // How often is known from R1, and that the flags in R4 are none tells whether the loop can be inlined.
+    if (reg(4).IsNull()) Precise(4);
+    Precise(1);
+    if (caller.callback_depth >= reg(1).s.umax) {
+      caller.callback_depth = 0;
+      return true;
+    }
+  }
+  if (st_->cur + 1 >= kMaxFrames) {
+    return Fail(Rule::kCallDepth, -1, absl::StrCat("the call stack of ", st_->cur + 2, " frames is too deep"));
+  }
+  if (!loop && !HasForEach(ctx_.map(meta.map).type)) {
+    return Fail(Rule::kHelperMap, 1, "callback function not allowed for map");
+  }
+  State& turn = *Fork(ctx_.cfg->subs[meta.subprog].start);
+  ++turn.callback_unroll_depth;
+  ++turn.frame().callback_depth;
+  caller.callback_depth = 0;
+  Frame* callee = pool_.NewFrame();
+  callee->Init(static_cast<int32_t>(pc_), turn.cur + 1, meta.subprog, ctx_.liveness->Callback(meta.subprog));
+  callee->in_callback = true;
+  if (loop) {
+    callee->regs[1].MakeUnknown();
+    callee->regs[2] = reg(3);
+  } else {
+    callee->regs[1] = reg(1);
+    callee->regs[2].MakePointer(RegType::kMapKey);
+    callee->regs[3].MakePointer(RegType::kMapValue);
+    for (int r = 2; r <= 3; ++r) {
+      callee->regs[r].map = reg(1).map;
+      callee->regs[r].map_uid = reg(1).map_uid;
+    }
+    callee->regs[4] = reg(3);
+  }
+  turn.frames[++turn.cur] = callee;
+  out_->called_back = meta.subprog;
+  return true;
+}
+
+// Back to the call, which decides whether there is another turn.
+bool Transfer::ReturnFromCallback() {
+  Frame& callee = st_->frame();
+  if (!callee.regs[0].IsScalar()) return Fail(Rule::kReturnValue, 0, "R0 not a scalar value");
+  if (!ReturnRange(0, 0, 1, "callback return")) return false;
+  out_->next = static_cast<uint32_t>(callee.callsite);
+  pool_.Writable(*st_, st_->cur - 1);
+  pool_.FreeFrame(&callee);
+  st_->frames[st_->cur--] = nullptr;
+  out_->turn = st_;
+  out_->turn_of = out_->next;
+  return true;
+}
+
+// Goes on at the jump's target, as if the budget were spent, and once more round in the fork.
+bool Transfer::MayGoto() {
+  State& turn = *Fork(pc_ + 1);
+  ++turn.may_goto_depth;
+  out_->turn = &turn;
+  out_->turn_of = pc_;
+  out_->next = static_cast<uint32_t>(int64_t{pc_} + 1 + insn().off);
+  return true;
+}
+
+}  // namespace bpfsieve
