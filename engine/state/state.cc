@@ -4,7 +4,7 @@
 
 namespace bpfsieve {
 
-std::string RegTypeName(RegType type, uint8_t flags) {
+std::string RegTypeName(RegType type, uint16_t flags) {
   static constexpr const char* kNames[] = {"?",        "scalar", "ctx",         "map_ptr",  "map_value",
                                            "map_key",  "fp",     "pkt_meta",    "pkt",      "pkt_end",
                                            "flow_keys", "sock",  "sock_common", "tcp_sock", "xdp_sock",
@@ -23,7 +23,7 @@ const StackSlot Frame::kNoSlot{};
 void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
   for (Reg& r : regs) r.Clear();
   callsite = callsite_;
-  frameno = static_cast<uint16_t>(frameno_);
+  frameno = static_cast<uint8_t>(frameno_);
   subprog = static_cast<uint16_t>(subprog_);
   instance = instance_;
   slots = 0;

@@ -42,8 +42,22 @@ enum class RegType : uint8_t {
   kSocket, kSockCommon, kTcpSock, kXdpSock, kTpBuffer, kBtfId, kMem, kBuf, kFunc,
   kIter,  // only in a stack slot: an iterator
 };
-enum RegFlag : uint8_t { kMaybeNull = 1, kRdonly = 2, kRingbuf = 4 };
-enum IterFlag : uint8_t { kIterDrained = 1 };  // of kIter: it has said that there is nothing more
+// Modifiers of a type: the kernel's bpf_type_flag.
+enum RegFlag : uint16_t {
+  kMaybeNull = 1,
+  kRdonly = 2,
+  kRingbuf = 4,
+  // Of kBtfId: what keeps the object alive.
+  kTrusted = 8,
+  kUntrusted = 16,
+  kRcu = 32,
+  kPercpu = 64,
+  kUser = 128,
+  kAlloc = 256,       // made by the program
+  kNonOwnRef = 512,
+  kProgBtf = 1024,    // the type is one of the program's own, not of the kernel's
+};
+enum IterFlag : uint16_t { kIterDrained = 1 };  // of kIter: it has said that there is nothing more
 
 // Reg::range of a packet pointer that is known to lie at or beyond the packet's end.
 inline constexpr int32_t kAtPktEnd = -1, kBeyondPktEnd = -2;
@@ -52,8 +66,8 @@ inline constexpr uint32_t kAddConst64 = 1u << 31, kAddConst32 = 1u << 30, kAddCo
 
 struct Reg {
   RegType type = RegType::kNotInit;
-  uint8_t flags = 0;
-  uint16_t frameno = 0;  // kStack: the frame pointed into
+  uint8_t frameno = 0;   // kStack: the frame pointed into
+  uint16_t flags = 0;    // RegFlag, IterFlag
   int32_t off = 0;       // pointers: fixed offset in bytes; linked scalars: the constant added; iterators: turns taken
   union {
     int32_t range = 0;   // kPacket, kPacketMeta: bytes known accessible from the pointer without off, or k*PktEnd
@@ -86,7 +100,7 @@ struct Reg {
     s = v;
   }
   void MakeUnknown() { MakeScalar(Scalar::Unknown()); }
-  void MakePointer(RegType t, uint8_t f = 0) {
+  void MakePointer(RegType t, uint16_t f = 0) {
     *this = Reg{};
     type = t;
     flags = f;
@@ -99,7 +113,7 @@ struct Reg {
 static_assert(sizeof(Reg) == 24 + sizeof(Scalar) && sizeof(Scalar) == 64, "no padding: registers are compared bytewise");
 
 // The kernel's name of a type with its modifiers: "map_value_or_null", "pkt", "scalar".
-std::string RegTypeName(RegType type, uint8_t flags);
+std::string RegTypeName(RegType type, uint16_t flags);
 inline std::string RegTypeName(const Reg& r) { return RegTypeName(r.type, r.flags); }
 
 // What is known of one byte of stack. Known contents have the lowest bit set.
@@ -160,7 +174,7 @@ struct StackPage {
 struct Frame {
   std::array<Reg, kMaxReg> regs;
   int32_t callsite = -1;  // the call in the caller; -1: the outermost frame
-  uint16_t frameno = 0;
+  uint8_t frameno = 0;
   uint16_t subprog = 0;
   int32_t instance = 0;   // calling context for stack liveness
   // Slot i is fp - 8*(i+1), in use for i < slots; grows as it is used. Written through StatePool::WritableSlot alone.

@@ -232,7 +232,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
                                             ctx_.map(meta.map).type == MapType::kSockhash);
   ClearCallerSaved();
   Reg& r0 = reg(0);
-  const uint8_t null_flag = proto.ret_nullable ? kMaybeNull : 0;
+  const uint16_t null_flag = proto.ret_nullable ? kMaybeNull : 0;
   switch (proto.ret) {
     case Ret::kInteger:
       r0.MakeUnknown();
@@ -241,7 +241,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
       break;
     case Ret::kMapValue: {
       const MapDef& map = ctx_.map(meta.map);
-      uint8_t flags = null_flag;
+      uint16_t flags = null_flag;
       const bool array = map.type == MapType::kArray || map.type == MapType::kPercpuArray;
       if (meta.id == kMapLookupElem && array && meta.const_key_known && meta.const_key >= 0 &&
           meta.const_key < int64_t{map.max_entries}) {
@@ -261,7 +261,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
     case Ret::kSockCommon: r0.MakePointer(RegType::kSockCommon, null_flag); break;
     case Ret::kTcpSock: r0.MakePointer(RegType::kTcpSock, null_flag); break;
     case Ret::kRingbufMem:
-      r0.MakePointer(RegType::kMem, static_cast<uint8_t>(null_flag | kRingbuf));
+      r0.MakePointer(RegType::kMem, static_cast<uint16_t>(null_flag | kRingbuf));
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
       break;
     case Ret::kMem:

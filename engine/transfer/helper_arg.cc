@@ -13,7 +13,7 @@ enum : uint32_t { kMapLookupElem = 1, kMapPeekElem = 89, kSpinLockFn = 93, kSpin
 
 struct TypeAndFlags {
   RegType type;
-  uint8_t flags;
+  uint16_t flags;
 };
 // The register types that an argument type takes (compatible_reg_types), and how the kernel lists them.
 struct Accepted {
@@ -70,9 +70,9 @@ bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta&) {
   const Accepted* accepted = AcceptedFor(base);
   if (accepted == nullptr) return Unsupported("helper argument of an unmodelled kind");
   const Reg& p = reg(r);
-  uint8_t flags = p.flags;
-  if ((spec.flags & kArgRdonly) != 0) flags &= static_cast<uint8_t>(~kRdonly);
-  if ((spec.flags & kArgNullable) != 0) flags &= static_cast<uint8_t>(~kMaybeNull);
+  uint16_t flags = p.flags;
+  if ((spec.flags & kArgRdonly) != 0) flags &= static_cast<uint16_t>(~kRdonly);
+  if ((spec.flags & kArgNullable) != 0) flags &= static_cast<uint16_t>(~kMaybeNull);
   for (const TypeAndFlags& t : accepted->types) {
     if (t.type != p.type || t.flags != flags) continue;
     if (p.type == RegType::kBtfId) return Unsupported("BTF-typed pointer argument");

@@ -192,7 +192,7 @@ bool Transfer::MatchPacketPointers(State& here, State& other) {
 }
 
 void Transfer::NotNull(Reg& r) {
-  r.flags &= static_cast<uint8_t>(~kMaybeNull);
+  r.flags &= static_cast<uint16_t>(~kMaybeNull);
   if (r.type != RegType::kMapValue) return;
   const MapDef& map = ctx_.map(r.map);
   switch (map.type) {

@@ -134,7 +134,7 @@ bool Transfer::IterNext(const Reg& iter) {
   if (!drained) {
     State& more = *Fork(pc_ + 1);
     ++pool_.WritableSlot(pool_.Writable(more, iter.frameno), spi).spilled.off;
-    more.regs()[0].flags &= static_cast<uint8_t>(~kMaybeNull);
+    more.regs()[0].flags &= static_cast<uint16_t>(~kMaybeNull);
     out_->turn = &more;
     out_->turn_of = pc_;
     pool_.WritableSlot(WritableFrameOf(iter), spi).spilled.flags |= kIterDrained;
