@@ -344,4 +344,9 @@ absl::StatusOr<std::shared_ptr<const KernelBtf>> GetKernelBtf(const std::string&
   return it->second;
 }
 
+const KernelBtf* KernelTypes(const Object& object) {
+  absl::StatusOr<std::shared_ptr<const KernelBtf>> types = GetKernelBtf(object.kernel_btf);
+  return types.ok() ? types->get() : nullptr;  // the cache keeps it
+}
+
 }  // namespace bpfsieve

@@ -64,6 +64,8 @@ class KernelBtf {
 // The kernel's types as LoadOptions::kernel_btf names them. Read once per path and process, and shared from then on;
 // thread-safe. Null with OK: "none", or the running kernel has none. Unreadable or damaged: a status.
 absl::StatusOr<std::shared_ptr<const KernelBtf>> GetKernelBtf(const std::string& path);
+// Those that the object was loaded with; null where there are none or they cannot be read. They stay for good.
+const KernelBtf* KernelTypes(const Object& object);
 
 }  // namespace bpfsieve
 

@@ -60,6 +60,7 @@ absl::StatusOr<std::shared_ptr<const Object>> LoadObject(std::string_view bytes,
     return absl::InvalidArgumentError("not an ELF file, and its name tells neither assembly nor raw instructions");
   }
   if (!object.ok()) return object.status();
+  (*object)->kernel_btf = options.kernel_btf;
   return std::shared_ptr<const Object>(*std::move(object));
 }
 

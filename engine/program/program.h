@@ -124,6 +124,7 @@ struct Object {
   std::vector<MapDef> maps;
   std::vector<Program> programs;
   BtfPtr btf;            // may be null
+  std::string kernel_btf;  // where the kernel's types are: see LoadOptions and KernelTypes()
 
   bool GplCompatible() const;  // by the kernel's list of licence strings
 };
