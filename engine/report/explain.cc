@@ -240,6 +240,7 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kCtxAccess:
     case Rule::kAlignment:
     case Rule::kSockAccess:
+    case Rule::kBtfAccess:
     case Rule::kAtomic: return "Memory Safety";
     case Rule::kHelperArg:
     case Rule::kHelperSize:

@@ -188,6 +188,11 @@ bool OneOf(uint32_t id, std::initializer_list<uint32_t> ids) {
 
 }  // namespace
 
+bool HelperAvailableAt(uint32_t id, AttachType attach, std::string_view target) {
+  // setsockopt and getsockopt, where the iterator holds the socket's lock.
+  return attach == AttachType::kTraceIter && (id == 49 || id == 57) && (target == "tcp" || target == "unix");
+}
+
 const HelperProto* FindHelper(uint32_t id, ProgType type) {
   if (id == 0 || id >= kHelperCount) return nullptr;
   size_t row = kFirstRow[id];

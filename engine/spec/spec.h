@@ -98,6 +98,8 @@ const HelperProto* FindHelper(uint32_t id, ProgType type);
 // Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
+// Whether a tracing program may call it because of what it is attached to.
+bool HelperAvailableAt(uint32_t id, AttachType attach, std::string_view target);
 // Whether the helper takes packet pointers where it wants memory, in a program of this type.
 bool HelperTakesPacket(const HelperProto& proto, ProgType type);
 // Whether the map may be passed to the helper (the kernel's check_map_func_compatibility, both ways). The program
@@ -180,6 +182,25 @@ enum class SockKind : uint8_t { kCommon, kSocket, kTcp, kXdp };
 bool CheckSockLoad(SockKind kind, int off, int size);
 // Bytes of struct bpf_flow_keys: all of it may be loaded and stored.
 inline constexpr int kFlowKeysSize = 56;
+
+// What the kernel says of arguments of the things that a tracing program may stand at, beyond their BTF.
+
+// A tracepoint's arguments that may be null, and those that may be an error number: a bit each, the first is bit 0.
+struct TracepointArgs {
+  uint32_t nullable = 0, error = 0;
+};
+TracepointArgs FindTracepoint(std::string_view name);
+
+// The iterators over kernel objects ("iter/NAME"), which pass the element after what every one of them passes.
+struct ElementArg {
+  enum class Kind : uint8_t { kNone, kObject, kTrustedObject, kBuffer, kReadOnlyBuffer } kind = Kind::kNone;
+  int position = 0;  // among the function's arguments, from 0; all may be null
+};
+struct TargetProto {
+  std::string_view name;
+  ElementArg args[2];
+};
+const TargetProto* FindTarget(std::string_view name);  // null: no such iterator
 
 // ---- Program types -----------------------------------------------------------------------------------------------
 

@@ -11,8 +11,14 @@ std::string RegTypeName(RegType type, uint16_t flags) {
                                            "tp_buffer", "ptr_",  "mem",         "buf",      "func",
                                            "iter"};
   std::string name;
-  if ((flags & kRdonly) != 0) name += "rdonly_";
-  if ((flags & kRingbuf) != 0) name += "ringbuf_";
+  static constexpr struct {
+    uint16_t flag;
+    const char* text;
+  } kPrefixes[] = {{kRdonly, "rdonly_"}, {kRingbuf, "ringbuf_"}, {kUser, "user_"},       {kPercpu, "percpu_"},
+                   {kRcu, "rcu_"},       {kUntrusted, "untrusted_"}, {kTrusted, "trusted_"}};
+  for (const auto& prefix : kPrefixes) {
+    if ((flags & prefix.flag) != 0) name += prefix.text;
+  }
   name += kNames[static_cast<int>(type)];
   if ((flags & kMaybeNull) != 0) name += type == RegType::kBtfId ? "or_null_" : "_or_null";
   return name;

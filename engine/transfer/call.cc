@@ -1,10 +1,13 @@
 // Calls and returns: subprograms, helpers, exit (check_func_call, check_helper_call, prepare_func_exit,
 // check_return_code, check_resource_leak).
+#include <bpf/btf.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/isa/helper_names.h"
+#include "engine/program/btf_walk.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
@@ -108,6 +111,13 @@ bool Transfer::CallGlobal(int sub) {
       case FuncArg::Kind::kCtx:
         if (p.type != RegType::kCtx || !ArgOffset(p, r, false)) return bad(r);
         break;
+      case FuncArg::Kind::kTrusted: {
+        if (p.IsNull() && arg.nullable) break;
+        const int flags = arg.nullable ? p.flags & ~kMaybeNull : int{p.flags};
+        if (p.type != RegType::kBtfId || (flags != 0 && flags != kTrusted && flags != kRcu)) return bad(r);
+        if (!StructMatches(Kernel()->get(), p.btf_id, p.off, arg.btf_id, false) || !ArgOffset(p, r, false)) return bad(r);
+        break;
+      }
       case FuncArg::Kind::kMem: {
         if (!ArgOffset(p, r, false)) return bad(r);
         if (!p.IsNull()) {
@@ -165,7 +175,9 @@ bool Transfer::CallHelper() {
     return Fail(Rule::kHelperUnknown, -1, absl::StrCat("invalid func unknown#", insn().imm));
   }
   const HelperProto* proto = FindHelper(id, prog_.type);
-  if (proto == nullptr || !HelperAvailable(id, prog_.type, prog_.attach, prog_.sleepable)) {
+  const bool available = HelperAvailable(id, prog_.type, prog_.attach, prog_.sleepable) ||
+                         HelperAvailableAt(id, prog_.attach, ctx_.target.name);
+  if (proto == nullptr || !available) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("program of this type cannot use helper ", FuncText(id)));
   }
   if (proto->gpl_only && !ctx_.gpl) {
@@ -268,6 +280,14 @@ bool Transfer::HelperResult(CallMeta& meta) {
       r0.MakePointer(RegType::kMem, null_flag);
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
       break;
+    case Ret::kBtfId:
+    case Ret::kBtfIdTrusted: {
+      const uint32_t type = Kernel() != nullptr ? Kernel()->Find(proto.ret_btf_name, BTF_KIND_STRUCT) : 0;
+      if (type == 0) return Unsupported(absl::StrCat("BTF-typed pointer: ", std::string(HelperName(meta.id))));
+      r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(null_flag | (proto.ret == Ret::kBtfIdTrusted ? kTrusted : 0)));
+      r0.btf_id = type;
+      break;
+    }
     default:
       return Unsupported(absl::StrCat("BTF-typed pointer: ", std::string(HelperName(meta.id))));
   }

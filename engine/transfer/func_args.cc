@@ -6,26 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_view.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
 namespace {
-
-const btf_type* SkipModifiers(const struct btf* btf, uint32_t id, uint32_t* out_id = nullptr) {
-  const btf_type* t = btf__type_by_id(btf, id);
-  for (int hops = 0; t != nullptr && hops < 32; ++hops) {
-    const int kind = btf_kind(t);
-    const bool modifier = kind == BTF_KIND_TYPEDEF || kind == BTF_KIND_CONST || kind == BTF_KIND_VOLATILE ||
-                          kind == BTF_KIND_RESTRICT || kind == BTF_KIND_TYPE_TAG;
-    if (!modifier) {
-      if (out_id != nullptr) *out_id = id;
-      return t;
-    }
-    id = t->type;
-    t = btf__type_by_id(btf, id);
-  }
-  return nullptr;
-}
 
 // The structure by which a program of this type names its context; empty: there is none.
 std::string_view ContextName(ProgType type) {
@@ -79,7 +64,7 @@ bool IsUserPtRegs(const struct btf* btf, uint32_t id) {
 // Whether a pointer to type `id` is the context by its type alone (btf_is_prog_ctx_type).
 bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
   if (type == ProgType::kKprobe && IsUserPtRegs(btf, id)) return true;
-  const btf_type* t = SkipModifiers(btf, id);
+  const btf_type* t = SkipModifiers(btf, id, nullptr);
   if (t == nullptr || !btf_is_composite(t)) return false;
   const std::string_view name = NameOf(btf, t), context = ContextName(type);
   if (context.empty()) return false;
@@ -90,19 +75,24 @@ bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
 }
 
 // Why a pointer to type `id` may not be tagged as the context (btf_validate_prog_ctx_type); empty: it may.
-std::string ContextTagError(const struct btf* btf, uint32_t id, ProgType type, uint32_t arg) {
+std::string ContextTagError(const struct btf* btf, uint32_t id, ProgType type, AttachType attach, uint32_t arg) {
   const bool pt_regs = type == ProgType::kKprobe || type == ProgType::kPerfEvent;
   if (pt_regs && IsUserPtRegs(btf, id)) return {};
   if (id == 0) return {};
-  const btf_type* t = SkipModifiers(btf, id);
+  const btf_type* t = SkipModifiers(btf, id, nullptr);
   if (t == nullptr) return absl::StrCat("arg#", arg, " type doesn't have a name");
   if (btf_is_void(t)) return {};
   const std::string_view name = NameOf(btf, t);
   if (name.empty()) return absl::StrCat("arg#", arg, " type doesn't have a name");
   if (pt_regs && btf_is_struct(t) && name == "pt_regs") return {};
-  const bool u64_array = type == ProgType::kRawTracepoint || type == ProgType::kRawTracepointWritable;
+  const bool u64_array = type == ProgType::kRawTracepoint || type == ProgType::kRawTracepointWritable ||
+                         (type == ProgType::kTracing && attach != AttachType::kTraceIter) || type == ProgType::kLsm;
   if (u64_array && btf_is_int(t) && t->size == 8) return {};
   if (type == ProgType::kTracepoint || type == ProgType::kSyscall || type == ProgType::kExt) return {};
+  if (type == ProgType::kTracing && btf_is_struct(t)) {
+    if (attach == AttachType::kTraceRawTp && name == "bpf_raw_tracepoint_args") return {};
+    if (attach == AttachType::kTraceIter && name.starts_with("bpf_iter__")) return {};
+  }
   const std::string_view context = ContextName(type);
   if (context.empty()) return absl::StrCat("arg#", arg, " should be void pointer");
   if (btf_is_struct(t) && name == context) return {};
@@ -145,7 +135,7 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
     bad(absl::StrCat("Global function ", info.name, "() with ", count, " > 5 args. Buggy compiler."));
     return out;
   }
-  const btf_type* ret = SkipModifiers(btf, proto->type);
+  const btf_type* ret = SkipModifiers(btf, proto->type, nullptr);
   if (proto->type == 0 || ret == nullptr || !IsScalarType(ret)) {
     bad(absl::StrCat("Global function ", info.name, "() doesn't return scalar. Only those are supported."));
     return out;
@@ -164,18 +154,22 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
   const btf_param* params = btf_params(proto);
   for (uint32_t i = 0; i < count; ++i) {
     FuncArg arg;
-    bool ctx_tag = false, nonnull = false;
+    bool ctx_tag = false, nonnull = false, trusted = false, nullable = false;
     for (std::string_view tag : tags[i]) {
       if (tag == "ctx") {
         ctx_tag = true;
       } else if (tag == "nonnull") {
         nonnull = true;
+      } else if (tag == "trusted") {
+        trusted = true;
+      } else if (tag == "nullable") {
+        nullable = true;
       } else {
         out.unsupported = absl::StrCat("global function argument tag: ", std::string(tag));
         return out;
       }
     }
-    const btf_type* t = SkipModifiers(btf, params[i].type);
+    const btf_type* t = SkipModifiers(btf, params[i].type, nullptr);
     if (t == nullptr) {
       bad(absl::StrCat("Invalid type of function ", info.name, "()"));
       return out;
@@ -194,7 +188,7 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
         return out;
       }
       if (ctx_tag) {
-        if (std::string error = ContextTagError(btf, t->type, program.type, i); !error.empty()) {
+        if (std::string error = ContextTagError(btf, t->type, program.type, program.attach, i); !error.empty()) {
           bad(std::move(error));
           return out;
         }
@@ -202,6 +196,29 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
       arg.kind = FuncArg::Kind::kCtx;
       out.args.push_back(arg);
       continue;
+    }
+    if (trusted) {
+      if (ctx_tag || nonnull) {
+        bad(absl::StrCat("arg#", i, " has invalid combination of tags"));
+        return out;
+      }
+      const KernelBtf* kernel = KernelTypes(object);
+      const btf_type* own = SkipModifiers(btf, t->type, nullptr);
+      const uint32_t kernel_id = kernel != nullptr && own != nullptr && btf_is_struct(own)
+                                     ? kernel->Find(EssentialName(NameOf(btf, own)), BTF_KIND_STRUCT) : 0;
+      if (kernel_id == 0) {
+        out.unsupported = "global function argument tag: trusted";
+        return out;
+      }
+      arg.kind = FuncArg::Kind::kTrusted;
+      arg.nullable = nullable;
+      arg.btf_id = kernel_id;
+      out.args.push_back(arg);
+      continue;
+    }
+    if (nullable) {
+      bad(absl::StrCat("arg#", i, " is a pointer, but not to memory that may be null"));
+      return out;
     }
     uint32_t id = t->type;
     const btf_type* target = SkipModifiers(btf, t->type, &id);
@@ -235,6 +252,11 @@ void SetArguments(const FuncArgs& args, State& entry) {
       case FuncArg::Kind::kMem:
         r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
         r.mem_size = arg.mem_size;
+        if (arg.nullable) r.id = ++entry.id_gen;
+        break;
+      case FuncArg::Kind::kTrusted:
+        r.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kTrusted | (arg.nullable ? kMaybeNull : 0)));
+        r.btf_id = arg.btf_id;
         if (arg.nullable) r.id = ++entry.id_gen;
         break;
     }

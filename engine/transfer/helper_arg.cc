@@ -9,7 +9,7 @@
 namespace bpfsieve {
 namespace {
 
-enum : uint32_t { kMapLookupElem = 1, kMapPeekElem = 89, kSpinLockFn = 93, kSpinUnlockFn = 94 };
+enum : uint32_t { kMapLookupElem = 1, kMapPeekElem = 89, kSkRelease = 86, kSpinLockFn = 93, kSpinUnlockFn = 94 };
 
 struct TypeAndFlags {
   RegType type;
@@ -24,19 +24,21 @@ struct Accepted {
 const Accepted* AcceptedFor(Arg base) {
   using T = RegType;
   static const Accepted kMemTypes = {{{T::kStack, 0}, {T::kPacket, 0}, {T::kPacketMeta, 0}, {T::kMapKey, 0},
-                                      {T::kMapValue, 0}, {T::kMem, 0}, {T::kMem, kRingbuf}, {T::kBuf, 0}},
+                                      {T::kMapValue, 0}, {T::kMem, 0}, {T::kMem, kRingbuf}, {T::kBuf, 0},
+                                      {T::kBtfId, kTrusted}},
                                      "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_"};
   static const Accepted kSock = {{{T::kSockCommon, 0}, {T::kSocket, 0}, {T::kTcpSock, 0}, {T::kXdpSock, 0}},
                                  "sock_common, sock, tcp_sock, xdp_sock"};
   static const Accepted kBtfSock = {{{T::kSockCommon, 0}, {T::kSocket, 0}, {T::kTcpSock, 0}, {T::kXdpSock, 0},
-                                     {T::kBtfId, 0}},
+                                     {T::kBtfId, 0}, {T::kBtfId, kTrusted}},
                                     "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_"};
   static const Accepted kFull = {{{T::kSocket, 0}}, "sock"};
   static const Accepted kScalar = {{{T::kScalar, 0}}, "scalar"};
   static const Accepted kContext = {{{T::kCtx, 0}}, "ctx"};
   static const Accepted kRing = {{{T::kMem, kRingbuf}}, "ringbuf_mem"};
   static const Accepted kMapPtr = {{{T::kConstMapPtr, 0}}, "map_ptr"};
-  static const Accepted kBtf = {{{T::kBtfId, 0}}, "ptr_, trusted_ptr_, rcu_ptr_"};
+  static const Accepted kBtf = {{{T::kBtfId, 0}, {T::kBtfId, kTrusted}, {T::kBtfId, kRcu}},
+                                "ptr_, trusted_ptr_, rcu_ptr_"};
   static const Accepted kLock = {{{T::kMapValue, 0}}, "map_value, ptr_"};
   static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
   static const Accepted kFunction = {{{T::kFunc, 0}}, "func"};
@@ -66,7 +68,7 @@ const Accepted* AcceptedFor(Arg base) {
 
 }  // namespace
 
-bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta&) {
+bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta& meta) {
   const Accepted* accepted = AcceptedFor(base);
   if (accepted == nullptr) return Unsupported("helper argument of an unmodelled kind");
   const Reg& p = reg(r);
@@ -75,8 +77,16 @@ bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta&) {
   if ((spec.flags & kArgNullable) != 0) flags &= static_cast<uint16_t>(~kMaybeNull);
   for (const TypeAndFlags& t : accepted->types) {
     if (t.type != p.type || t.flags != flags) continue;
-    if (p.type == RegType::kBtfId) return Unsupported("BTF-typed pointer argument");
-    return true;
+    if (p.type != RegType::kBtfId) return true;
+    if (accepted == AcceptedFor(Arg::kMem)) {
+      // The kernel's own memory is for reading alone.
+      if ((spec.flags & kArgRdonly) != 0) return true;
+      return Fail(Rule::kHelperArg, r, absl::StrCat("bpf_", std::string(meta.proto->name), "() may write into memory pointed by R",
+                                                    r, " type=", RegTypeName(p)));
+    }
+    const bool release = (spec.flags & kArgRelease) != 0;
+    const char* wanted = base == Arg::kBtfIdSockCommon ? "sock_common" : spec.btf_name;
+    return BtfArg(r, wanted, (spec.flags & kArgNullable) != 0, release, release && meta.id != kSkRelease);
   }
   return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " type=", RegTypeName(p), " expected=", accepted->text));
 }
@@ -220,9 +230,10 @@ bool Transfer::HelperMem(int r, int64_t size, bool write, bool zero_ok, CallMeta
       case RegType::kStack:
         return StackRangeInit(r, p.off, size, zero_ok, write, meta);
       case RegType::kBtfId:
-        return Unsupported("BTF-typed pointer argument");
+        return BtfAccess(r, p.off, static_cast<int>(size), false, -1);
       case RegType::kBuf:
-        return Unsupported("buffer pointer argument");
+        if (write && (p.flags & kRdonly) != 0) return read_only();
+        return BufferAccess(r, p.off, size);
       case RegType::kCtx:
         // What a syscall program is run with has a size that only the run knows: it is checked then, up to the last byte.
         if (prog_.type != ProgType::kSyscall) break;

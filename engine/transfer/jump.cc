@@ -37,6 +37,9 @@ bool SurelyNotNull(const Reg& r) {
     case RegType::kMem:
     case RegType::kConstMapPtr:
       return true;
+    case RegType::kBtfId:
+      return r.ref_obj_id != 0 || ((r.flags & (kAlloc | kTrusted | kNonOwnRef)) != 0 &&
+                                   (r.flags & ~(kAlloc | kTrusted | kNonOwnRef | kProgBtf)) == 0);
     default:
       return false;
   }

@@ -148,7 +148,8 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       if (write && (p.flags & kRdonly) != 0) {
         return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
       }
-      if (!RegionAccess(r, off, size, p.mem_size, false)) return false;
+      // What nobody vouches for is read in a way that cannot fault.
+      if ((p.flags & kUntrusted) == 0 && !RegionAccess(r, off, size, p.mem_size, false)) return false;
       load_unknown();
       break;
     case RegType::kCtx:
@@ -196,9 +197,24 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       load_unknown();
       break;
     case RegType::kBtfId:
-      return Unsupported("BTF-typed pointer access");
+      if (p.MayBeNull()) {
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+      }
+      if (!BtfAccess(r, off, size, write, value)) return false;
+      break;
     case RegType::kConstMapPtr:
-      return Unsupported("map pointer access");
+      if (!MapStructAccess(r, off, size, write, value)) return false;
+      break;
+    case RegType::kBuf:
+      if (p.MayBeNull()) {
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+      }
+      if (write && (p.flags & kRdonly) != 0) {
+        return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
+      }
+      if (!BufferAccess(r, off, size)) return false;
+      load_unknown();
+      break;
     default:
       return Fail(Rule::kInvalidMem, r, absl::StrCat("R", r, " invalid mem access '", RegTypeName(p), "'"));
   }
@@ -289,6 +305,18 @@ bool Transfer::RegionAccess(int r, int64_t off, int64_t size, uint64_t region, b
     return Fail(rule, r, absl::StrCat("R", r, " max value is outside of the allowed memory range"));
   }
   return true;
+}
+
+// How large the buffer is shows when the program is attached.
+bool Transfer::BufferAccess(int r, int64_t off, int64_t size) {
+  const Reg& p = reg(r);
+  const char* what = (p.flags & kRdonly) != 0 ? "rdonly" : "rdwr";
+  if (off < 0) {
+    return Fail(Rule::kMemBounds, r, absl::StrCat("R", r, " invalid ", what, " buffer access: off=", off, ", size=", size));
+  }
+  if (p.s.IsConst() && p.s.ConstValue() == 0) return true;
+  return Fail(Rule::kMemBounds, r, absl::StrCat("R", r, " invalid variable buffer offset: off=", off, ", var_off=",
+                                                TnumText(p.s.var_off)));
 }
 
 bool Transfer::MapDirection(int r, int off, int size, bool write) {
@@ -382,6 +410,7 @@ bool Transfer::PointerOffset(const Reg& p, int r, bool fixed_ok) {
 bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value, bool sign_extend) {
   const Reg p = reg(r);
   if (!PointerOffset(p, r, false)) return false;
+  if (prog_.type == ProgType::kTracing) return TracingAccess(r, off, size, write, value);
   if (const char* feature = CtxUnsupported(prog_.type)) return Unsupported(absl::StrCat("context: ", feature));
   const CtxAccess access = CheckCtxAccess(prog_.type, prog_.attach, off, size, write);
   if (!access.ok || (sign_extend && access.yield != CtxYield::kScalar)) {

@@ -18,12 +18,17 @@
 #include "engine/spec/spec.h"
 #include "engine/state/state.h"
 
+struct btf_type;
+
 namespace bpfsieve {
+
+class KernelBtf;
 
 // What a global function takes, from its BTF prototype.
 struct FuncArg {
-  enum class Kind : uint8_t { kScalar, kCtx, kMem } kind = Kind::kScalar;
-  bool nullable = false;   // kMem
+  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted } kind = Kind::kScalar;
+  bool nullable = false;   // kMem, kTrusted
+  uint32_t btf_id = 0;     // kTrusted: a pointer to this structure of the kernel
   uint32_t mem_size = 0;   // kMem: bytes
 };
 struct FuncArgs {
@@ -44,12 +49,28 @@ struct LazyFault {
   std::string message;
 };
 
+// What a tracing program is attached to: its context is that function's arguments.
+struct AttachTarget {
+  std::string name;
+  const btf_type* proto = nullptr;  // of the kernel's types
+  int skipped = 0;        // arguments of `proto` that programs do not see, from the first
+  bool trusted = false;   // pointers that it passes
+  uint32_t nullable = 0, error = 0;  // pointers that may be null, or an error number in its place: a bit per argument
+  struct Typed {
+    int position;  // eight bytes each
+    RegType type;
+    uint16_t flags;
+  };
+  std::vector<Typed> typed;  // arguments that are not what their type tells alone
+};
+
 // Everything that stays fixed while a program is verified. Immutable; shared by all steps.
 struct Context {
   const Object* object = nullptr;
   const Program* program = nullptr;
   const Cfg* cfg = nullptr;
   const StackLiveness* liveness = nullptr;
+  AttachTarget target;                    // of a tracing program
   std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
   std::vector<uint8_t> global_sub;        // per subprogram of cfg
   std::vector<std::string> sub_names;     // per subprogram of cfg
@@ -183,6 +204,18 @@ class Transfer {
   bool PointerOffset(const Reg& p, int r, bool fixed_ok);
   bool UsePointer(RegType type);
 
+  // btf.cc
+  const KernelBtf* Kernel();
+  bool InRcuSection() const;
+  bool IsTrusted(const Reg& r) const;
+  void MakeBtfPointer(Reg& r, uint32_t type, uint16_t flags);
+  bool LoadField(int r, uint32_t type, int off, int size, int value, uint16_t holder_flags);
+  bool BtfAccess(int r, int off, int size, bool write, int value);
+  bool MapStructAccess(int r, int off, int size, bool write, int value);
+  bool TracingAccess(int r, int off, int size, bool write, int value);
+  bool BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict);
+  bool BufferAccess(int r, int64_t off, int64_t size);
+
   // stack.cc
   bool StackBounds(int r, int64_t off, int64_t size, bool write);
   bool StackRead(int r, int off, int size, int value);
@@ -247,6 +280,7 @@ class Transfer {
   const Context& ctx_;
   const Program& prog_;
   StatePool& pool_;
+  const KernelBtf* kernel_ = nullptr;  // once asked for
   // The step in progress.
   State* st_ = nullptr;
   StepResult* out_ = nullptr;

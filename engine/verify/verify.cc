@@ -17,6 +17,7 @@
 #include "engine/report/finding.h"
 #include "engine/report/report.h"
 #include "engine/spec/spec.h"
+#include "engine/verify/attach.h"
 #include "engine/verify/passes.h"
 #include "engine/verify/prepare.h"
 
@@ -53,7 +54,9 @@ std::optional<Finding> CheckSleepable(const Program& program) {
     if (program.sleepable) return std::nullopt;
     return Plain(Rule::kSleepable, "Syscall programs can only be sleepable");
   }
-  if (!program.sleepable || program.type == ProgType::kKprobe) return std::nullopt;
+  if (!program.sleepable || program.type == ProgType::kKprobe || program.type == ProgType::kTracing) {
+    return std::nullopt;
+  }
   return Plain(Rule::kSleepable,
                "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable");
 }
@@ -66,6 +69,7 @@ Passes::Passes(const Object& object, const Program& program) : object_(object), 
   // 3. Live stack slots, for every calling context.
   liveness_ = std::make_unique<StackLiveness>(program, object.maps, cfg_, TraitsFor(program.type));
   context_ = MakeContext(object, program, cfg_, *liveness_);
+  context_.target = target_;
   context_.strict_alignment = program.strict_alignment && !program.any_alignment;
 }
 
@@ -85,6 +89,18 @@ std::optional<SearchResult> Passes::Check() {
   }
   if (!TypeModelled(program_.type)) {
     return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type))));
+  }
+  if (program_.type == ProgType::kTracing) {
+    const KernelBtf* kernel = KernelTypes(object_);
+    if (kernel == nullptr) return Unsupported("program type: tracing, without the kernel's types");
+    absl::StatusOr<AttachTarget> target = FindAttachTarget(program_, *kernel);
+    if (absl::IsUnimplemented(target.status())) {
+      return Unsupported(absl::StrCat("program type: tracing, ", std::string(target.status().message())));
+    }
+    if (!target.ok()) {
+      return Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, std::string(target.status().message())));
+    }
+    target_ = *std::move(target);
   }
   if (!AttachTypeValid(program_.type, program_.attach)) {
     return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, "attach type does not go with the program type"));

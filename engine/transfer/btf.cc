@@ -1,0 +1,258 @@
+// Pointers to the kernel's own structures, as its BTF describes them: loads through them, and what tracing programs are
+// given (check_ptr_to_btf_access, btf_ctx_access).
+//
+// Which of them may be relied upon is in the pointer's modifiers: what a tracepoint passes is trusted, what is loaded
+// through it mostly is not, unless the kernel's BTF lists the member as safe.
+#include <bpf/btf.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/program/btf_walk.h"
+#include "engine/transfer/transfer.h"
+
+namespace bpfsieve {
+namespace {
+
+constexpr int kMaxTracingArgs = 12;  // MAX_BPF_FUNC_ARGS
+constexpr uint16_t kTrustedModifiers = kAlloc | kTrusted | kNonOwnRef;
+
+std::string TypeText(const struct btf* btf, uint32_t id) { return std::string(BtfTypeName(btf, id)); }
+
+uint16_t FlagOf(BtfTag tag) {
+  switch (tag) {
+    case BtfTag::kUser: return kUser;
+    case BtfTag::kPercpu: return kPercpu;
+    case BtfTag::kRcu: return kRcu;
+    case BtfTag::kNone: break;
+  }
+  return 0;
+}
+
+// The kernel's name of the structure behind a map of this type; empty: it has none that programs may look at.
+std::string_view MapStruct(MapType type) {
+  switch (type) {
+    case MapType::kArray:
+    case MapType::kPercpuArray:
+    case MapType::kProgArray:
+    case MapType::kPerfEventArray:
+    case MapType::kCgroupArray:
+    case MapType::kArrayOfMaps: return "bpf_array";
+    case MapType::kHash:
+    case MapType::kPercpuHash:
+    case MapType::kLruHash:
+    case MapType::kLruPercpuHash:
+    case MapType::kHashOfMaps: return "bpf_htab";
+    case MapType::kStackTrace: return "bpf_stack_map";
+    case MapType::kLpmTrie: return "lpm_trie";
+    case MapType::kDevmap:
+    case MapType::kDevmapHash: return "bpf_dtab";
+    case MapType::kCpumap: return "bpf_cpu_map";
+    case MapType::kXskmap: return "xsk_map";
+    case MapType::kSockmap: return "bpf_stab";
+    case MapType::kSockhash: return "bpf_shtab";
+    case MapType::kCgroupStorage:
+    case MapType::kPercpuCgroupStorage: return "bpf_cgroup_storage_map";
+    case MapType::kReuseportSockarray: return "reuseport_array";
+    case MapType::kQueue:
+    case MapType::kStack: return "bpf_queue_stack";
+    case MapType::kSkStorage:
+    case MapType::kInodeStorage:
+    case MapType::kTaskStorage:
+    case MapType::kCgrpStorage: return "bpf_local_storage_map";
+    case MapType::kRingbuf:
+    case MapType::kUserRingbuf: return "bpf_ringbuf_map";
+    case MapType::kBloomFilter: return "bpf_bloom_filter";
+    case MapType::kArena: return "bpf_arena";
+    default: return {};
+  }
+}
+
+}  // namespace
+
+// Null: not known. Reading them takes long, so that is only done where a program needs them.
+const KernelBtf* Transfer::Kernel() {
+  if (kernel_ == nullptr) kernel_ = KernelTypes(*ctx_.object);
+  return kernel_;
+}
+
+// The kernel's in_rcu_cs(): what is not sleepable runs in one throughout.
+bool Transfer::InRcuSection() const { return st_->active_locks > 0 || !prog_.sleepable; }
+
+bool Transfer::IsTrusted(const Reg& r) const {
+  if (r.ref_obj_id != 0) return true;
+  if (r.flags == 0 && r.IsSockPointer()) return true;
+  return r.type == RegType::kBtfId && (r.flags & kTrustedModifiers) != 0 &&
+         (r.flags & ~(kTrustedModifiers | kProgBtf)) == 0;
+}
+
+void Transfer::MakeBtfPointer(Reg& r, uint32_t type, uint16_t flags) {
+  r.MakePointer(RegType::kBtfId, flags);
+  r.btf_id = type;
+  if (r.MayBeNull()) r.id = NewId();
+}
+
+// A load of `size` bytes at `off` of kernel structure `type` into R(value), -1: into none. `flags`: what a pointer found
+// there is, as far as its tags tell.
+bool Transfer::LoadField(int r, uint32_t type, int off, int size, int value, uint16_t holder_flags) {
+  const struct btf* btf = Kernel()->get();
+  const BtfField field = WalkStruct(btf, type, static_cast<uint32_t>(off), static_cast<uint32_t>(size));
+  uint16_t flags = static_cast<uint16_t>(FlagOf(field.tag) | (field.through_union ? kUntrusted : 0));
+  switch (field.kind) {
+    case BtfField::Kind::kError: return Fail(Rule::kBtfAccess, r, field.error);
+    case BtfField::Kind::kScalar:
+      if (value >= 0) reg(value).MakeUnknown();
+      return true;
+    case BtfField::Kind::kOtherPointer:
+      if (value >= 0) {
+        reg(value).MakePointer(RegType::kMem, kRdonly | kUntrusted);
+        reg(value).mem_size = 0;
+      }
+      return true;
+    case BtfField::Kind::kPointer: break;
+  }
+  const Reg holder = reg(r);
+  const auto safe = [&](const char* list) { return IsSafeField(*Kernel(), type, field.name, field.type, list); };
+  if (holder.type != RegType::kBtfId) {
+    // A map's own description: as the tags say.
+  } else if ((holder_flags & kUntrusted) != 0) {
+    flags = kUntrusted;
+  } else if (IsTrusted(holder) || (holder_flags & kRcu) != 0) {
+    if (safe("__safe_trusted")) {
+      flags |= kTrusted;
+    } else if (safe("__safe_trusted_or_null")) {
+      flags |= kTrusted | kMaybeNull;
+    } else if (InRcuSection() && !holder.MayBeNull()) {
+      const bool rcu_or_null = safe("__safe_rcu_or_null");
+      if (safe("__safe_rcu")) {
+        flags |= kRcu;
+      } else if ((flags & kRcu) != 0 || rcu_or_null) {
+        flags |= kRcu | kMaybeNull;
+        if (rcu_or_null) flags &= static_cast<uint16_t>(~kUntrusted);
+      } else if ((flags & (kPercpu | kUser)) == 0) {
+        flags &= static_cast<uint16_t>(~(kTrustedModifiers | kRcu));
+      }
+    } else {
+      flags = kUntrusted;
+    }
+  } else {
+    flags &= static_cast<uint16_t>(~(kTrustedModifiers | kRcu));
+  }
+  if (value >= 0) MakeBtfPointer(reg(value), field.type, flags);
+  return true;
+}
+
+bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
+  const Reg p = reg(r);
+  if (Kernel() == nullptr || (p.flags & kProgBtf) != 0) return Unsupported("BTF-typed pointer access");
+  const std::string name = TypeText(Kernel()->get(), p.btf_id);
+  const std::string who = absl::StrCat("R", r, " is ptr_", name);
+  if (!ctx_.gpl) {
+    return Fail(Rule::kLicense, -1, absl::StrCat("Cannot access kernel 'struct ", name,
+                                                 "' from non-GPL compatible program"));
+  }
+  if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " invalid negative access: off=", off));
+  if (!p.s.IsConst() || p.s.ConstValue() != 0) {
+    return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " invalid variable offset: off=", off, ", var_off=",
+                                                  TnumText(p.s.var_off)));
+  }
+  if ((p.flags & kUser) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access user memory: off=", off));
+  if ((p.flags & kPercpu) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access percpu memory: off=", off));
+  if (write) {
+    // Some program types may write to some members of some structures.
+    if ((p.flags & kUntrusted) == 0 && prog_.type != ProgType::kTracing) return Unsupported("BTF-typed pointer write");
+    return Fail(Rule::kBtfAccess, r, "only read is supported");
+  }
+  return LoadField(r, p.btf_id, off, size, value, p.flags);
+}
+
+bool Transfer::MapStructAccess(int r, int off, int size, bool write, int value) {
+  const std::string name(MapStruct(ctx_.map(reg(r).map).type));
+  if (Kernel() == nullptr || name.empty()) return Unsupported("map pointer access");
+  const uint32_t type = Kernel()->Find(name, BTF_KIND_STRUCT);
+  if (type == 0) return Unsupported("map pointer access");
+  if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat("R", r, " is ", name, " invalid negative access: off=", off));
+  if (write) return Fail(Rule::kBtfAccess, r, absl::StrCat("only read from ", name, " is supported"));
+  return LoadField(r, type, off, size, value, 0);
+}
+
+// The program's context is the arguments of what it is attached to, eight bytes each.
+bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
+  const AttachTarget& target = ctx_.target;
+  const struct btf* btf = Kernel()->get();
+  const auto invalid = [&] {
+    return Fail(Rule::kCtxAccess, r, absl::StrCat("invalid bpf_context access off=", off, " size=", size));
+  };
+  if (off < 0 || off >= 8 * kMaxTracingArgs || write || off % size != 0 || off % 8 != 0) return invalid();
+  const btf_param* params = btf_params(target.proto);
+  const int count = btf_vlen(target.proto);
+  int arg = 0;
+  for (int64_t end = 0; arg < count; ++arg) {
+    const btf_type* t = SkipModifiers(btf, params[arg].type, nullptr);
+    if (t == nullptr) return invalid();
+    end += btf_is_ptr(t) ? 8 : (int64_t{t->size} + 7) / 8 * 8;
+    if (off < end) break;
+  }
+  arg += target.skipped;
+  uint32_t id = 0;
+  if (arg > count) return invalid();
+  if (arg == count) {
+    // Behind the arguments: what the function returned.
+    if (prog_.attach != AttachType::kTraceFexit) return invalid();
+    id = target.proto->type;
+  } else {
+    id = params[arg].type;
+  }
+  const btf_type* t = SkipModifiers(btf, id, nullptr);
+  if (t == nullptr) return invalid();
+  Reg unused;
+  Reg& dst = value >= 0 ? reg(value) : unused;
+  const auto scalar = [&] {
+    dst.MakeUnknown();
+    return true;
+  };
+  const bool small_int = btf_is_int(t) && btf_int_bits(t) == t->size * 8 && btf_int_offset(t) == 0 && t->size <= 8;
+  if (small_int || btf_is_any_enum(t) || btf_is_composite(t)) return scalar();
+  if (!btf_is_ptr(t) || size != 8) return invalid();
+  const AttachTarget::Typed* typed = nullptr;
+  for (const AttachTarget::Typed& each : target.typed) {
+    if (each.position * 8 == off) typed = &each;
+  }
+  if (typed != nullptr && typed->type == RegType::kBuf) {
+    dst.MakePointer(RegType::kBuf, typed->flags);
+    dst.id = NewId();
+    return true;
+  }
+  if (t->type == 0) return scalar();
+  uint32_t pointee = 0;
+  const btf_type* to = SkipModifiers(btf, t->type, &pointee);
+  if (to == nullptr || btf_is_void(to) || btf_is_int(to)) return scalar();
+  uint16_t flags = typed != nullptr ? typed->flags : static_cast<uint16_t>(target.trusted ? kTrusted : 0);
+  if (typed == nullptr) {
+    const int number = arg - target.skipped;
+    if (number < 32 && (target.nullable >> number & 1) != 0) flags |= kMaybeNull;
+    flags |= static_cast<uint16_t>(FlagOf(PointeeTag(btf, t)) & (kUser | kPercpu));
+    if (!btf_is_composite(to)) return invalid();
+    if (number < 32 && (target.error >> number & 1) != 0) return scalar();
+  }
+  if (!btf_is_composite(to)) return invalid();
+  MakeBtfPointer(dst, pointee, flags);
+  return true;
+}
+
+// An argument of a helper that takes an object of kernel type `wanted`.
+bool Transfer::BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict) {
+  const Reg& p = reg(r);
+  if (Kernel() == nullptr || wanted == nullptr || (p.flags & kProgBtf) != 0) {
+    return Unsupported("BTF-typed pointer argument");
+  }
+  const struct btf* btf = Kernel()->get();
+  const uint32_t type = Kernel()->Find(wanted, BTF_KIND_STRUCT);
+  if (type == 0) return Unsupported("BTF-typed pointer argument");
+  if (p.MayBeNull() && (!nullable || release)) {
+    return Fail(Rule::kHelperArg, r, absl::StrCat("Possibly NULL pointer passed to helper arg", r));
+  }
+  if (StructMatches(btf, p.btf_id, p.off, type, strict)) return true;
+  return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is of type ", TypeText(btf, p.btf_id), " but ", wanted,
+                                                " is expected"));
+}
+
+}  // namespace bpfsieve
