@@ -319,7 +319,9 @@ bool Machine::LoadContext(uint64_t at, int size, Word* out) {
     case CtxYield::kTcpSock:
     case CtxYield::kXdpSock: some_socket(false); return true;
     case CtxYield::kFlowKeys: *out = PointerTo(NewRegion(Region::Kind::kFlowKeys, kFlowKeysSize)); return true;
-    case CtxYield::kBtfIdUnsupported: break;
+    case CtxYield::kTpBuffer:
+    case CtxYield::kNfState:
+    case CtxYield::kNfPacket: break;
   }
   return NotModelled("BTF-typed context field");
 }

@@ -550,7 +550,9 @@ const char* Printed(CtxYield yield) {
     case CtxYield::kTcpSock: return "tcp_sock";
     case CtxYield::kFlowKeys: return "flow_keys";
     case CtxYield::kXdpSock: return "xdp_sock";
-    case CtxYield::kBtfIdUnsupported: return nullptr;
+    case CtxYield::kTpBuffer: return "tp_buffer";
+    case CtxYield::kNfState: return "trusted_ptr_nf_hook_state";
+    case CtxYield::kNfPacket: return "trusted_ptr_sk_buff";
   }
   return nullptr;
 }

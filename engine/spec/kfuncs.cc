@@ -13,6 +13,8 @@ constexpr IterProto kIters[] = {
 
 constexpr KfuncProto kKfuncs[] = {
     {"bpf_throw", KfuncKind::kThrow, {kScalar}, /*generic=*/true},
+    {"bpf_cast_to_kern_ctx", KfuncKind::kCastToKernelContext, {KfuncArg::kContext}},
+    {"bpf_rdonly_cast", KfuncKind::kCastToReadOnly, {KfuncArg::kIgnored, KfuncArg::kConstant}},
     {"bpf_iter_num_new", KfuncKind::kIterNew, {kIter, kScalar, kScalar}, false, IterType::kNum},
     {"bpf_iter_num_next", KfuncKind::kIterNext, {kIter}, false, IterType::kNum},
     {"bpf_iter_num_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kNum},
@@ -21,9 +23,11 @@ constexpr KfuncProto kKfuncs[] = {
     {"bpf_iter_bits_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kBits},
 };
 
+}  // namespace
+
 // Types for which the kernel registers its generic set (generic_btf_ids). A set belongs to a hook, and types that
 // share the hook share the set.
-bool TakesGenericSet(ProgType type) {
+bool TakesGenericKfuncs(ProgType type) {
   switch (type) {
     case ProgType::kTracepoint:
     case ProgType::kPerfEvent:
@@ -46,8 +50,6 @@ bool TakesGenericSet(ProgType type) {
   }
 }
 
-}  // namespace
-
 int KfuncProto::arg_count() const {
   int n = 0;
   while (n < 5 && args[n] != kNone) ++n;
@@ -63,6 +65,6 @@ const KfuncProto* FindKfunc(std::string_view name) {
   return nullptr;
 }
 
-bool KfuncAvailable(const KfuncProto& proto, ProgType type) { return !proto.generic || TakesGenericSet(type); }
+bool KfuncAvailable(const KfuncProto& proto, ProgType type) { return !proto.generic || TakesGenericKfuncs(type); }
 
 }  // namespace bpfsieve

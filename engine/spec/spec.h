@@ -120,6 +120,8 @@ enum class KfuncKind : uint8_t {
   kIterNew,
   kIterNext,
   kIterDestroy,
+  kCastToKernelContext,
+  kCastToReadOnly,
 };
 // Open-coded iterators: struct bpf_iter_NAME.
 enum class IterType : uint8_t { kNum, kBits };
@@ -134,6 +136,8 @@ enum class KfuncArg : uint8_t {
   kNone,
   kScalar,
   kIgnored,  // may be anything, even nothing
+  kConstant,
+  kContext,
   kIter,     // the iterator that the function belongs to, on the stack
 };
 struct KfuncProto {
@@ -147,6 +151,26 @@ struct KfuncProto {
 };
 // Null: no kernel function of that name is modelled.
 const KfuncProto* FindKfunc(std::string_view name);
+
+// One whose BTF prototype tells what it takes and returns, but for this.
+enum TypedKfuncFlag : uint16_t {
+  kKfuncAcquire = 1,       // returns a reference
+  kKfuncRelease = 2,       // gives one back
+  kKfuncRetNull = 4,       // may return null
+  kKfuncTrustedArgs = 8,   // wants pointers that are referenced or trusted
+  kKfuncRcu = 16,          // those, or RCU-protected ones
+  kKfuncSleepable = 32,
+};
+enum class KfuncSet : uint8_t { kCommon, kGeneric, kCpumask, kConntrack, kTracing };
+struct TypedKfunc {
+  std::string_view name;
+  int arg_count;
+  uint16_t flags;  // TypedKfuncFlag
+  KfuncSet set;
+};
+const TypedKfunc* FindTypedKfunc(std::string_view name);
+bool KfuncSetAllows(KfuncSet set, ProgType type);
+bool TakesGenericKfuncs(ProgType type);
 // Whether a program of this type may call it (the kernel's btf_kfunc_id_set_contains).
 bool KfuncAvailable(const KfuncProto& proto, ProgType type);
 
@@ -164,7 +188,9 @@ enum class CtxYield : uint8_t {
   kTcpSock,
   kFlowKeys,
   kXdpSock,
-  kBtfIdUnsupported,
+  kTpBuffer,
+  kNfState,   // the kernel's nf_hook_state
+  kNfPacket,  // and its sk_buff
 };
 struct CtxAccess {
   bool ok = false;

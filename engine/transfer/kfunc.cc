@@ -11,6 +11,8 @@
 namespace bpfsieve {
 
 bool Transfer::CallKfunc(const Extern& function) {
+  const TypedKfunc* typed = FindTypedKfunc(function.name);
+  if (typed != nullptr && function.btf_id != 0 && Kernel() != nullptr) return CallTyped(*typed, function.btf_id);
   const KfuncProto* proto = FindKfunc(function.name);
   // A weak one that no kernel type was found for may be missing there: the kernel then takes it as an error if reached.
   if (proto == nullptr || (function.weak && function.btf_id == 0)) {
@@ -32,10 +34,14 @@ bool Transfer::CallKfunc(const Extern& function) {
         break;
       case KfuncArg::kNone:
       case KfuncArg::kIgnored:
+      case KfuncArg::kConstant:
+      case KfuncArg::kContext:
         break;
     }
   }
   if (proto->kind == KfuncKind::kThrow) return Throw();
+  if (proto->kind == KfuncKind::kCastToKernelContext) return CastToKernelContext();
+  if (proto->kind == KfuncKind::kCastToReadOnly) return CastToReadOnly();
   ClearCallerSaved();
   switch (proto->kind) {
     case KfuncKind::kIterNew:

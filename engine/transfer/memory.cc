@@ -1,8 +1,11 @@
 // Loads, stores and atomics through pointers of every kind (check_mem_access and what it calls).
+#include <bpf/btf.h>
+
 #include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_view.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
@@ -435,7 +438,15 @@ bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value, bool
     case CtxYield::kTcpSock: dst.MakePointer(RegType::kTcpSock); return true;
     case CtxYield::kFlowKeys: dst.MakePointer(RegType::kFlowKeys); return true;
     case CtxYield::kXdpSock: dst.MakePointer(RegType::kXdpSock); return true;
-    case CtxYield::kBtfIdUnsupported: return Unsupported("BTF-typed context field");
+    case CtxYield::kTpBuffer: dst.MakePointer(RegType::kTpBuffer); return true;
+    case CtxYield::kNfState:
+    case CtxYield::kNfPacket: {
+      const char* name = access.yield == CtxYield::kNfState ? "nf_hook_state" : "sk_buff";
+      const uint32_t type = Kernel() != nullptr ? Kernel()->Find(name, BTF_KIND_STRUCT) : 0;
+      if (type == 0) return Unsupported("BTF-typed context field");
+      MakeBtfPointer(dst, type, kTrusted);
+      return true;
+    }
   }
   return true;
 }

@@ -263,6 +263,14 @@ class Transfer {
   // kfunc.cc
   bool CallKfunc(const Extern& function);
   bool Throw();
+  // typed_kfunc.cc
+  struct TypedCall;
+  bool CallTyped(const TypedKfunc& function, uint32_t type);
+  bool TypedArg(TypedCall& call, int arg, bool* with_size);
+  bool TypedPointer(TypedCall& call, int r, uint32_t wanted);
+  bool TypedResult(TypedCall& call);
+  bool CastToKernelContext();
+  bool CastToReadOnly();
   bool IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id);
   bool IterNext(const Reg& iter);
   void ClearIter(const Reg& iter, int slots);

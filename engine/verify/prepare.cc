@@ -213,6 +213,10 @@ HelperTraits TraitsFor(ProgType type) {
   t.kfunc = [](std::string_view name) {
     KfuncTraits traits;
     if (const KfuncProto* k = FindKfunc(name)) traits.arg_count = k->arg_count();
+    if (const TypedKfunc* k = FindTypedKfunc(name)) {
+      traits.arg_count = k->arg_count;
+      traits.might_sleep = (k->flags & kKfuncSleepable) != 0;
+    }
     return traits;
   };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {
