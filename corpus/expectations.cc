@@ -100,4 +100,6 @@ ProgramTable ReadProgramTable(const std::string& folder, const std::string& tabl
   return rows;
 }
 
+std::string CorpusKernelTypes() { return BPFSIEVE_CORPUS_DIR "/kernel/types.o"; }
+
 }  // namespace bpfsieve

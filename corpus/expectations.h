@@ -22,6 +22,9 @@ struct CorpusFile {
 // Reads programs/**/*.bpfasm and objects/expected.csv (object,program,verdict,rule,message; the message is the rest of
 // the line) below `folder`. Files are in the order of their names. Errors name the file and the line.
 absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
+// The kernel's types that the corpus is verified against, so that its verdicts do not depend on the machine: a file for
+// LoadOptions::kernel_btf.
+std::string CorpusKernelTypes();
 
 // Programs named in a table beside them (file,program,text with a header row), with the text. `table` is the name of a
 // file in `folder`; one that is missing is empty.

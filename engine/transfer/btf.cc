@@ -170,7 +170,7 @@ bool Transfer::MapStructAccess(int r, int off, int size, bool write, int value) 
   const uint32_t type = Kernel()->Find(name, BTF_KIND_STRUCT);
   if (type == 0) return Unsupported("map pointer access");
   if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat("R", r, " is ", name, " invalid negative access: off=", off));
-  if (write) return Fail(Rule::kBtfAccess, r, absl::StrCat("only read from ", name, " is supported"));
+  if (write) return Fail(Rule::kMapAccess, r, absl::StrCat("only read from ", name, " is supported"));
   return LoadField(r, type, off, size, value, 0);
 }
 

@@ -1,0 +1,167 @@
+// Types of a small kernel of our own: what the corpus' programs name, so that they are verified alike on every machine.
+// The running kernel is asked with its own types; relocations make up for the difference.
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+struct file;
+struct seq_file {
+  char* buf;
+  unsigned long size, from, count;
+};
+struct inode {
+  unsigned short i_mode;
+  unsigned long i_ino;
+};
+struct file {
+  unsigned int f_flags;
+  struct inode* f_inode;
+};
+struct file__safe_trusted {
+  struct inode* f_inode;
+};
+struct cpumask {
+  unsigned long bits[128];
+};
+typedef struct cpumask cpumask_t;
+struct bpf_cpumask {
+  cpumask_t cpumask;
+  int usage;
+};
+struct cgroup {
+  u64 id;
+  int level;
+};
+struct css_set {
+  struct cgroup* dfl_cgrp;
+};
+struct mm_struct {
+  unsigned long arg_start;
+  struct file __attribute__((btf_type_tag("rcu"))) * exe_file;
+};
+struct nested {
+  int first, second;
+  int numbers[4];
+};
+struct task_struct {
+  unsigned int __state;
+  int pid, tgid;
+  const cpumask_t* cpus_ptr;
+  struct mm_struct* mm;
+  struct task_struct __attribute__((btf_type_tag("rcu"))) * real_parent;
+  struct task_struct* group_leader;
+  struct task_struct* last_wakee;
+  struct css_set __attribute__((btf_type_tag("rcu"))) * cgroups;
+  char comm[16];
+  struct nested nested;
+  unsigned sched_reset_on_fork : 1;
+  unsigned no_cgroup_migration : 1;
+  int* set_child_tid;
+  int exit_code;
+};
+struct task_struct__safe_rcu {
+  const cpumask_t* cpus_ptr;
+  struct css_set __attribute__((btf_type_tag("rcu"))) * cgroups;
+  struct task_struct __attribute__((btf_type_tag("rcu"))) * real_parent;
+  struct task_struct* group_leader;
+};
+struct mm_struct__safe_rcu_or_null {
+  struct file __attribute__((btf_type_tag("rcu"))) * exe_file;
+};
+struct bpf_map {
+  int map_type;
+  u32 key_size, value_size, max_entries;
+};
+struct bpf_array {
+  struct bpf_map map;
+  u32 elem_size;
+};
+struct bpf_htab {
+  struct bpf_map map;
+  u32 n_buckets;
+};
+struct bpf_iter_meta {
+  struct seq_file* seq;
+  u64 session_id, seq_num;
+};
+struct bpf_iter_meta__safe_trusted {
+  struct seq_file* seq;
+};
+struct bpf_iter__task {
+  struct bpf_iter_meta* meta;
+  struct task_struct* task;
+};
+struct bpf_iter__bpf_map_elem {
+  struct bpf_iter_meta* meta;
+  struct bpf_map* map;
+  void *key, *value;
+};
+struct bpf_iter_num {
+  u64 opaque[1];
+};
+struct sock;
+struct sk_buff {
+  unsigned int len;
+  struct sock* sk;
+};
+struct nf_hook_state {
+  u8 hook, pf;
+};
+
+// Tracepoints: the handler's type has an argument of the tracing machinery's in front.
+typedef void (*btf_trace_task_newtask)(void*, struct task_struct*, unsigned long);
+typedef void (*btf_trace_sched_pi_setprio)(void*, struct task_struct*, struct task_struct*);
+typedef void (*btf_trace_sched_process_exit)(void*, struct task_struct*, u8);
+
+static void keep(void* use) { asm volatile("" : : "r"(use)); }
+
+int bpf_iter_task(struct bpf_iter_meta* meta, struct task_struct* task) { return meta && task; }
+int bpf_iter_bpf_map_elem(struct bpf_iter_meta* meta, struct bpf_map* map, void* key, void* value) {
+  return meta && map && key && value;
+}
+int do_unlinkat(int dfd, struct task_struct* name) { return dfd && name; }
+
+// Kernel functions.
+void bpf_throw(u64 cookie) { keep(&cookie); }
+struct task_struct* bpf_task_acquire(struct task_struct* p) { return p; }
+void bpf_task_release(struct task_struct* p) { keep(p); }
+struct task_struct* bpf_task_from_pid(int pid) { return pid ? (struct task_struct*)0 : 0; }
+struct cgroup* bpf_cgroup_acquire(struct cgroup* cgrp) { return cgrp; }
+void bpf_cgroup_release(struct cgroup* cgrp) { keep(cgrp); }
+struct bpf_cpumask* bpf_cpumask_create(void) { return 0; }
+void bpf_cpumask_release(struct bpf_cpumask* cpumask) { keep(cpumask); }
+void bpf_cpumask_set_cpu(u32 cpu, struct bpf_cpumask* cpumask) { keep(cpumask); }
+u32 bpf_cpumask_first(const struct cpumask* cpumask) { return cpumask != 0; }
+int bpf_iter_num_new(struct bpf_iter_num* it, int start, int end) { return it && start && end; }
+int* bpf_iter_num_next(struct bpf_iter_num* it) { return (int*)it; }
+void bpf_iter_num_destroy(struct bpf_iter_num* it) { keep(it); }
+
+// The compiler leaves out what nothing has the size of.
+struct {
+  struct seq_file seq_file;
+  struct inode inode;
+  struct file file;
+  struct file__safe_trusted file__safe_trusted;
+  struct cpumask cpumask;
+  struct bpf_cpumask bpf_cpumask;
+  struct cgroup cgroup;
+  struct css_set css_set;
+  struct mm_struct mm_struct;
+  struct nested nested;
+  struct task_struct task_struct;
+  struct task_struct__safe_rcu task_struct__safe_rcu;
+  struct mm_struct__safe_rcu_or_null mm_struct__safe_rcu_or_null;
+  struct bpf_map bpf_map;
+  struct bpf_array bpf_array;
+  struct bpf_htab bpf_htab;
+  struct bpf_iter_meta bpf_iter_meta;
+  struct bpf_iter_meta__safe_trusted bpf_iter_meta__safe_trusted;
+  struct bpf_iter_num bpf_iter_num;
+  struct bpf_iter__task bpf_iter__task;
+  struct bpf_iter__bpf_map_elem bpf_iter__bpf_map_elem;
+  struct sk_buff sk_buff;
+  struct nf_hook_state nf_hook_state;
+  btf_trace_task_newtask task_newtask;
+  btf_trace_sched_pi_setprio sched_pi_setprio;
+  btf_trace_sched_process_exit sched_process_exit;
+} all;
