@@ -1,0 +1,115 @@
+#include "fuzz/may_crash.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "engine/isa/insn.h"
+
+namespace bpfsieve {
+namespace {
+
+using Registers = uint32_t;  // as bits: those that may point to a stack
+constexpr Registers kArguments = 0x3e, kSaved = 0x3c0, kFrame = 1u << kRegFp;
+
+bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
+
+// Which registers may point to a stack before each instruction, whatever way leads there. What is stored may come back with
+// any load, and what one function returns with any call.
+class Reach {
+ public:
+  explicit Reach(const std::vector<Insn>& insns) : insns_(insns), before_(insns.size(), 0), seen_(insns.size(), false) {
+    for (bool more = true; more;) {
+      const bool stored = stored_, returned = returned_;
+      Flow(0, kFrame);
+      while (!todo_.empty()) {
+        const size_t at = todo_.back();
+        todo_.pop_back();
+        Step(at);
+      }
+      more = stored != stored_ || returned != returned_;
+      if (more) std::fill(seen_.begin(), seen_.end(), false);  // once more, with that
+    }
+  }
+
+  bool AddsStackPointer() const {
+    for (size_t at = 0; at < insns_.size(); ++at) {
+      if (IsSum(insns_[at]) && (before_[at] >> insns_[at].src & 1) != 0) return true;
+    }
+    return false;
+  }
+
+ private:
+  void Flow(int64_t to, Registers held) {
+    if (to < 0 || to >= static_cast<int64_t>(insns_.size())) return;  // the kernel refuses it before it follows it
+    const auto at = static_cast<size_t>(to);
+    if (seen_[at] && (held & ~before_[at]) == 0) return;
+    seen_[at] = true;
+    before_[at] |= held;
+    todo_.push_back(at);
+  }
+
+  void Step(size_t at) {
+    const Insn& i = insns_[at];
+    const auto here = static_cast<int64_t>(at);
+    Registers held = before_[at];
+    const bool from = (held >> i.src & 1) != 0;
+    const auto set = [&](int reg, bool pointer) { held = (held & ~(1u << reg)) | (pointer ? 1u << reg : 0); };
+    switch (Class(i)) {
+      case kClassAlu:
+      case kClassAlu64:
+        if (AluOp(i) == kMov) {
+          set(i.dst, UsesX(i) && from);
+        } else if (UsesX(i) && from) {
+          set(i.dst, true);
+        }
+        break;
+      case kClassLd:
+        if (IsLdImm64(i)) {
+          set(i.dst, false);
+          return Flow(here + 2, held);
+        }
+        break;
+      case kClassLdx: set(i.dst, stored_); break;
+      case kClassStx:
+        stored_ |= from;
+        if (Mode(i) == kModeAtomic && stored_) held |= 1u << i.dst | 1u << i.src | 1u << kRegR0;  // one of which fetches
+        break;
+      case kClassSt: break;
+      default:
+        if (JmpOp(i) == kExit && Class(i) == kClassJmp) {
+          returned_ |= (held & 1u << kRegR0) != 0;
+          return;
+        }
+        if (i.code == kCodeCall) {
+          if (IsPseudoCall(i)) Flow(here + 1 + i.imm, (held & kArguments) | kFrame);
+          held = (held & (kSaved | kFrame)) | (IsPseudoCall(i) && returned_ ? 1u << kRegR0 : 0);
+          break;
+        }
+        Flow(here + 1 + (i.code == (kClassJmp32 | kJa) ? i.imm : i.off), held);
+        if (JmpOp(i) == kJa) return;
+        break;
+    }
+    Flow(here + 1, held);
+  }
+
+  const std::vector<Insn>& insns_;
+  std::vector<Registers> before_;
+  std::vector<bool> seen_;
+  std::vector<size_t> todo_;
+  bool stored_ = false, returned_ = false;  // a pointer to a stack, anywhere
+};
+
+}  // namespace
+
+bool MayCrashTheKernel(const Program& program) {
+  const std::vector<Insn>& insns = program.insns;
+  if (std::none_of(insns.begin(), insns.end(), IsSum)) return false;
+  // A callback gets its arguments in other registers than its caller had them in: there any sum may be the one.
+  if (program.exception_callback != Program::kNoCallback || std::any_of(insns.begin(), insns.end(), IsPseudoFunc)) return true;
+  const bool functions = program.subprogs.size() > 1 || std::any_of(insns.begin(), insns.end(), IsPseudoCall);
+  return functions && Reach(insns).AddsStackPointer();
+}
+
+}  // namespace bpfsieve

@@ -1,0 +1,20 @@
+// Programs that are never shown to the running kernel, since its verifier may crash on them.
+//
+// Linux 6.18 does on `number += pointer to the stack` where the number's register once held a called function's frame
+// pointer: it leaves the frame as it was in that register, and follows it to a function that has returned. The engine
+// calls that form `unsupported`, but it stops at the first thing that it finds wrong with a program; this looks at the
+// text alone, so it does not rest on what the engine thinks of the program.
+#ifndef BPFSIEVE_FUZZ_MAY_CRASH_H_
+#define BPFSIEVE_FUZZ_MAY_CRASH_H_
+
+#include "engine/program/program.h"
+
+namespace bpfsieve {
+
+// Whether the program has functions (or callbacks) and a 64-bit addition of a register that points to a stack on any way
+// through its text, possible or not. False means that it cannot be that form; true is often wrong.
+bool MayCrashTheKernel(const Program& program);
+
+}  // namespace bpfsieve
+
+#endif  // BPFSIEVE_FUZZ_MAY_CRASH_H_
