@@ -3,10 +3,7 @@
 #include <charconv>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 #include "batch/read_file.h"
 
 namespace bpfsieve {
@@ -51,11 +48,9 @@ absl::Status Filters::Add(std::string_view text) {
   }
   absl::StatusOr<std::string> content = ReadFile(std::string(text.substr(1)));
   if (!content.ok()) return content.status();
-  for (absl::string_view raw : absl::StrSplit(*content, '\n')) {
-    const absl::string_view line = absl::StripAsciiWhitespace(raw);
-    if (line.empty() || line[0] == '#') continue;
-    const std::string_view filter(line.data(), line.size());
-    absl::Status s = line[0] == '!' ? AddOne(filter.substr(1), &deny_) : AddOne(filter, &allow_);
+  for (const std::string& entry : ListEntries(*content)) {
+    const std::string_view filter(entry);
+    absl::Status s = filter[0] == '!' ? AddOne(filter.substr(1), &deny_) : AddOne(filter, &allow_);
     if (!s.ok()) return s;
   }
   return absl::OkStatus();

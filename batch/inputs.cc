@@ -11,10 +11,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "batch/read_file.h"
 
 namespace bpfsieve {
@@ -56,10 +53,7 @@ class Expander {
       inputs_.errors.push_back(std::string(content.status().message()));
       return;
     }
-    for (absl::string_view line : absl::StrSplit(*content, '\n')) {
-      line = absl::StripAsciiWhitespace(line);
-      if (!line.empty() && line[0] != '#') Add(std::string(line), depth + 1);
-    }
+    for (const std::string& entry : ListEntries(*content)) Add(entry, depth + 1);
   }
 
   void AddFolder(const std::string& path) {

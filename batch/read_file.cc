@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace bpfsieve {
 namespace {
@@ -51,6 +53,15 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   }
   close(fd);
   return result;
+}
+
+std::vector<std::string> ListEntries(std::string_view content) {
+  std::vector<std::string> entries;
+  for (absl::string_view line : absl::StrSplit(absl::string_view(content.data(), content.size()), '\n')) {
+    line = absl::StripAsciiWhitespace(line);
+    if (!line.empty() && line[0] != '#') entries.emplace_back(line);
+  }
+  return entries;
 }
 
 }  // namespace bpfsieve

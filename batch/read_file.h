@@ -3,6 +3,8 @@
 #define BPFSIEVE_BATCH_READ_FILE_H_
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -11,6 +13,9 @@ namespace bpfsieve {
 // At most 1 GiB. NotFound, PermissionDenied, or FailedPrecondition (a folder, too large, an I/O error); the message
 // names the path.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
+
+// The entries of a list file: its lines without blanks around them, but for empty ones and those that # begins.
+std::vector<std::string> ListEntries(std::string_view content);
 
 }  // namespace bpfsieve
 

@@ -20,10 +20,13 @@ std::string NameOf(const fs::path& file, const fs::path& folder) {
   return file.lexically_relative(folder).replace_extension().string();
 }
 
-absl::StatusOr<CorpusFile> ReadProgram(const fs::path& file, const fs::path& folder) {
+std::string Text(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
-  absl::StatusOr<std::vector<AsmExpectation>> expectations = ParseAsmExpectations(text);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+absl::StatusOr<CorpusFile> ReadProgram(const fs::path& file, const fs::path& folder) {
+  absl::StatusOr<std::vector<AsmExpectation>> expectations = ParseAsmExpectations(Text(file));
   if (!expectations.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(file.string(), ": ", expectations.status().message()));
   }
@@ -45,25 +48,25 @@ absl::StatusOr<AsmExpectation> ParseRow(const std::vector<std::string>& fields) 
 }
 
 absl::Status ReadTable(const fs::path& table, const fs::path& folder, std::vector<CorpusFile>* files) {
-  std::ifstream in(table);
-  std::string line;
-  std::map<std::string, CorpusFile> by_object;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (number == 1 || line.empty()) continue;
-    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(',', 4));
-    absl::StatusOr<AsmExpectation> e =
-        fields.size() == 5 ? ParseRow(fields) : absl::InvalidArgumentError("five fields are wanted");
-    if (!e.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(table.string(), ":", number, ": ", e.status().message()));
-    }
-    const fs::path object = table.parent_path() / fields[0];
-    CorpusFile& file = by_object[fields[0]];
-    file.path = object.string();
-    file.name = NameOf(object, folder);
-    file.expectations.push_back(*std::move(e));
+  auto by_object = ParseExpectedTable(Text(table));
+  if (!by_object.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(table.string(), ": ", by_object.status().message()));
   }
-  for (auto& [name, file] : by_object) files->push_back(std::move(file));
+  for (auto& [name, expectations] : *by_object) {
+    const fs::path object = table.parent_path() / name;
+    files->push_back({object.string(), NameOf(object, folder), std::move(expectations)});
+  }
   return absl::OkStatus();
+}
+
+// The lines of a table below its header row, cut into so many fields; what is beyond the last comma belongs to the last.
+std::vector<std::pair<int, std::vector<std::string>>> Rows(std::string_view text, int fields) {
+  std::vector<std::pair<int, std::vector<std::string>>> rows;
+  int number = 0;
+  for (const absl::string_view line : absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {
+    if (++number > 1 && !line.empty()) rows.emplace_back(number, absl::StrSplit(line, absl::MaxSplits(',', fields - 1)));
+  }
+  return rows;
 }
 
 }  // namespace
@@ -88,18 +91,29 @@ absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder) {
   return files;
 }
 
-ProgramTable ReadProgramTable(const std::string& folder, const std::string& table) {
+absl::StatusOr<std::map<std::string, std::vector<AsmExpectation>>> ParseExpectedTable(std::string_view text) {
+  std::map<std::string, std::vector<AsmExpectation>> by_object;
+  for (const auto& [number, fields] : Rows(text, 5)) {
+    absl::StatusOr<AsmExpectation> e =
+        fields.size() == 5 ? ParseRow(fields) : absl::InvalidArgumentError("five fields are wanted");
+    if (!e.ok()) return absl::InvalidArgumentError(absl::StrCat("line ", number, ": ", e.status().message()));
+    by_object[fields[0]].push_back(*std::move(e));
+  }
+  return by_object;
+}
+
+ProgramTable ParseProgramTable(std::string_view text) {
   ProgramTable rows;
-  std::ifstream in(absl::StrCat(folder, "/", table));
-  std::string line;
-  std::getline(in, line);
-  while (std::getline(in, line)) {
-    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(',', 2));
+  for (const auto& [number, fields] : Rows(text, 3)) {
     if (fields.size() == 3) rows[{fields[0], fields[1]}] = fields[2];
   }
   return rows;
 }
 
 std::string CorpusKernelTypes() { return BPFSIEVE_CORPUS_DIR "/kernel/types.o"; }
+
+ProgramTable ReadProgramTable(const std::string& folder, const std::string& table) {
+  return ParseProgramTable(Text(fs::path(folder) / table));
+}
 
 }  // namespace bpfsieve

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,9 +27,14 @@ absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
 // LoadOptions::kernel_btf.
 std::string CorpusKernelTypes();
 
+// The same of the text of expected.csv: expectations by object, in the table's order. Errors are InvalidArgument and start
+// with "line N: ".
+absl::StatusOr<std::map<std::string, std::vector<AsmExpectation>>> ParseExpectedTable(std::string_view text);
+
 // Programs named in a table beside them (file,program,text with a header row), with the text. `table` is the name of a
 // file in `folder`; one that is missing is empty.
 using ProgramTable = std::map<std::pair<std::string, std::string>, std::string>;
+ProgramTable ParseProgramTable(std::string_view text);
 ProgramTable ReadProgramTable(const std::string& folder, const std::string& table);
 
 }  // namespace bpfsieve

@@ -1,8 +1,9 @@
 // Generated programs before the running kernel and before this engine: do they say the same?
 //
 // Programs are only loaded, never attached or run. Not loaded are those that Linux 6.18 may crash on (may_crash.h), by their
-// text, and those that the engine does not decide. Each program on which both disagree is made smaller and written as a JSON
-// line; the last line has the counts. Exit status: 0 no false accept, 1 some, 2 not understood, or the kernel cannot be asked.
+// text, and what the engine does not model. A budget that runs out counts as a rejection, as it does with the kernel. Each
+// program on which both disagree is made smaller and written as a JSON line; the last line has the counts. Exit status: 0 no
+// false accept, 1 some, 2 not understood, or the kernel cannot be asked.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -66,7 +67,7 @@ Answers Ask(const std::shared_ptr<const Object>& object) {
   a.ours = ours.verdict;
   a.our_message = ours.finding.message;
   a.feature = ours.feature;
-  if (ours.verdict != Verdict::kAccept && ours.verdict != Verdict::kReject) return a;
+  if (ours.verdict == Verdict::kUnsupported) return a;
   a.asked = true;
   KernelOracle oracle(*object);
   a.kernel = oracle.Ask(0, {});
@@ -91,7 +92,7 @@ int Run(int argc, char** argv) {
   }
 
   std::map<std::string, uint64_t> unsupported;
-  uint64_t accepted = 0, rejected = 0, same_message = 0, undecided = 0, may_crash = 0, limits = 0;
+  uint64_t accepted = 0, rejected = 0, same_message = 0, undecided = 0, may_crash = 0, both_limit = 0;
   uint64_t false_accepts = 0, false_rejects = 0, insns = 0;
   const auto begin = std::chrono::steady_clock::now();
   for (uint64_t at = seed; at < seed + programs; ++at) {
@@ -99,7 +100,7 @@ int Run(int argc, char** argv) {
     insns += object->programs[0].insns.size();
     const Answers a = Ask(object);
     if (!a.asked) {
-      ++(a.may_crash ? may_crash : a.ours == Verdict::kUnsupported ? unsupported[a.feature] : limits);
+      ++(a.may_crash ? may_crash : unsupported[a.feature]);
       continue;
     }
     if (a.kernel.verdict == KernelReport::Verdict::kNotDecided) {
@@ -108,7 +109,7 @@ int Run(int argc, char** argv) {
     }
     const std::string difference = a.Difference();
     if (difference.empty()) {
-      ++(a.ours == Verdict::kAccept ? accepted : rejected);
+      ++(a.ours == Verdict::kAccept ? accepted : a.ours == Verdict::kLimit ? both_limit : rejected);
       if (a.ours == Verdict::kReject) same_message += a.our_message == a.kernel.message;
       continue;
     }
@@ -128,7 +129,7 @@ int Run(int argc, char** argv) {
                               {"both_accept", accepted}, {"both_reject", rejected}, {"same_message", same_message},
                               {"false_accepts", false_accepts}, {"false_rejects", false_rejects},
                               {"not_decided_by_kernel", undecided}, {"not_asked_may_crash", may_crash},
-                              {"unsupported", unsupported}, {"limit", limits},
+                              {"unsupported", unsupported}, {"both_limit", both_limit},
                               {"seconds", seconds}, {"programs_per_second", static_cast<double>(programs) / seconds}}
                    .dump()
             << std::endl;
