@@ -19,7 +19,7 @@ int64_t NumberAfter(absl::string_view line, absl::string_view key) {
   if (at == absl::string_view::npos) return -1;
   int64_t value = -1;
   const char* begin = line.data() + at + key.size();
-  if (std::from_chars(begin, line.data() + line.size(), value).ec != std::errc()) return -1;
+  if (std::from_chars(begin, line.data() + line.size(), value).ec != std::errc() || value < 0) return -1;
   return value;
 }
 
@@ -51,7 +51,7 @@ LogStats ParseLogStats(std::string_view log) {
     } else if (absl::StartsWith(line, "stack depth ")) {
       out.stack_depth = 0;
       for (absl::string_view part : absl::StrSplit(line.substr(12), absl::ByAnyChar("+ "))) {
-        int64_t value = 0;
+        uint32_t value = 0;
         if (std::from_chars(part.data(), part.data() + part.size(), value).ec == std::errc()) out.stack_depth += value;
       }
     }

@@ -30,6 +30,12 @@ TEST(LogTest, ALogWithoutStatisticsHasNone) {
   EXPECT_EQ(stats.stack_depth, -1);
 }
 
+TEST(LogTest, NumbersThatNoKernelPrintsAreNone) {
+  const LogStats stats = ParseLogStats("processed -4 insns\nstack depth 99999999999999999999+9223372036854775807+-5+8\n");
+  EXPECT_EQ(stats.processed, -1);
+  EXPECT_EQ(stats.stack_depth, 8);
+}
+
 TEST(LogTest, TheMessageIsTheLastLineThatIsNoStatistic) { EXPECT_EQ(LastMessage(kRejected), "R0 !read_ok"); }
 
 TEST(LogTest, TheStatesThatAnInfiniteLoopRepeatsAreNoMessage) {

@@ -48,7 +48,7 @@ cmake -S "$SRC/bpfsieve" -B "$WORK/bpfsieve" -G Ninja -DCMAKE_BUILD_TYPE=None -D
   -DBPFSIEVE_CLI11_SOURCE="$SRC/cli11" -DZLIB_LIBRARY="$deps/lib/libz.a" -DZLIB_INCLUDE_DIR="$deps/include" >/dev/null
 cmake --build "$WORK/bpfsieve" -j "$jobs" --target fuzz/targets/all
 
-"$WORK/bpfsieve/fuzz/targets/seeds" "$SRC/bpfsieve/corpus" "$WORK/seeds"
+"$WORK/bpfsieve/fuzz/targets/seeds" "$SRC/bpfsieve" "$WORK/seeds"
 for binary in "$WORK"/bpfsieve/fuzz/targets/fuzz_*; do
   name=${binary##*/fuzz_}
   [ -x "$binary" ] || continue

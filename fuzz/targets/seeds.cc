@@ -1,4 +1,5 @@
-// Writes the first inputs of every fuzz target, a folder each, from the programs of the corpus: seeds CORPUS_FOLDER OUT_FOLDER
+// Writes the first inputs of every fuzz target, a folder each, from the programs of the corpus and the objects of the loader's
+// tests: seeds SOURCE_FOLDER OUT_FOLDER
 #include <bpf/btf.h>
 
 #include <algorithm>
@@ -13,6 +14,9 @@
 #include <vector>
 
 #include "bpfsieve/verify.h"
+#include "engine/program/btf_ext.h"
+#include "engine/program/btf_view.h"
+#include "engine/program/elf_file.h"
 #include "engine/program/program.h"
 #include "fuzz/generate.h"
 #include "fuzz/targets/raw_types.h"
@@ -34,21 +38,72 @@ std::string Read(const fs::path& path) {
 
 std::string Number(uint64_t v, size_t bytes) { return {reinterpret_cast<const char*>(&v), bytes}; }
 
+std::string_view Bytes(const struct btf* btf) {
+  uint32_t size = 0;
+  const void* bytes = btf__raw_data(btf, &size);
+  return {static_cast<const char*>(bytes), bytes != nullptr ? size : 0};
+}
+
+// The section of an object; empty: none.
+std::string_view Section(const ElfFile& elf, std::string_view name) {
+  for (const ElfSection& section : elf.sections) {
+    if (section.name == name) return section.data;
+  }
+  return {};
+}
+
+struct CoreSeed {
+  uint32_t kind = 0, type = 0;
+  std::string access;
+};
+
+// The target's input (core.cc) of those records.
+std::string CoreInput(const std::vector<CoreSeed>& records, std::string_view local, std::string_view kernel) {
+  std::string in = Number(records.size(), 1);
+  for (const CoreSeed& r : records) {
+    std::string access = r.access;
+    access.resize(8);
+    in += Number(r.kind, 1) + Number(r.type, 2) + access;
+  }
+  return in + Number(local.size(), 2) + std::string(local) + std::string(kernel);
+}
+
+// An object's own relocations against the types of a kernel.
+void WriteCore(const fs::path& folder, const std::string& name, const ElfFile& elf, const struct btf* btf, std::string_view kernel) {
+  const absl::StatusOr<BtfExt> ext = ParseBtfExt(Section(elf, ".BTF.ext"), btf, elf);
+  if (!ext.ok()) return;
+  std::vector<CoreSeed> records;
+  int part = 0;
+  for (size_t i = 0; i < ext->relos.size(); ++i) {
+    const CoreRecord& r = ext->relos[i];
+    records.push_back({r.kind, r.type_id, std::string(BtfName(btf, r.access_off))});
+    if (records.size() < 16 && i + 1 < ext->relos.size()) continue;
+    Write(folder, name + "-" + std::to_string(part++), CoreInput(records, Bytes(btf), kernel));
+    records.clear();
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 3) {
-    std::fprintf(stderr, "usage: seeds CORPUS_FOLDER OUT_FOLDER\n");
+    std::fprintf(stderr, "usage: seeds SOURCE_FOLDER OUT_FOLDER\n");
     return 2;
   }
-  const fs::path corpus = argv[1], out = argv[2];
+  const fs::path source = argv[1], out = argv[2];
+  const fs::path corpus = source / "corpus", testdata = source / "engine/program/testdata";
   fs::remove_all(out);
   LoadOptions load;
   load.kernel_btf = "none";
   std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(corpus)) paths.push_back(entry.path());
+  for (const fs::path& folder : {corpus, testdata}) {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) paths.push_back(entry.path());
+  }
   std::sort(paths.begin(), paths.end());
-  size_t texts = 0, objects = 0;
+  const std::string kernel_object = Read(testdata / "core_kernel.o");
+  const absl::StatusOr<ElfFile> kernel = ParseElf(kernel_object);
+  if (!kernel.ok()) return 1;
+  size_t texts = 0, objects = 0, cores = 0;
   for (const fs::path& path : paths) {
     const std::string extension = path.extension();
     if (extension != ".bpfasm" && extension != ".o") continue;
@@ -59,20 +114,24 @@ int main(int argc, char** argv) {
     if (extension == ".o") {
       ++objects;
       Write(out / "object", name, bytes);
-      uint32_t size = 0;
-      const void* types = file->object().btf != nullptr ? btf__raw_data(file->object().btf.get(), &size) : nullptr;
-      if (types == nullptr || size > 0xffff) continue;
-      const std::string_view btf(static_cast<const char*>(types), size);
-      std::string in = Number(13, 1);
-      for (uint64_t kind = 0; kind < 13; ++kind) {
-        in += Number(kind, 1) + Number(1 + kind * 3, 2) + std::string("0:1\0\0\0\0\0", 8);
-      }
-      in += Number(size, 2);
-      Write(out / "core", name, in + std::string(btf) + std::string(btf));
+      const absl::StatusOr<ElfFile> elf = ParseElf(bytes);
+      const absl::StatusOr<BtfPtr> btf = ParseBtf(elf.ok() ? Section(*elf, ".BTF") : std::string_view());
+      if (!btf.ok() || Bytes(btf->get()).size() > 0xffff) continue;
+      ++cores;
+      WriteCore(out / "core", name, *elf, btf->get(), Section(*kernel, ".BTF"));
+      // Every kind on some types, against the same ones.
+      std::vector<CoreSeed> records;
+      for (uint32_t kind = 0; kind < 13; ++kind) records.push_back({kind, 1 + kind * 3, "0:1"});
+      Write(out / "core", name, CoreInput(records, Bytes(btf->get()), Bytes(btf->get())));
+      Write(out / "kconfig", name,
+            Number(Bytes(btf->get()).size(), 2) + std::string(Bytes(btf->get())) +
+                "6.18.44-generic\nCONFIG_Y=y\nCONFIG_M=m\nCONFIG_HZ=250\nCONFIG_BASE=0xffffffff80000000\nCONFIG_NEGATIVE=-1\n"
+                "CONFIG_TEXT=\"a text\"\n# CONFIG_OFF is not set\n");
       continue;
     }
     ++texts;
     if (bytes.size() < 4000) Write(out / "text", name, bytes);
+    if (bytes.size() < 2000) Write(out / "expectations", name, std::string(1, '\0') + bytes);
     for (int p = 0; p < std::min(file->program_count(), 3); ++p) {
       const std::vector<Insn>& insns = file->object().programs[static_cast<size_t>(p)].insns;
       const auto type = std::find(std::begin(kRawTypes), std::end(kRawTypes), file->program_type(p));
@@ -82,16 +141,35 @@ int main(int argc, char** argv) {
       if (raw.size() < 1000) Write(out / "raw", name + "-" + std::to_string(p), raw);
     }
   }
+  Write(out / "expectations", "expected", "\1" + Read(corpus / "objects/expected.csv").substr(0, 1500));
+  Write(out / "expectations", "differs", "\2" + Read(corpus / "kernel_differs.csv"));
   for (uint64_t seed = 0; seed < 100; ++seed) {
     const std::vector<uint8_t> bytes = SeedBytes(seed, 600);
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     for (const char* target : {"program", "parallel", "operators"}) Write(out / target, std::to_string(seed), text);
   }
-  const char* readers[] = {"\0file,prog,type\na.o,\"x, \"\"y\"\"\",xdp\n", "\1file_name,section,prog_name,prog_type\na.o,s,p,xdp?\n",
-                           "\1a.o,s,p,kprobe\n", "\2a*.o/prog?", "\2!x/*", "\2insns>=10", "\2verdict=accept,states<5"};
-  for (size_t i = 0; i < std::size(readers); ++i) {
-    std::string text(1, readers[i][0]);
-    Write(out / "readers", std::to_string(i), text + (readers[i] + 1));
-  }
-  return texts > 0 && objects > 0 ? 0 : 1;
+  using namespace std::string_literals;
+  const std::string readers[] = {
+      "\0file,prog,type\na.o,\"x, \"\"y\"\"\",xdp\n"s,
+      "\1file_name,section,prog_name,prog_type\na.o,s,p,xdp?\n"s,
+      "\1a.o,s,p,kprobe\n"s,
+      "\2# a list\n a.o\n\nb.o\n"s,
+      "\3R1 type=scalar expected=fp\nverification time 21 usec\nstack depth 32+16\nprocessed 4 insns (limit 1000000) "
+      "max_states_per_insn 3 total_states 5 peak_states 2 mark_read 1\n"s,
+      "\3infinite loop detected at insn 1\ncur state: R0=0\nold state: R0=0\n"s,
+      "\4a*.o/prog?"s,
+      "\4!x/*"s,
+      "\4insns>=10"s,
+      "\4verdict=accept,states<5"s,
+  };
+  for (size_t i = 0; i < std::size(readers); ++i) Write(out / "readers", std::to_string(i), readers[i]);
+  const std::string options[] = {
+      "\0a.o\n-e\nfile,prog,verdict\n-s\ninsns>,prog\n-f\nprog*\n-f\n!insns<10\n-o\ncsv\n-n\n5\n-j\n2"s,
+      "\0--explain\n--stats\n-l\n2\n--type\nxdp\n--kernel-btf\nnone\n--max-insns\n5000\n--memory-limit\n512M\n--time-limit=100\na.o\nb.o"s,
+      "\0-t\n--strict-alignment\n--no-progress\n--threads-from=0\n--max-pending=16\n--\n-a.o"s,
+      "\1-j4\n--output-format=json\n--types\nlist.csv\n@list"s,
+      "\1--help"s,
+  };
+  for (size_t i = 0; i < std::size(options); ++i) Write(out / "options", std::to_string(i), options[i]);
+  return texts > 0 && objects > 0 && cores > 0 ? 0 : 1;
 }
