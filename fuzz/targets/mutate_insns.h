@@ -1,5 +1,6 @@
-// Mutations of programs as bytes, one byte for the type and eight for each instruction, that keep them programs:
-// instructions come and go as a whole, jumps are adjusted to that, fields stay within what exists.
+// Mutations of programs as bytes, one byte for the type and eight for each instruction, that keep them programs: instructions
+// come and go as a whole, jumps go where they went or elsewhere within their function, fields hold what they may. All but a few:
+// now and then any change will do.
 #ifndef BPFSIEVE_FUZZ_TARGETS_MUTATE_INSNS_H_
 #define BPFSIEVE_FUZZ_TARGETS_MUTATE_INSNS_H_
 

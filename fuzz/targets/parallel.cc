@@ -18,8 +18,10 @@ namespace {
 
 std::string Text(const bpfsieve::Report& r) {
   std::string text(r.verdict);
-  for (const std::string& part : {std::string(r.rule), r.message, r.feature, r.explanation, r.explanation_json}) text.append("\n").append(part);
-  for (const uint64_t n : {static_cast<uint64_t>(r.insn), r.stats.total_insns, r.stats.total_states, r.stats.peak_states,
+  for (const std::string& part : {std::string(r.rule), r.message, r.feature, r.source_file, r.explanation, r.explanation_json, r.log}) {
+    text.append("\n").append(part);
+  }
+  for (const uint64_t n : {static_cast<uint64_t>(r.insn), uint64_t{r.source_line}, r.stats.total_insns, r.stats.total_states, r.stats.peak_states,
                            r.stats.max_states_per_insn, r.stats.stack_depth, r.stats.mem_peak}) {
     text.append(" ").append(std::to_string(n));
   }
@@ -35,11 +37,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static oneapi::tbb::task_arena two(2), eight(8);
   const std::shared_ptr<Object> object =
       Generate(std::span<const uint8_t>(data + 2, size - 2), SettingsFor(data[0], -1));
+  for (uint32_t i = 0; i < object->programs[0].insns.size(); ++i) {
+    object->programs[0].lines.push_back({i, i + 1, 1, "generated.c", "instruction " + std::to_string(i)});
+  }
   const ObjectFile file(object);
   VerifyOptions options;
   options.max_processed = 5000;
   options.explain = true;
   options.test_state_freq = (data[1] & 1) != 0;
+  if ((data[1] & 14) == 0) {  // then one thread does it all, whatever is asked for
+    options.log_level = 2;
+    options.log_limit = 1 << 20;
+  }
   const std::string expected = Text(Verify(file, 0, options));
   options.threads_from = 0;
   for (oneapi::tbb::task_arena* arena : {&two, &eight}) {
@@ -53,4 +62,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   return bpfsieve::MutateChoices(data, size, max_size, seed);
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size, uint8_t* out,
+                                            size_t max_size, unsigned seed) {
+  return bpfsieve::CrossChoices(a, a_size, b, b_size, out, max_size, seed);
 }
