@@ -1,6 +1,7 @@
 #include "fuzz/generate.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "fuzz/generator.h"
 
@@ -20,15 +21,12 @@ GenerateOptions GenerateOptions::Big() {
 std::vector<uint8_t> SeedBytes(uint64_t seed, size_t count) {
   // splitmix64: fixed for good, since a seed in a report has to mean the same program tomorrow.
   std::vector<uint8_t> bytes(count);
-  uint64_t state = seed, word = 0;
-  for (size_t i = 0; i < count; ++i) {
-    if (i % 8 == 0) {
-      word = state += 0x9e3779b97f4a7c15;
-      word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
-      word = (word ^ word >> 27) * 0x94d049bb133111eb;
-      word ^= word >> 31;
-    }
-    bytes[i] = static_cast<uint8_t>(word >> i % 8 * 8);
+  for (size_t i = 0; i < count; i += 8) {
+    uint64_t word = seed += 0x9e3779b97f4a7c15;
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
+    word = (word ^ word >> 27) * 0x94d049bb133111eb;
+    word ^= word >> 31;
+    std::memcpy(&bytes[i], &word, std::min<size_t>(8, count - i));
   }
   return bytes;
 }

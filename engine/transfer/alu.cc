@@ -145,22 +145,22 @@ bool Transfer::AluBinary() {
 }
 
 bool Transfer::SaneOffset(const Reg& r, const Reg& type_of) {
-  const std::string type = RegTypeName(type_of);
+  const auto type = [&] { return RegTypeName(type_of); };
   const int64_t val = static_cast<int64_t>(r.s.var_off.value);
   if (r.s.IsConst() && (val >= kMaxVarOff || val <= -kMaxVarOff)) {
     return Fail(Rule::kPointerOffset, insn().dst,
-                absl::StrCat("math between ", type, " pointer and ", val, " is not allowed"));
+                absl::StrCat("math between ", type(), " pointer and ", val, " is not allowed"));
   }
   if (r.off >= kMaxVarOff || r.off <= -kMaxVarOff) {
-    return Fail(Rule::kPointerOffset, insn().dst, absl::StrCat(type, " pointer offset ", r.off, " is not allowed"));
+    return Fail(Rule::kPointerOffset, insn().dst, absl::StrCat(type(), " pointer offset ", r.off, " is not allowed"));
   }
   if (r.s.smin == kS64Min) {
     return Fail(Rule::kPointerOffset, insn().dst,
-                absl::StrCat("math between ", type, " pointer and register with unbounded min value is not allowed"));
+                absl::StrCat("math between ", type(), " pointer and register with unbounded min value is not allowed"));
   }
   if (r.s.smin >= kMaxVarOff || r.s.smin <= -kMaxVarOff) {
     return Fail(Rule::kPointerOffset, insn().dst,
-                absl::StrCat("value ", r.s.smin, " makes ", type, " pointer be out of bounds"));
+                absl::StrCat("value ", r.s.smin, " makes ", type(), " pointer be out of bounds"));
   }
   return true;
 }
@@ -176,17 +176,17 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
     dst.MakeUnknown();
     return true;
   }
-  const std::string r = absl::StrCat("R", int{i.dst});
+  const auto r = [&] { return absl::StrCat("R", int{i.dst}); };
   if (Class(i) != kClassAlu64) {
     if (op == kSub) {
       dst.MakeUnknown();
       return true;
     }
-    return Fail(Rule::kPointerArith, i.dst, absl::StrCat(r, " 32-bit pointer arithmetic prohibited"));
+    return Fail(Rule::kPointerArith, i.dst, absl::StrCat(r(), " 32-bit pointer arithmetic prohibited"));
   }
   if (ptr.MayBeNull()) {
     return Fail(Rule::kPointerArith, i.dst,
-                absl::StrCat(r, " pointer arithmetic on ", RegTypeName(ptr), " prohibited, null-check it first"));
+                absl::StrCat(r(), " pointer arithmetic on ", RegTypeName(ptr), " prohibited, null-check it first"));
   }
   bool allowed = false;
   switch (ptr.type) {
@@ -215,7 +215,7 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
   if (!allowed && ptr.type == RegType::kFlowKeys && known && off.s.smin == 0 && op == kAdd) allowed = true;
   if (!allowed) {
     return Fail(Rule::kPointerArith, i.dst,
-                absl::StrCat(r, " pointer arithmetic on ", RegTypeName(ptr), " prohibited"));
+                absl::StrCat(r(), " pointer arithmetic on ", RegTypeName(ptr), " prohibited"));
   }
   if (!dst_is_ptr && ptr.type == RegType::kStack && ctx_.cfg->subs.size() > 1) {
     // Linux 6.18 leaves the frame as it was in the number's register: mostly the outermost one, but where that register
@@ -256,10 +256,10 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
     }
     case kSub: {
       if (!dst_is_ptr) {
-        return Fail(Rule::kPointerArith, i.dst, absl::StrCat(r, " tried to subtract pointer from scalar"));
+        return Fail(Rule::kPointerArith, i.dst, absl::StrCat(r(), " tried to subtract pointer from scalar"));
       }
       if (ptr.type == RegType::kStack) {
-        return Fail(Rule::kPointerArith, i.dst, absl::StrCat(r, " subtraction from stack pointer prohibited"));
+        return Fail(Rule::kPointerArith, i.dst, absl::StrCat(r(), " subtraction from stack pointer prohibited"));
       }
       const int64_t fixed = int64_t{ptr.off} - o.smin;
       if (known && fixed == static_cast<int32_t>(fixed)) {
@@ -291,10 +291,10 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
     case kOr:
     case kXor:
       return Fail(Rule::kPointerArith, i.dst,
-                  absl::StrCat(r, " bitwise operator ", AluName(op), " on pointer prohibited"));
+                  absl::StrCat(r(), " bitwise operator ", AluName(op), " on pointer prohibited"));
     default:
       return Fail(Rule::kPointerArith, i.dst,
-                  absl::StrCat(r, " pointer arithmetic with ", AluName(op), " operator prohibited"));
+                  absl::StrCat(r(), " pointer arithmetic with ", AluName(op), " operator prohibited"));
   }
   if (!SaneOffset(dst, ptr)) return false;
   SyncBounds(dst.s);
