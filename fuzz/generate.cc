@@ -20,14 +20,15 @@ GenerateOptions GenerateOptions::Big() {
 
 std::vector<uint8_t> SeedBytes(uint64_t seed, size_t count) {
   // splitmix64: fixed for good, since a seed in a report has to mean the same program tomorrow.
-  std::vector<uint8_t> bytes(count);
-  for (size_t i = 0; i < count; i += 8) {
+  std::vector<uint8_t> bytes((count + 7) / 8 * 8);
+  for (size_t i = 0; i < bytes.size(); i += 8) {
     uint64_t word = seed += 0x9e3779b97f4a7c15;
     word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
     word = (word ^ word >> 27) * 0x94d049bb133111eb;
     word ^= word >> 31;
-    std::memcpy(&bytes[i], &word, std::min<size_t>(8, count - i));
+    std::memcpy(&bytes[i], &word, sizeof word);
   }
+  bytes.resize(count);
   return bytes;
 }
 

@@ -58,9 +58,10 @@ class HistoryPool {
 
  private:
   void Refill() {
-    constexpr size_t kChunk = 256;
-    chunks_.push_back(std::make_unique<HistoryNode[]>(kChunk));
-    for (size_t i = 0; i < kChunk; ++i) {
+    // Small programs need a handful.
+    const size_t size = chunks_.size() < 4 ? size_t{16} << chunks_.size() : 256;
+    chunks_.push_back(std::make_unique<HistoryNode[]>(size));
+    for (size_t i = 0; i < size; ++i) {
       chunks_.back()[i].next_owned = free_;
       free_ = &chunks_.back()[i];
     }
