@@ -54,6 +54,13 @@ class Code {
     Emit(MakeInsn(kCodeCall, 0, kPseudoCall, 0, 0));
   }
 
+  // The address of a function.
+  void FunctionAddress(int d, int sub) {
+    calls_.emplace_back(size(), sub);
+    Imm64(d, kPseudoFunc, 0, 0);
+  }
+  void Kfunc(int32_t index) { Emit(MakeInsn(kCodeCall, 0, kPseudoKfuncCall, 0, index)); }
+
   // Every label that is jumped to must be bound, every function that is called must start in `starts`.
   std::vector<Insn> Finish(const std::vector<int>& starts) {
     for (auto [at, label] : jumps_) {

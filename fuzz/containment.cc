@@ -155,7 +155,17 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
   e.frames = state.cur + 1;
   e.locks = state.active_locks;
   for (const Ref& ref : state.refs) e.references += ref.kind == Ref::Kind::kPointer;
-  const LiveMasks live = LiveAt(context, state, insn);
+  LiveMasks live = LiveAt(context, state, insn, state.cur);
+  // Where a helper calls back, it is to the call that the search comes back, and there that it compares: what is dead then is
+  // dead in the function as well, though alone it is thought to read everything.
+  for (int f = 1; f <= state.cur; ++f) {
+    if (!state.frames[f]->in_callback) continue;
+    const LiveMasks call = LiveAt(context, state, static_cast<uint32_t>(state.frames[f]->callsite), f - 1);
+    for (int g = 0; g < f; ++g) {
+      live.regs[g] &= call.regs[g];
+      live.slots[g] &= call.slots[g];
+    }
+  }
   for (int f = 0; f <= state.cur; ++f) {
     const Frame& frame = *state.frames[f];
     e.callsites[f] = frame.callsite;

@@ -282,4 +282,128 @@ void Generator::LoopBody(int rounds, int counter, int index, int depth, Label& e
   bails_.pop_back();
 }
 
+// Until a budget is spent.
+void Generator::OpenLoop(int depth) {
+  Label end = NewLabel();
+  WeakenForLoop();
+  const Model head = m_;
+  const int top = code_.NewLabel();
+  code_.Bind(top);
+  Take(MakeInsn(kClassJmp | kJcond, 0, kMayGoto, 0, 0), end, true);
+  bails_.push_back(&end);
+  Block(c_.Between(1, 2), depth + 1);
+  bails_.pop_back();
+  RepairAtBackEdge(head);
+  code_.Jump(MakeInsn(kClassJmp | kJa, 0, 0, 0, 0), top);
+  Bind(end, false);
+}
+
+// Over numbers, by an iterator on the stack, which is given back on every path.
+void Generator::IteratorLoop(int depth) {
+  int slot = -1;
+  for (int s = 0; s < kept_slots_ && slot < 0; ++s) {
+    if ((pinned_slots_ >> s & 1) == 0) slot = s;
+  }
+  if (slot < 0 || (pinned_ & 0x3f) != 0) return Alu();
+  const auto call = [&](const char* name) {
+    code_.MovReg(1, kRegFp);
+    code_.AluImm(kAdd, 1, -8 * (slot + 1));
+    Kfunc(name);
+    ClobberedByCall(Value{});
+  };
+  pinned_slots_ |= 1u << slot;
+  m_.slots[slot] = Value{};
+  const int32_t begin = c_.Between(-2, 5);
+  code_.MovImm(2, begin);
+  if (c_.Chance(0.7)) {
+    code_.MovImm(3, begin + c_.Between(0, 6));
+  } else {
+    Set(2, Value{});
+    const Pin keep(*this, 2);
+    const int many = AnyScalar();
+    if (many != 3) code_.MovReg(3, many);
+  }
+  call("bpf_iter_num_new");
+  Label back = NewLabel();
+  WeakenForLoop();
+  const Model head = m_;
+  const int top = code_.NewLabel();
+  code_.Bind(top);
+  if (!Defect(0.3)) call("bpf_iter_num_next");
+  if (Defect(0.3)) {
+    code_.Load(4, 1, 0, 0);
+  }
+  BranchImm(kJeq, 0, 0, back);
+  Value element = Value::Pointer(Kind::kBuffer, 4);
+  element.writable = false;
+  Set(0, element);
+  const size_t floor = bail_floor_;
+  ++held_;
+  bails_.push_back(&back);
+  if (!Defect()) bail_floor_ = bails_.size() - 1;  // else a check that fails leaks it
+  if (c_.Chance(0.7)) Access(0);
+  Block(c_.Between(0, 2), depth + 1);
+  bails_.pop_back();
+  bail_floor_ = floor;
+  --held_;
+  RepairAtBackEdge(head);
+  code_.Jump(MakeInsn(kClassJmp | kJa, 0, 0, 0, 0), top);
+  Bind(back, false);
+  if (!Defect()) call("bpf_iter_num_destroy");
+  pinned_slots_ &= ~(1u << slot);
+  m_.slots[slot] = Value{};
+}
+
+// A function of its own that a helper calls back: so many times, or for each element of a map.
+void Generator::CallBack() {
+  const bool each = o_.maps && c_.Chance(0.35) && Can(164);
+  const int room = 8 * c_.Between(1, 2);
+  const int buffer = StackBuffer(room, true);
+  if (buffer < 0) return;
+  const int off = m_.regs[buffer].off;
+  Sub sub;
+  sub.callback = sub.called = true;
+  sub.ret_max = 1;
+  sub.forks = std::min(forks_, 1);
+  Param memory;
+  memory.kind = Kind::kBuffer;
+  memory.room = room;
+  memory.own = true;
+  code_.MovReg(3, buffer);
+  Set(3, Value{});
+  const uint32_t before = pinned_;
+  pinned_ |= 1u << 3;
+  const int index = static_cast<int>(subs_.size());
+  if (each) {
+    const int map = UseMap(c_.Chance(0.5) ? kHashMap : kArrayMap);
+    const MapDef& def = object_->maps[static_cast<size_t>(map)];
+    Param none, key, value;
+    none.kind = Kind::kNone;
+    key.kind = Kind::kBuffer;
+    key.room = static_cast<int>(def.key_size);
+    key.read_only = true;
+    value.kind = Kind::kMapValue;
+    value.room = static_cast<int>(def.value_size);
+    value.own = true;
+    sub.params = {none, key, value, memory};
+    code_.Imm64(1, kPseudoMapFd, map, 0);
+  } else {
+    sub.params = {Param{}, memory};
+    if (c_.Chance(0.7)) {
+      code_.MovImm(1, c_.Between(0, o_.loop_bound + 1));
+    } else {
+      const int many = Bounded(7);
+      if (many != 1) code_.MovReg(1, many);
+    }
+  }
+  Set(1, Value{});
+  pinned_ = before;
+  subs_.push_back(sub);
+  code_.FunctionAddress(2, index);
+  code_.MovImm(4, 0);
+  code_.Call(each ? 164 : 181);
+  ClobberedByCall(Value::Scalar());
+  StackWritten(off, room, nullptr);
+}
+
 }  // namespace bpfsieve

@@ -30,11 +30,15 @@ std::shared_ptr<Object> Generator::Run() {
   p_->subprogs.push_back({0, p_->name, 0, false});
   Main();
   bool described = false;
-  for (size_t s = 0; s < subs_.size(); ++s) {
+  for (size_t s = 0; s < subs_.size(); ++s) {  // which may bring more of them
     if (!subs_[s].called) continue;
+    starts.resize(subs_.size(), -1);
     starts[s] = code_.size();
-    p_->subprogs.push_back({static_cast<uint32_t>(starts[s]), absl::StrCat("sub", s), 0, subs_[s].global});
-    described |= subs_[s].global;
+    std::string prototype;
+    for (const Param& param : subs_[s].params) absl::StrAppend(&prototype, prototype.empty() ? "" : ",", param.text);
+    p_->subprogs.push_back({static_cast<uint32_t>(starts[s]), absl::StrCat("sub", s), 0, subs_[s].global,
+                            subs_[s].global ? prototype : ""});
+    described |= subs_[s].global || subs_[s].callback;
     SubBody(static_cast<int>(s));
   }
   described |= p_->subprogs.size() > 1 && c_.Chance(0.3);
@@ -104,13 +108,17 @@ void Generator::ChooseSubs() {
     const int params = c_.Between(0, 3);
     for (int i = 0; i < params; ++i) {
       Param param;
-      // Of a global function the text says no more than that its arguments are numbers.
-      const uint32_t kind = sub.global ? 0 : c_.Below(8);
+      param.text = "u64";
+      const uint32_t kind = c_.Below(8);
       if (kind == 7) {
         param.kind = Kind::kCtx;
+        param.text = ContextName().empty() || c_.Chance(0.4) ? "ctx" : absl::StrCat("ctx:", std::string(ContextName()));
       } else if (kind >= 4) {
         param.kind = Kind::kBuffer;
         param.room = 8 * c_.Between(1, 3);
+        param.own = sub.global;
+        param.nullable = sub.global && c_.Chance(0.6);
+        param.text = absl::StrCat(param.nullable ? "mem:" : "nonnull:", param.room);
       } else if (!sub.global && kind > 0) {
         param.max = (uint64_t{1} << c_.Between(2, 6)) - 1;
       }
@@ -168,13 +176,18 @@ void Generator::SubBody(int index) {
   bail_floor_ = 0;
   forks_ = sub.forks;
   ctx_home_ = ctx_slot_ = -1;
+  Label leave = NewLabel();
+  bails_ = {&leave};
+  defect_ = c_.Chance(o_.broken);
   for (size_t i = 0; i < sub.params.size(); ++i) {
     const Param& param = sub.params[i];
+    if (param.kind == Kind::kNone) continue;
     Value v = Value::Scalar(0, param.max);
     if (param.kind != Kind::kScalar) {
       v = Value::Pointer(param.kind, param.room);
       // Some call may pass memory of a packet that may only be read, or a packet at all.
-      v.writable = PacketWritable();
+      v.writable = !param.read_only && (param.own || PacketWritable());
+      if (param.nullable && !Defect()) BranchImm(kJeq, static_cast<int>(i) + 1, 0, leave);
     }
     const int in = static_cast<int>(i) + 1;
     Set(in, v);
@@ -188,7 +201,6 @@ void Generator::SubBody(int index) {
       }
     }
   }
-  defect_ = c_.Chance(o_.broken);
   const int buffer = RegOf(Kind::kBuffer);
   if (buffer >= 0 && Defect(0.2)) {
     // Its own stack's address, where the caller finds it.
@@ -198,8 +210,6 @@ void Generator::SubBody(int index) {
     code_.Store(8, buffer, 0, t);
     Set(t, Value{});
   }
-  Label leave = NewLabel();
-  bails_ = {&leave};
   Block(c_.Between(1, 4), 1);
   Return(leave, sub.ret_max, false);
 }
@@ -267,9 +277,16 @@ void Generator::Fragment(int depth) {
       {2, fork && deep, [](Generator& g, int d) { g.Switch(d); }},
       {5, fork, [](Generator& g, int d) { g.Correlated(d); }},
       {6, deep, [](Generator& g, int d) { g.Loop(d); }},
+      {1, o_.subprograms && deep && fork, [](Generator& g, int d) { g.OpenLoop(d); }},
+      {2, o_.subprograms && deep && fork && CallsAllowed() && held_ == 0 && CanKfunc("bpf_iter_num_new"), [](Generator& g, int d) { g.IteratorLoop(d); }},
+      {2, o_.subprograms && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && (pinned_ & 0x3f) == 0 && Can(181), [](Generator& g, int) { g.CallBack(); }},
+      {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && CanKfunc("bpf_throw"), [](Generator& g, int) { g.Throw(); }},
+      {2, fork, [](Generator& g, int) { g.Compared(); }},
+      {1, maps && Can(182) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.ConstString(); }},
+      {2, maps && fork && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.LookupInMap(); }},
       {2, ctx, [](Generator& g, int) { g.CtxLoad(); }},
       {6, fork && ctx && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0, [](Generator& g, int d) { g.Packet(d); }},
-      {1, ctx && CallsAllowed() && sub_ < 0 && p_->type == ProgType::kXdp, [](Generator& g, int) { g.PacketChange(); }},
+      {1, ctx && CallsAllowed() && p_->type == ProgType::kXdp, [](Generator& g, int) { g.PacketChange(); }},
       {8, maps && fork, [](Generator& g, int d) { g.MapValues(d); }},
       {2, maps, [](Generator& g, int) { g.MapUpdate(); }},
       {2, o_.maps, [](Generator& g, int) { g.DirectValue(); }},

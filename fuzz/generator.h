@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -49,14 +51,19 @@ class Generator {
     const uint32_t before_;
   };
   struct Param {
-    Kind kind = Kind::kScalar;  // kScalar, kBuffer or kCtx
+    Kind kind = Kind::kScalar;  // kScalar, kBuffer, kMapValue, kCtx, or kNone: of no use
     uint64_t max = ~uint64_t{0};
     int room = 0;
+    bool nullable = false;
+    bool own = false;        // memory that is surely writable
+    bool read_only = false;
+    std::string text{};      // of a global function, as its prototype has it
   };
   struct Sub {
     std::vector<Param> params;  // in R1, R2, ...
     uint64_t ret_max = ~uint64_t{0};
     bool global = false;
+    bool callback = false;  // a helper calls it, any number of times
     bool called = false;
     int forks = 0;  // in its body
   };
@@ -121,6 +128,9 @@ class Generator {
   void EarlyExit();
   void Loop(int depth);
   void LoopBody(int rounds, int counter, int index, int depth, Label& end);
+  void OpenLoop(int depth);
+  void IteratorLoop(int depth);
+  void CallBack();
   void WeakenForLoop();
   void RepairAtBackEdge(const Model& head);
 
@@ -167,6 +177,13 @@ class Generator {
   void Socket();
   void FlowKeys();
   void TailCall();
+  std::string_view ContextName() const;
+  bool CanKfunc(const char* name) const;
+  void Kfunc(const char* name);
+  void Throw();
+  void Compared();
+  void ConstString();
+  void LookupInMap();
   void LegacyLoad();
   void PacketMeta();
   void PointerPlay();

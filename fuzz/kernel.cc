@@ -149,6 +149,18 @@ int Generator::ExtraMap(MapType type) {
       map.max_entries = 4096;
       break;
     case MapType::kReuseportSockarray: map.value_size = 8; break;
+    case MapType::kArrayOfMaps: {
+      MapDef inner;
+      inner.type = MapType::kArray;
+      inner.name = "inner";
+      inner.key_size = 4;
+      inner.value_size = 16;
+      inner.max_entries = 4;
+      inner.is_inner_template = true;
+      map.inner = static_cast<int>(object_->maps.size());
+      object_->maps.push_back(std::move(inner));
+      break;
+    }
     case MapType::kHash:
     case MapType::kArray:
     case MapType::kLruHash:
@@ -442,7 +454,29 @@ void Generator::PointerPlay() {
   const int q = MemoryReg(1, false, false);
   const int d = Dst();
   if (p < 0 || q < 0 || d == p || d == q) return Alu();
-  switch (c_.Below(5)) {
+  switch (c_.Below(7)) {
+    case 5:
+    case 6: {
+      // Forth and back again.
+      const Value v = m_.regs[p];
+      if (v.kind == Kind::kStack || v.kind == Kind::kBuffer || v.var) return Alu();
+      const int most = std::min(v.room - v.lo - 1, 7);
+      if (most < 1) return Alu();
+      const Pin keep(*this, p);
+      const int index = Bounded(static_cast<uint64_t>(most));
+      const Pin keep_index(*this, index);
+      const int t = Dst();
+      code_.MovReg(t, p);
+      code_.AluImm(kAdd, t, most);
+      if (c_.Chance(0.7)) {
+        code_.AluReg(kSub, t, index);
+      } else {
+        code_.AluImm(kSub, t, most);
+      }
+      if (v.kind != Kind::kPacket || c_.Chance(0.3)) code_.Load(1, t, t, Defect() ? v.room : v.lo);
+      Set(t, v.kind != Kind::kPacket ? Value::Scalar(0, 255) : Value{});
+      return;
+    }
     case 0:
       code_.MovReg(d, p);
       code_.AluReg(kSub, d, q);
@@ -502,6 +536,156 @@ void Generator::TailCall() {
   code_.Imm64(2, kPseudoMapFd, map, 0);
   code_.Call(kTailCallFn);
   ClobberedByCall(Value{});
+}
+
+// What the context is called in C; empty: it has no name that a global function could take it by.
+std::string_view Generator::ContextName() const {
+  switch (p_->type) {
+    case ProgType::kSocketFilter:
+    case ProgType::kSchedCls:
+    case ProgType::kSchedAct:
+    case ProgType::kCgroupSkb:
+    case ProgType::kLwtIn:
+    case ProgType::kLwtXmit:
+    case ProgType::kSkSkb:
+    case ProgType::kFlowDissector: return "__sk_buff";
+    case ProgType::kXdp: return "xdp_md";
+    case ProgType::kCgroupSock: return "bpf_sock";
+    case ProgType::kCgroupSockAddr: return "bpf_sock_addr";
+    case ProgType::kSockOps: return "bpf_sock_ops";
+    case ProgType::kSkMsg: return "sk_msg_md";
+    case ProgType::kPerfEvent: return "bpf_perf_event_data";
+    case ProgType::kRawTracepoint: return "bpf_raw_tracepoint_args";
+    case ProgType::kCgroupDevice: return "bpf_cgroup_dev_ctx";
+    case ProgType::kCgroupSysctl: return "bpf_sysctl";
+    case ProgType::kCgroupSockopt: return "bpf_sockopt";
+    case ProgType::kSkReuseport: return "sk_reuseport_md";
+    case ProgType::kSkLookup: return "bpf_sk_lookup";
+    default: return {};
+  }
+}
+
+bool Generator::CanKfunc(const char* name) const {
+  const KfuncProto* proto = FindKfunc(name);
+  return proto != nullptr && KfuncAvailable(*proto, p_->type);
+}
+
+void Generator::Kfunc(const char* name) {
+  size_t at = 0;
+  while (at < p_->externs.size() && p_->externs[at].name != name) ++at;
+  if (at == p_->externs.size()) p_->externs.push_back({Extern::Kind::kFunc, name});
+  code_.Kfunc(static_cast<int32_t>(at));
+}
+
+// The end of the program, from here and at once.
+void Generator::Throw() {
+  const RetRule rule = ReturnRule(p_->type, p_->attach);
+  Label past = NewLabel();
+  const int x = AnyScalar();
+  BranchImm(SomeCompare(), x, SomeImm(), past);
+  code_.MovImm(1, Defect() ? -1 : rule.checked ? rule.range.min : c_.Between(0, 3));
+  Kfunc("bpf_throw");
+  Bind(past, false);
+}
+
+// Comparisons whose outcome is known, with the constant on either side; of pointers with one another; of packets once more.
+void Generator::Compared() {
+  const int a = c_.Chance(0.6) ? MemoryReg(1, false, false) : -1;
+  if (a >= 0) {
+    const Pin keep(*this, a);
+    const int b = Dst();
+    code_.MovReg(b, a);
+    const int32_t distance = c_.Between(-4, 4);
+    code_.AluImm(c_.Chance(0.5) ? kAdd : kSub, b, distance);
+    Set(b, Value{});
+    const Pin keep_b(*this, b);
+    Label same = NewLabel();
+    BranchReg(c_.Chance(0.5) ? kJeq : kJne, a, b, same);
+    Bind(same);
+    return;
+  }
+  const int x = AnyScalar();
+  const Pin keep(*this, x);
+  const int k = Dst();
+  const Pin keep_k(*this, k);
+  const int32_t imm = SomeImm();
+  code_.MovImm(k, imm);
+  Set(k, Value::Scalar());
+  Label out = NewLabel();
+  const int first = c_.Chance(0.7) ? k : x;
+  BranchReg(SomeCompare(), first, first == k ? x : k, out, c_.Chance(0.7));
+  if (CanFork()) BranchReg(SomeCompare(), k, x, out, c_.Chance(0.7));
+  Bind(out);
+}
+
+// A string that never changes, compared with some memory.
+void Generator::ConstString() {
+  const int map = UseMap(kConstantMap);
+  MapDef& def = object_->maps[static_cast<size_t>(map)];
+  if (!Defect()) def.data.back() = 0;
+  const int buffer = StackBuffer(8, true);
+  if (buffer < 0) return;
+  if (buffer != 1) code_.MovReg(1, buffer);
+  code_.MovImm(2, c_.Between(1, 8));
+  code_.Imm64(3, kPseudoMapValue, map, static_cast<int32_t>(c_.Below(8)));
+  code_.Call(182);
+  ClobberedByCall(Value::Scalar());
+}
+
+// Maps whose values are not memory: another map, or a socket.
+void Generator::LookupInMap() {
+  const int home = Saved();
+  if (home < 0) return Alu();
+  const Pin keep(*this, home);
+  const uint32_t kind = c_.Below(3);
+  const MapType type = kind == 0 ? MapType::kXskmap : kind == 1 ? MapType::kArrayOfMaps : MapType::kSockmap;
+  if (type == MapType::kSockmap && !Can(kSkRelease)) return Alu();
+  if (type == MapType::kXskmap && p_->type != ProgType::kXdp) return Alu();
+  const int map = ExtraMap(type);
+  const auto look_up = [&](int in) {
+    const int off = KeyFor(object_->maps[static_cast<size_t>(map)]);
+    code_.MovReg(2, kRegFp);
+    code_.AluImm(kAdd, 2, off);
+    if (in < 0) {
+      code_.Imm64(1, kPseudoMapFd, map, 0);
+    } else {
+      code_.MovReg(1, in);
+    }
+    code_.Call(1);
+    ClobberedByCall(Value{});
+    code_.MovReg(home, 0);
+    Set(home, Value{});
+  };
+  look_up(-1);
+  Label past = NewLabel();
+  if (!Defect()) BranchImm(kJeq, home, 0, past);
+  switch (type) {
+    case MapType::kXskmap:
+      code_.Load(4, 0, home, 0);
+      Set(0, Value::Scalar(0, 0xffffffff));
+      break;
+    case MapType::kSockmap:
+      code_.Load(4, 3, home, 4);
+      if (!Defect()) {
+        code_.MovReg(1, home);
+        code_.Call(kSkRelease);
+      }
+      ClobberedByCall(Value::Scalar());
+      break;
+    default: {
+      look_up(home);
+      Label none = NewLabel();
+      if (!Defect()) BranchImm(kJeq, 0, 0, none);
+      code_.Load(4, 0, 0, 0);
+      Set(0, Value::Scalar(0, 0xffffffff));
+      Bind(none);
+      Set(0, Value{});
+      break;
+    }
+  }
+  Bind(past);
+  Set(0, Value{});
+  Set(home, Value{});
 }
 
 }  // namespace bpfsieve

@@ -17,12 +17,13 @@ constexpr uint64_t kFirstBase = 0xffff'9000'0100'0000;  // as the kernel's addre
 constexpr uint64_t kBaseStep = uint64_t{1} << 32;
 constexpr uint32_t kContextSize = 4096;    // what lies where in it, the tables say
 constexpr int kStackSize = 512;
+constexpr uint64_t kMaxLoops = uint64_t{8} << 20;  // of bpf_loop and of iterators over numbers; more is an error
 
 // Helpers whose contract the prototype does not tell.
 enum : uint32_t {
   kMapLookup = 1, kSmpProcessorId = 8, kTailCallFn = 12, kProbeReadStr = 45, kGetStack = 67, kMapPeek = 89, kSpinLockFn = 93,
   kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96, kProbeReadUserStr = 114, kProbeReadKernelStr = 115,
-  kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kSkcUnix = 178, kSkcMptcp = 196,
+  kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kForEachMapElem = 164, kSkcUnix = 178, kLoop = 181, kSkcMptcp = 196,
 };
 bool IsCast(uint32_t id) {
   return id == kTcpSockFn || id == kSkFullsock || (id >= kSkcFirst && id <= kSkcLast) || id == kSkcUnix || id == kSkcMptcp;
@@ -98,6 +99,7 @@ void Machine::Reset(uint64_t seed) {
   random_ = seed * 0x9e3779b97f4a7c15 + 0x632be59bd9b4e019;
   regions_.clear();
   held_.clear();
+  iterators_.clear();
   direct_values_.assign(object_->maps.size(), -1);
   depth_ = base_ = 0;
   next_reference_ = 0;
@@ -252,6 +254,7 @@ void Machine::PushFrame(int32_t callsite, bool global) {
   f.pointers.fill(-1);
   f.callsite = callsite;
   f.global = global;
+  f.callback = false;
   f.stack_region = NewRegion(Region::Kind::kStack, kStackSize);
   f.regs[kRegFp] = PointerTo(f.stack_region, kStackSize);
   if (global) base_ = depth_;
@@ -284,6 +287,9 @@ bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint6
   if (*at > g.size || size > g.size - *at) return Fault("access out of bounds");
   if (write ? !g.writable : !g.readable) return Fault(write ? "write to read-only memory" : "read of write-only memory");
   if (TouchesField(g, *at, size)) return Fault("access to a field that is the kernel's");
+  for (const LiveIterator& each : iterators_) {
+    if (each.region == p.region && *at < each.at + each.size && each.at < *at + size) return Fault("access to an iterator");
+  }
   return true;
 }
 
@@ -469,9 +475,11 @@ bool Machine::Jump(const Insn& i) {
       return true;
     case kCall:
       if (i.src == kPseudoCall) return CallFunction(i);
-      return i.src == kCallHelper ? CallHelper(i) : NotModelled("kfunc");
+      return i.src == kCallHelper ? CallHelper(i) : CallKfunc(i);
     case kExit: return depth_ > 1 ? Return() : Exit();
-    case kJcond: return NotModelled("may_goto");
+    case kJcond:  // may_goto: the budget is spent whenever that does harm
+      pc_ = static_cast<uint32_t>(int64_t{pc_} + 1 + (Random() % 4 == 0 ? i.off : 0));
+      return true;
     default: break;
   }
   if (!Read(i.dst) || (UsesX(i) && !Read(i.src))) return false;
@@ -573,7 +581,12 @@ bool Machine::LoadImm64(const Insn& i) {
         dst = PointerTo(direct_values_[map], static_cast<uint32_t>(high.imm));
       }
       break;
-    case kPseudoFunc: dst = PointerTo(NewRegion(Region::Kind::kOther, 0)); break;
+    case kPseudoFunc: {
+      const int at = NewRegion(Region::Kind::kOther, 0);
+      regions_.back().function = static_cast<int32_t>(int64_t{pc_} + 1 + i.imm);
+      dst = PointerTo(at);
+      break;
+    }
     default: return NotModelled("kernel symbols");
   }
   pc_ += 2;
@@ -648,6 +661,7 @@ bool Machine::CallFunction(const Insn& i) {
 
 bool Machine::Return() {
   Frame& callee = frames_[static_cast<size_t>(depth_ - 1)];
+  if (callee.callback) return EndOfTurn();
   if (callee.global && !Read(0)) return false;
   Word result = callee.regs[0];
   if (callee.global) result.region = -1;
@@ -746,6 +760,13 @@ bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
         }
         if (null && (size == 0 || (spec.flags & kArgNullable) != 0)) continue;
         break;
+      case Arg::kFunc:
+        if (w.region < 0 || region(w.region).function < 0) return Fault("an argument is not a function");
+        continue;
+      case Arg::kStack:
+        if (null && (spec.flags & kArgNullable) != 0) continue;
+        if (w.region < 0 || FrameOf(w.region) == nullptr) return Fault("an argument is not memory on the stack");
+        continue;
       case Arg::kConstStr: {
         if (w.region < 0 || region(w.region).bytes == nullptr) return Fault("an argument is not a constant string");
         const Region& g = region(w.region);
@@ -800,6 +821,7 @@ bool Machine::CallHelper(const Insn& i) {
     }
   }
   if (!HelperArguments(id, *proto)) return false;
+  if (id == kForEachMapElem || id == kLoop) return CallBack(id, map);
 
   if (id == kTailCallFn) {
     if (!held_.empty() && depth_ == 1) return Fault("a tail call with a reference that was not given back");
@@ -892,6 +914,128 @@ bool Machine::CallHelper(const Insn& i) {
     }
     default: return NotModelled("kernel objects");
   }
+}
+
+// ---- Functions that a helper calls back --------------------------------------------------------------------------
+
+bool Machine::CallBack(uint32_t helper, int map) {
+  if (helper == kForEachMapElem && map < 0) return Fault("an argument is not a map");
+  Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
+  caller.turns = 0;
+  caller.turns_left = helper == kLoop ? static_cast<uint32_t>(reg(1).bits)
+                                      : Random() % (object_->maps[static_cast<size_t>(map)].max_entries + 1);
+  if (helper == kLoop && caller.turns_left > kMaxLoops) caller.turns_left = 0;  // an error, and no turn
+  caller.function = static_cast<uint32_t>(region(reg(2).region).function);
+  caller.passed_on = reg(3);
+  return NextTurn();
+}
+
+// With the frame of the one that called the helper innermost, and the call as the instruction.
+bool Machine::NextTurn() {
+  Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
+  if (caller.turns_left == 0) {
+    for (int r = 0; r <= 5; ++r) reg(r) = Word{};
+    reg(0) = Word::Number(caller.turns);
+    ++pc_;
+    return true;
+  }
+  if (depth_ == kMaxDepth) return Fault("calls too deep");
+  const bool loop = program_->insns[pc_].imm == static_cast<int32_t>(kLoop);
+  const Word first = loop ? Word::Number(caller.turns) : reg(1);
+  PushFrame(static_cast<int32_t>(pc_), false);
+  frames_[static_cast<size_t>(depth_ - 1)].callback = true;
+  reg(1) = first;
+  if (loop) {
+    reg(2) = caller.passed_on;
+  } else {
+    const int map = region(first.region).map;
+    const int key = NewRegion(Region::Kind::kMemory, object_->maps[static_cast<size_t>(map)].key_size);
+    regions_.back().writable = false;
+    reg(2) = PointerTo(key);
+    reg(3) = PointerTo(MapValueRegion(map));
+    reg(4) = caller.passed_on;
+  }
+  pc_ = caller.function;
+  return true;
+}
+
+bool Machine::EndOfTurn() {
+  if (!Read(0)) return false;
+  const Frame& callee = frames_[static_cast<size_t>(depth_ - 1)];
+  const Word result = callee.regs[0];
+  if (result.region >= 0 || result.bits > 1) return Fault("a function that was called back returns neither 0 nor 1");
+  regions_[static_cast<size_t>(callee.stack_region)].alive = false;
+  pc_ = static_cast<uint32_t>(callee.callsite);
+  --depth_;
+  Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
+  ++caller.turns;
+  caller.turns_left = result.bits == 1 ? 0 : caller.turns_left - 1;
+  return NextTurn();
+}
+
+// ---- Kernel functions --------------------------------------------------------------------------------------------
+
+bool Machine::CallKfunc(const Insn& i) {
+  const size_t at = static_cast<size_t>(i.imm);
+  if (i.src != kPseudoKfuncCall || at >= program_->externs.size()) return Fault("no such function");
+  const KfuncProto* proto = FindKfunc(program_->externs[at].name);
+  if (proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
+  for (int r = 1; r <= proto->arg_count(); ++r) {
+    if (proto->args[r - 1] != KfuncArg::kIgnored && !Read(r)) return false;
+  }
+  if (proto->kind != KfuncKind::kThrow) return Iterator(*proto);
+  if (locked_) return Fault("a throw with a lock held");
+  if (!held_.empty()) return Fault("a throw with a reference that was not given back");
+  if (program_->exception_callback != Program::kNoCallback) return NotModelled("exception callback");
+  out_.kind = Outcome::Kind::kExit;
+  out_.r0 = reg(1).bits;
+  return false;
+}
+
+bool Machine::Iterator(const KfuncProto& proto) {
+  const Word p = reg(1);
+  Frame* frame = p.region >= 0 ? FrameOf(p.region) : nullptr;
+  if (frame == nullptr) return Fault("an iterator that is not on the stack");
+  const uint64_t at = p.bits - region(p.region).base;
+  const IterProto& type = FindIter(proto.iter);
+  const uint64_t size = static_cast<uint64_t>(type.slots) * 8;
+  const auto known = std::find_if(iterators_.begin(), iterators_.end(), [&](const LiveIterator& each) {
+    return each.region == p.region && each.at == at && each.type == proto.iter;
+  });
+  Word result;
+  if (proto.kind == KfuncKind::kIterNew) {
+    uint64_t place;
+    if (at % 8 != 0) return Fault("an iterator that is not aligned");
+    if (!Reach(p, 0, size, true, &place)) return false;  // in another iterator, too
+    Scramble(p, size);
+    const auto begin = static_cast<int32_t>(reg(2).bits), end = static_cast<int32_t>(reg(3).bits);
+    const uint64_t count = proto.iter == IterType::kNum ? static_cast<uint64_t>(int64_t{end} - begin) : Random() % 4;
+    const bool empty = proto.iter == IterType::kNum && (end <= begin || count > kMaxLoops);
+    iterators_.push_back({proto.iter, p.region, at, size, empty ? 0 : count, next_reference_});
+    held_.push_back(next_reference_++);
+    result = Word::Number(Value());
+  } else if (known == iterators_.end()) {
+    return Fault("no such iterator");
+  } else if (proto.kind == KfuncKind::kIterNext) {
+    result = Word::Number(0);
+    if (known->left > 0) {
+      --known->left;
+      const int element = NewRegion(Region::Kind::kMemory, type.elem_size);
+      regions_.back().writable = false;
+      regions_.back().reference = known->reference;
+      result = PointerTo(element);
+    }
+  } else {
+    for (Region& each : regions_) {
+      if (each.reference == known->reference) each.alive = false;
+    }
+    held_.erase(std::find(held_.begin(), held_.end(), known->reference));
+    iterators_.erase(known);
+  }
+  for (int r = 0; r <= 5; ++r) reg(r) = Word{};
+  reg(0) = result;
+  ++pc_;
+  return true;
 }
 
 }  // namespace bpfsieve

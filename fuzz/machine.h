@@ -43,6 +43,7 @@ struct Region {
   bool alive = true;
   bool readable = true, writable = true;
   int32_t map = -1;        // kMap, kMapValue: index in Object::maps
+  int32_t function = -1;   // kOther: of a function's address, its first instruction
   int32_t reference = -1;  // what has to be given back, and the region dies with
   uint32_t size = 0;       // bytes
   uint64_t base = 0;       // address of the first byte
@@ -79,6 +80,11 @@ class Machine {
     int32_t callsite = -1;             // the call in the function before
     int32_t stack_region = -1;
     bool global = false;               // verified on its own
+    bool callback = false;             // called by a helper, the one at `callsite`
+    // Of the one that called such a helper, while it calls back: how often it has, and is to, and what it passes on.
+    uint64_t turns = 0, turns_left = 0;
+    uint32_t function = 0;
+    Word passed_on;
   };
 
   // Prepares for a program, which has to be one that Verify accepts; of others, runs end in a fault or in nonsense.
@@ -114,6 +120,11 @@ class Machine {
   bool LoadPacket(const Insn& i);
   bool CallFunction(const Insn& i);
   bool CallHelper(const Insn& i);
+  bool CallKfunc(const Insn& i);
+  bool Iterator(const KfuncProto& proto);
+  bool CallBack(uint32_t helper, int map);
+  bool NextTurn();
+  bool EndOfTurn();
   bool HelperArguments(uint32_t id, const HelperProto& proto);
   bool Return();
   bool Exit();
@@ -152,6 +163,14 @@ class Machine {
   std::vector<Region> regions_;
   std::vector<int32_t> direct_values_;    // per map: region of the value that instructions name; -1
   std::vector<int32_t> held_;             // references
+  struct LiveIterator {
+    IterType type;
+    int32_t region;       // the stack that it lies on, and where
+    uint64_t at, size;
+    uint64_t left;        // elements
+    int32_t reference;
+  };
+  std::vector<LiveIterator> iterators_;
   int depth_ = 0, base_ = 0;
   int32_t next_reference_ = 0;
   int32_t context_ = -1, packet_ = -1;

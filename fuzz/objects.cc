@@ -258,10 +258,10 @@ void Generator::CallSub(int) {
   if (count <= 0) return Alu();
   const int index = first + static_cast<int>(c_.Below(static_cast<uint32_t>(count)));
   Sub& sub = subs_[index];
-  if (sub.forks > forks_) return Alu();
+  if (sub.forks > forks_ || sub.callback) return Alu();
   const bool has_ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
   for (const Param& param : sub.params) {
-    if (param.kind == Kind::kCtx && !has_ctx) return Alu();
+    if (param.kind == Kind::kCtx && (!has_ctx || PacketsPinned())) return Alu();
   }
   const uint32_t before = pinned_;
   const bool writable = PacketWritable();
@@ -273,8 +273,13 @@ void Generator::CallSub(int) {
     int from;
     if (param.kind == Kind::kCtx) {
       from = CtxReg();
+    } else if (param.nullable && c_.Chance(0.2)) {
+      code_.MovImm(to, 0);
+      Set(to, Value::Scalar(0, 0));
+      pinned_ |= 1u << to;
+      continue;
     } else if (param.kind == Kind::kBuffer) {
-      from = MemoryReg(param.room, writable, false);
+      from = MemoryReg(param.room, writable || param.own, false);
       if (from >= 0 && (m_.regs[from].lo != 0 || m_.regs[from].var)) from = -1;
       if (from < 0) from = StackBuffer(param.room, c_.Chance(0.6));
       const Value v = m_.regs[from];
@@ -297,6 +302,9 @@ void Generator::CallSub(int) {
   code_.CallSub(index);
   forks_ -= sub.forks;
   ClobberedByCall(Value::Scalar(0, sub.global ? ~uint64_t{0} : sub.ret_max));
+  // It may have given the packet another beginning.
+  const bool moved = std::any_of(sub.params.begin(), sub.params.end(), [](const Param& p) { return p.kind == Kind::kCtx; });
+  if (moved && !Defect()) ForgetPackets();
   if (passed < 0 && passed % 8 == 0 && c_.Chance(0.3)) {
     const int d = Dst();
     code_.Load(8, d, kRegFp, passed);

@@ -29,7 +29,7 @@ std::string_view FieldName(SpecialField kind) {
   return "";
 }
 
-void AppendMap(const MapDef& map, std::string* out) {
+void AppendMap(const MapDef& map, const std::vector<MapDef>& maps, std::string* out) {
   absl::StrAppend(out, ".map ", map.name, " type=", std::string(MapTypeName(map.type)), " key=", map.key_size,
                   " value=", map.value_size, " entries=", map.max_entries);
   if (map.flags != 0) absl::StrAppend(out, " flags=0x", absl::Hex(map.flags));
@@ -38,6 +38,8 @@ void AppendMap(const MapDef& map, std::string* out) {
     absl::StrAppend(out, " field=", std::string(FieldName(field.kind)), "@", field.offset);
     if (!field.target.empty()) absl::StrAppend(out, ":", field.target);
   }
+  if (map.inner >= 0) absl::StrAppend(out, " inner=", maps[static_cast<size_t>(map.inner)].name);
+  if (map.is_inner_template) absl::StrAppend(out, " template");
   if (map.frozen) absl::StrAppend(out, " frozen");
   if (!map.data.empty()) absl::StrAppend(out, " data=");
   for (const uint8_t byte : map.data) absl::StrAppend(out, absl::Hex(byte, absl::kZeroPad2));
@@ -57,12 +59,18 @@ void AppendProgram(const Program& program, std::string* out) {
     for (; sub < program.subprogs.size() && program.subprogs[sub].start <= i; ++sub) {
       const Subprog& s = program.subprogs[sub];
       if (s.btf_func_id != 0) {
-        absl::StrAppend(out, ".func ", s.name, s.global ? " global\n" : "\n");
+        absl::StrAppend(out, ".func ", s.name, s.global ? " global" : "", s.prototype.empty() ? "" : " ", s.prototype, "\n");
       } else if (!s.name.empty()) {
         absl::StrAppend(out, s.name, ":\n");
       }
     }
-    absl::StrAppend(out, AsmText(&program.insns[i], program.insns.size() - i, &used), "\n");
+    const Insn& insn = program.insns[i];
+    const std::string text = AsmText(&insn, program.insns.size() - i, &used);
+    if (IsKfuncCall(insn) && static_cast<size_t>(insn.imm) < program.externs.size()) {
+      absl::StrAppend(out, "call kfunc[", program.externs[static_cast<size_t>(insn.imm)].name, "]\n");
+    } else {
+      absl::StrAppend(out, text, "\n");
+    }
   }
 }
 
@@ -71,7 +79,7 @@ void AppendProgram(const Program& program, std::string* out) {
 std::string AsmFileText(const Object& object, std::string_view note) {
   std::string out = absl::StrCat("# ", std::string(note), "\n");
   if (!object.license.empty()) absl::StrAppend(&out, ".license ", object.license, "\n");
-  for (const MapDef& map : object.maps) AppendMap(map, &out);
+  for (const MapDef& map : object.maps) AppendMap(map, object.maps, &out);
   for (const Program& program : object.programs) AppendProgram(program, &out);
   return out;
 }

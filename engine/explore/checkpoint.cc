@@ -7,16 +7,16 @@
 
 namespace bpfsieve {
 
-LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn) {
+LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int innermost) {
   LiveMasks live;
-  for (int f = 0; f <= state.cur; ++f) {
-    const bool top = f == state.cur;
+  for (int f = 0; f <= innermost; ++f) {
+    const bool top = f == innermost;
     const uint32_t at = top ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
     live.regs[f] = context.cfg->live_regs[at];
     const int instance = state.frames[f]->instance;
     uint64_t slots = context.liveness->LiveOwn(instance, top ? insn : at + 1);
-    for (int g = f + 1; g <= state.cur; ++g) {
-      const bool g_top = g == state.cur;
+    for (int g = f + 1; g <= innermost; ++g) {
+      const bool g_top = g == innermost;
       const uint32_t g_at = g_top ? insn : static_cast<uint32_t>(state.frames[g + 1]->callsite) + 1;
       slots |= context.liveness->LiveOuter(state.frames[g]->instance, g_at, g - f);
     }
@@ -48,7 +48,7 @@ uint64_t RegsHash(const Frame& frame) {
 
 void FillCheckpoint(const Context& context, const State& state, uint32_t insn, Checkpoint& c) {
   c.insn = insn;
-  c.live = LiveAt(context, state, insn);
+  c.live = LiveAt(context, state, insn, state.cur);
   c.types = Fingerprint(state.frame(), c.live.regs[state.cur], &c.types_mask);
   c.bytes = state.bytes() + sizeof(Checkpoint);
   c.shared.state = &state;

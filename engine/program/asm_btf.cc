@@ -7,12 +7,15 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace bpfsieve {
 namespace {
@@ -73,6 +76,9 @@ class Builder {
   }
   void Param(const char* name, uint32_t type) {
     Check(btf_ ? btf__add_func_param(btf_.get(), name, static_cast<int>(type)) : 0);
+  }
+  void DeclTag(const char* tag, uint32_t type, int component) {
+    Check(btf_ ? btf__add_decl_tag(btf_.get(), tag, static_cast<int>(type), component) : 0);
   }
   uint32_t Func(const char* name, bool global, uint32_t proto) {
     const btf_func_linkage linkage = global ? BTF_FUNC_GLOBAL : BTF_FUNC_STATIC;
@@ -166,6 +172,56 @@ int ArgumentCount(const Program& program, uint32_t start, uint32_t end) {
   return highest;
 }
 
+struct Argument {
+  enum class Kind : uint8_t { kNumber, kContext, kMemory } kind = Kind::kNumber;
+  std::string name;     // kContext: the structure's; empty: void
+  uint32_t size = 0;    // kMemory: bytes
+  bool nonnull = false;
+};
+
+std::optional<Argument> ParseArgument(std::string_view text) {
+  Argument a;
+  const size_t colon = text.find(':');
+  const std::string_view kind = text.substr(0, colon);
+  const std::string_view rest = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+  if (text == "u64") return a;
+  if (kind == "ctx") {
+    a.kind = Argument::Kind::kContext;
+    a.name = std::string(rest);
+    const bool name = std::all_of(rest.begin(), rest.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
+    if (!name || (colon != std::string_view::npos && (rest.empty() || absl::ascii_isdigit(rest[0])))) return std::nullopt;
+    return a;
+  }
+  a.kind = Argument::Kind::kMemory;
+  a.nonnull = kind == "nonnull";
+  if ((kind != "mem" && !a.nonnull) || !absl::SimpleAtoi(absl::string_view(rest.data(), rest.size()), &a.size)) return std::nullopt;
+  if (a.size == 0 || a.size > 4096) return std::nullopt;
+  return a;
+}
+
+// Nullopt: it is none.
+std::optional<std::vector<Argument>> ParsePrototype(std::string_view prototype) {
+  std::vector<Argument> arguments;
+  for (const absl::string_view part : absl::StrSplit(absl::string_view(prototype.data(), prototype.size()), ',')) {
+    std::optional<Argument> a = ParseArgument(std::string_view(part.data(), part.size()));
+    if (!a || arguments.size() == 5) return std::nullopt;
+    arguments.push_back(*std::move(a));
+  }
+  return arguments;
+}
+
+uint32_t AddArgument(Builder* b, const Argument& a, uint32_t number) {
+  switch (a.kind) {
+    case Argument::Kind::kNumber: return number;
+    case Argument::Kind::kContext: return b->Pointer(a.name.empty() ? 0 : b->Struct(a.name.c_str(), 0));
+    case Argument::Kind::kMemory: break;
+  }
+  const uint32_t bytes = b->Array(b->Int("index", 4, 0), b->Int("byte", 1, 0), a.size);
+  const uint32_t memory = b->Struct(absl::StrCat("memory", a.size).c_str(), a.size);
+  b->Field("bytes", bytes, 0);
+  return b->Pointer(memory);
+}
+
 // Whether the kernel wants to know the types of the map's key and value.
 bool WantsTypes(const MapDef& map) {
   return !map.fields.empty() || map.type == MapType::kSkStorage || map.type == MapType::kInodeStorage ||
@@ -196,14 +252,24 @@ void DescribeFunctions(Builder* b, Program* program) {
     Subprog& sub = program->subprogs[i];
     const uint32_t end = i + 1 < program->subprogs.size() ? program->subprogs[i + 1].start
                                                           : static_cast<uint32_t>(program->insns.size());
+    std::vector<Argument> arguments(static_cast<size_t>(ArgumentCount(*program, sub.start, end)));
+    if (!sub.prototype.empty()) arguments = ParsePrototype(sub.prototype).value_or(std::vector<Argument>());
+    std::vector<uint32_t> types;
+    for (const Argument& a : arguments) types.push_back(AddArgument(b, a, number));
     const uint32_t proto = b->Proto(result);
-    const int arguments = ArgumentCount(*program, sub.start, end);
-    for (int k = 1; k <= arguments; ++k) b->Param(absl::StrCat("arg", k).c_str(), number);
+    for (size_t k = 0; k < types.size(); ++k) b->Param(absl::StrCat("arg", k + 1).c_str(), types[k]);
     sub.btf_func_id = b->Func(Identifier(sub.name, i).c_str(), sub.global, proto);
+    for (size_t k = 0; k < types.size(); ++k) {
+      const bool context = arguments[k].kind == Argument::Kind::kContext && arguments[k].name.empty();
+      if (context) b->DeclTag("arg:ctx", sub.btf_func_id, static_cast<int>(k));
+      if (arguments[k].nonnull) b->DeclTag("arg:nonnull", sub.btf_func_id, static_cast<int>(k));
+    }
   }
 }
 
 }  // namespace
+
+bool ValidPrototype(std::string_view prototype) { return ParsePrototype(prototype).has_value(); }
 
 absl::Status DescribeByBtf(const std::vector<bool>& with_functions, Object* object) {
   const bool any_map = std::any_of(object->maps.begin(), object->maps.end(), WantsTypes);

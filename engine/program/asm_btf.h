@@ -4,6 +4,7 @@
 #ifndef BPFSIEVE_ENGINE_PROGRAM_ASM_BTF_H_
 #define BPFSIEVE_ENGINE_PROGRAM_ASM_BTF_H_
 
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,12 +12,19 @@
 
 namespace bpfsieve {
 
+// At most five of these, with commas in between:
+//   u64          a number
+//   ctx          the context: a pointer to void with the declaration tag "arg:ctx"
+//   ctx:xdp_md   the context by its name: a pointer to a structure of that name
+//   mem:16       null, or a pointer to a structure of 16 bytes; nonnull:16 is tagged not to be null
+bool ValidPrototype(std::string_view prototype);
+
 // Sets `object`'s BTF, where there is anything to describe, and in
 //  - each map with special fields, or of a local storage type, the types of key and value: an integer or bytes, and a
 //    structure with each field in its place. Lists, trees and what their elements hold are left out: the kernel wants
 //    to know the type of the elements.
-//  - each subprogram of program i, if `with_functions[i]`, the function: it returns int, and takes 64-bit numbers in as
-//    many registers as it reads, in program order, before it writes them.
+//  - each subprogram of program i, if `with_functions[i]`, the function: it returns int, and takes what its prototype says,
+//    or, without one, 64-bit numbers in as many registers as it reads, in program order, before it writes them.
 // `with_functions` is as long as `object`'s programs. Fails only without memory.
 absl::Status DescribeByBtf(const std::vector<bool>& with_functions, Object* object);
 

@@ -85,6 +85,35 @@ TEST(AsmBtf, AFunctionTakesTheArgumentsThatItReads) {
   EXPECT_EQ(btf_vlen(btf__type_by_id(btf, program.subprogs[0].btf_func_id)), BTF_FUNC_STATIC);
 }
 
+TEST(AsmBtf, AFunctionTakesWhatItsPrototypeSays) {
+  auto object = Load(".type xdp\ncall f\nexit\n.func f global u64,ctx,ctx:xdp_md,mem:24,nonnull:8\nr0 = 0\nexit\n");
+  const struct btf* btf = object->btf.get();
+  ASSERT_NE(btf, nullptr);
+  const Subprog& sub = object->programs[0].subprogs.at(1);
+  const btf_type* proto = btf__type_by_id(btf, btf__type_by_id(btf, sub.btf_func_id)->type);
+  ASSERT_EQ(btf_vlen(proto), 5);
+  const auto target = [&](int k) { return btf__type_by_id(btf, btf_params(proto)[k].type)->type; };
+  EXPECT_TRUE(btf_is_int(btf__type_by_id(btf, btf_params(proto)[0].type)));
+  EXPECT_EQ(target(1), 0u);
+  EXPECT_EQ(NameOf(*object, btf__type_by_id(btf, target(2))), "xdp_md");
+  EXPECT_EQ(btf__resolve_size(btf, target(3)), 24);
+  EXPECT_EQ(btf__resolve_size(btf, target(4)), 8);
+  std::string tags;
+  for (uint32_t id = 1; id < btf__type_cnt(btf); ++id) {
+    const btf_type* t = btf__type_by_id(btf, id);
+    if (!btf_is_decl_tag(t)) continue;
+    EXPECT_EQ(t->type, sub.btf_func_id);
+    tags += NameOf(*object, t) + std::to_string(btf_decl_tag(t)->component_idx) + " ";
+  }
+  EXPECT_EQ(tags, "arg:ctx1 arg:nonnull4 ");
+}
+
+TEST(AsmBtf, PrototypesThatAreNone) {
+  for (const char* none : {"", "u32", "u64,", "ctx:", "ctx:1a", "ctx:a-b", "mem", "mem:0", "mem:5000", "mem:x", "u64,u64,u64,u64,u64,u64"}) {
+    EXPECT_FALSE(ValidPrototype(none)) << none;
+  }
+}
+
 TEST(AsmBtf, OnlyProgramsWithFunctionsHaveFunctionInformation) {
   auto object = Load(
       ".type xdp\n.prog a\ncall f\nexit\n.func f\nr0 = 0\nexit\n"

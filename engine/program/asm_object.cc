@@ -39,12 +39,17 @@ struct Line {
   bool is_function = false;  // `text` is the name of a function that starts here
 };
 
+struct AsmFunction {
+  bool global = false;
+  std::string prototype;
+};
+
 struct AsmProgram {
   std::string name;
   Settings settings;
   std::vector<Line> lines;  // the first is line `first_line` of the file; directives are left empty
   uint32_t first_line = 1;
-  std::map<std::string, bool, std::less<>> functions;  // name of the label, and whether it is global
+  std::map<std::string, AsmFunction, std::less<>> functions;  // by the label's name
 };
 
 using NameIndex = std::map<std::string, int32_t, std::less<>>;
@@ -163,7 +168,7 @@ class FileReader {
   Settings defaults_;
   std::set<std::string, std::less<>> program_names_;
   std::vector<Line> head_;  // lines in front of the first .prog
-  std::map<std::string, bool, std::less<>> head_functions_;
+  std::map<std::string, AsmFunction, std::less<>> head_functions_;
   uint32_t first_instruction_line_ = 0;  // in front of the first .prog; 0: none
   uint32_t line_ = 0;
 };
@@ -355,12 +360,17 @@ absl::Status FileReader::ReadProgram(const std::vector<Word>& words) {
 }
 
 absl::Status FileReader::ReadFunction(const std::vector<Word>& words) {
-  const bool global = words.size() == 2 && words[1].text == "global";
-  if (words.empty() || words[0].quoted || !IsName(words[0].text) || (words.size() > 1 && !global)) {
-    return Error(".func needs a name, and may say 'global'");
+  AsmFunction function;
+  function.global = words.size() >= 2 && words[1].text == "global";
+  if (words.empty() || words[0].quoted || !IsName(words[0].text) || words.size() > 3 || (words.size() > 1 && !function.global)) {
+    return Error(".func needs a name, and may say 'global' and what it takes");
+  }
+  if (words.size() == 3) function.prototype = words[2].text;
+  if (words.size() == 3 && !ValidPrototype(function.prototype)) {
+    return Error(absl::StrFormat("'%s' is no list of arguments", function.prototype));
   }
   auto& functions = file_.programs.empty() ? head_functions_ : file_.programs.back().functions;
-  if (!functions.emplace(words[0].text, global).second) {
+  if (!functions.emplace(words[0].text, std::move(function)).second) {
     return Error(absl::StrFormat("function '%s' is defined twice", words[0].text));
   }
   return absl::OkStatus();
@@ -500,7 +510,8 @@ void FillSubprogs(const AsmProgram& source, const AsmUnit& unit, Program* progra
       continue;
     }
     subprog->second.name = label.name;
-    subprog->second.global = function->second;
+    subprog->second.global = function->second.global;
+    subprog->second.prototype = function->second.prototype;
   }
   for (auto& [start, subprog] : subprogs) program->subprogs.push_back(std::move(subprog));
 }

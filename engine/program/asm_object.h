@@ -19,6 +19,7 @@
 //     r0 = 0
 //     exit
 //   .func checked global               ; verified on its own
+//   .func typed global u64,ctx,mem:16  ; and takes these: see ValidPrototype() in asm_btf.h
 //   .weak bpf_maybe_there              ; of the file: the kernel may lack this function or variable
 //
 // .type, .attach, .flags and .expect in front of the first .prog hold for every program that does not say otherwise.

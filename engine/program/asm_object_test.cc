@@ -205,7 +205,7 @@ TEST(LoadAsmObject, ErrorsTellTheLine) {
   EXPECT_EQ(ErrorOf(".prog p\n.prog p"), "line 2: program 'p' is defined twice");
   EXPECT_EQ(ErrorOf(".prog p\n.func f\n.func f"), "line 3: function 'f' is defined twice");
   EXPECT_EQ(ErrorOf(".prog p\nexit\nbad"), "line 3: expected an instruction before 'bad'");
-  EXPECT_EQ(ErrorOf(".func \"f\""), "line 1: .func needs a name, and may say 'global'");
+  EXPECT_EQ(ErrorOf(".func \"f\""), "line 1: .func needs a name, and may say 'global' and what it takes");
   EXPECT_EQ(ErrorOf(".license \"GPL"), "line 1: a quoted text does not end");
 }
 

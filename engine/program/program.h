@@ -62,6 +62,7 @@ struct Subprog {
   std::string name;           // empty: unknown
   uint32_t btf_func_id = 0;   // BTF_KIND_FUNC in Object::btf; 0: no function information
   bool global = false;        // BTF linkage is global: verified on its own, by its prototype
+  std::string prototype{};    // of a program written as text: what .func says of the arguments; may be empty
 };
 
 // What an extern of the object resolved to. Instructions name it by index.
