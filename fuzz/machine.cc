@@ -649,6 +649,7 @@ bool Machine::CallFunction(const Insn& i) {
           argument.region = memory;
           break;
         }
+        case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
       }
     }
   }

@@ -64,7 +64,13 @@ bool Transfer::CallKfunc(const Extern& function) {
 bool Transfer::Throw() {
   if (ctx_.cfg->exception_sub < 0 && !ReturnCode(1)) return false;
   out_->kind = StepResult::Kind::kPathEnd;
-  return NoResources(true, "bpf_throw", true);
+  if (!NoResources(true, "bpf_throw", true)) return false;
+  // A path that ends in a loop is a bug to Linux 6.18 ("scc exit: no visit info"), unless it has recorded a state there.
+  for (int f = 0; f <= st_->cur; ++f) {
+    const uint32_t at = f < st_->cur ? static_cast<uint32_t>(st_->frames[f + 1]->callsite) : pc_;
+    if (ctx_.cfg->scc[at] != 0) return Unsupported("bpf_throw in a loop");
+  }
+  return true;
 }
 
 // The iterator that R(r) points to: uninitialised for new(), else of the function's kind. Does what the function does to

@@ -76,6 +76,17 @@ TEST(Verify, ANumberPlusAStackPointerIsUnsupportedWhereAFrameMayBeGone) {
   EXPECT_EQ(r.feature, "number += pointer to the stack, in a program with functions") << r.verdict << " " << r.message;
 }
 
+// Linux 6.18 refuses it: "verifier bug: scc exit: no visit info for call chain". Found by running generated programs.
+TEST(Verify, AThrowInALoopIsUnsupported) {
+  const auto feature = [](const char* text) { return VerifyText(text).feature; };
+  EXPECT_EQ(feature(".license GPL\n.type sched_cls\n.prog p\nagain:\nr1 = 0\ncall kfunc[bpf_throw]\nif r2 < 3 goto again\nexit\n"),
+            "bpf_throw in a loop");
+  EXPECT_EQ(feature(".license GPL\n.type sched_cls\n.prog p\nagain:\ncall f\nif r0 < 3 goto again\nexit\n"
+                    "f:\nr1 = 0\ncall kfunc[bpf_throw]\nexit\n"),
+            "bpf_throw in a loop");
+  EXPECT_EQ(feature(".license GPL\n.type sched_cls\n.prog p\nr1 = 0\ncall kfunc[bpf_throw]\nexit\n"), "");
+}
+
 TEST(Verify, UnknownTypeIsInvalidWithTheReason) {
   const absl::StatusOr<ObjectFile> object = ObjectFile::Parse(std::string("\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0", 16),
                                                               "raw.bin", {.kernel_btf = "none"});
