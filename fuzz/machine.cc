@@ -635,7 +635,6 @@ bool Machine::CallFunction(const Insn& i) {
         case FuncArg::Kind::kCtx:
           if (argument.region != context_) return Fault("an argument is not the context");
           break;
-        case FuncArg::Kind::kTrusted: return NotModelled("arguments of a global function");
         case FuncArg::Kind::kMem: {
           if (argument.region < 0 && argument.bits == 0) {
             if (!want.nullable) return Fault("an argument is null");
