@@ -80,7 +80,8 @@ TEST(Generate, HasWhatRealProgramsHave) {
   std::set<int> opcodes, helpers;
   std::set<ProgType> types;
   std::set<MapType> maps;
-  size_t insns = 0, with_static = 0, with_global = 0, with_back_edge = 0;
+  std::set<std::string> kfuncs;
+  size_t insns = 0, with_static = 0, with_global = 0, with_back_edge = 0, context = 0, memory = 0, may_goto = 0;
   constexpr int kCount = 1000;
   for (uint64_t seed = 0; seed < kCount; ++seed) {
     const std::shared_ptr<Object> object = Generate(seed, {});
@@ -89,11 +90,17 @@ TEST(Generate, HasWhatRealProgramsHave) {
     types.insert(program.type);
     for (const MapDef& map : object->maps) maps.insert(map.type);
     with_static += program.subprogs.size() > 1 && !program.subprogs[1].global;
-    for (const Subprog& sub : program.subprogs) with_global += sub.global;
+    for (const Subprog& sub : program.subprogs) {
+      with_global += sub.global;
+      context += sub.prototype.find("ctx") != std::string::npos;
+      memory += sub.prototype.find(':') != std::string::npos;
+    }
+    for (const Extern& function : program.externs) kfuncs.insert(function.name);
     bool back = false;
     for (const Insn& i : program.insns) {
       opcodes.insert(i.code);
       if (IsHelperCall(i)) helpers.insert(i.imm);
+      may_goto += IsMayGoto(i);
       back |= IsJmpClass(i) && JmpOp(i) != kCall && i.off < 0;
     }
     with_back_edge += back;
@@ -103,12 +110,16 @@ TEST(Generate, HasWhatRealProgramsHave) {
   EXPECT_GE(maps.size(), 15u);
   EXPECT_GE(opcodes.size(), 85u);
   EXPECT_GE(helpers.size(), 60u);
-  for (const int used : {1, 2, 3, 5, 7, 12, 26, 44, 84, 86, 93, 94, 130, 131, 132, 133, 189}) {
+  for (const int used : {1, 2, 3, 5, 7, 12, 26, 44, 84, 86, 93, 94, 130, 131, 132, 133, 164, 181, 182, 189}) {
     EXPECT_EQ(helpers.count(used), 1u) << used;
   }
   EXPECT_GT(with_static, kCount / 20u);
   EXPECT_GT(with_global, kCount / 50u);
   EXPECT_GT(with_back_edge, kCount / 3u);
+  EXPECT_GT(context, kCount / 200u);
+  EXPECT_GT(memory, kCount / 100u);
+  EXPECT_GT(may_goto, kCount / 100u);
+  EXPECT_EQ(kfuncs, (std::set<std::string>{"bpf_iter_num_destroy", "bpf_iter_num_new", "bpf_iter_num_next", "bpf_throw"}));
 }
 
 TEST(Generate, OptionsLimitWhatIsMade) {
@@ -157,6 +168,7 @@ TEST(WriteAsm, ReadsBackAsTheSameProgram) {
       EXPECT_EQ(p.subprogs[i].start, q.subprogs[i].start);
       EXPECT_EQ(p.subprogs[i].name, q.subprogs[i].name);
       EXPECT_EQ(p.subprogs[i].global, q.subprogs[i].global);
+      EXPECT_EQ(p.subprogs[i].prototype, q.subprogs[i].prototype);
       EXPECT_EQ(p.subprogs[i].btf_func_id != 0, q.subprogs[i].btf_func_id != 0);
     }
     ASSERT_EQ(a.maps.size(), b.maps.size());

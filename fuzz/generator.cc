@@ -280,7 +280,7 @@ void Generator::Fragment(int depth) {
       {1, o_.subprograms && deep && fork, [](Generator& g, int d) { g.OpenLoop(d); }},
       {2, o_.subprograms && deep && fork && CallsAllowed() && held_ == 0 && CanKfunc("bpf_iter_num_new"), [](Generator& g, int d) { g.IteratorLoop(d); }},
       {2, o_.subprograms && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && (pinned_ & 0x3f) == 0 && Can(181), [](Generator& g, int) { g.CallBack(); }},
-      {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && CanKfunc("bpf_throw"), [](Generator& g, int) { g.Throw(); }},
+      {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && depth == 0 && CanKfunc("bpf_throw"), [](Generator& g, int) { g.Throw(); }},
       {2, fork, [](Generator& g, int) { g.Compared(); }},
       {1, maps && Can(182) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.ConstString(); }},
       {2, maps && fork && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.LookupInMap(); }},

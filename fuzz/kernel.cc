@@ -596,7 +596,7 @@ void Generator::Compared() {
     const int b = Dst();
     code_.MovReg(b, a);
     const int32_t distance = c_.Between(-4, 4);
-    code_.AluImm(c_.Chance(0.5) ? kAdd : kSub, b, distance);
+    code_.AluImm(c_.Chance(0.5) || m_.regs[a].kind == Kind::kStack || m_.regs[a].kind == Kind::kBuffer ? kAdd : kSub, b, distance);
     Set(b, Value{});
     const Pin keep_b(*this, b);
     Label same = NewLabel();

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -171,6 +172,62 @@ TEST(Machine, ARunIsAFunctionOfItsSeed) {
 
 TEST(Machine, LoopsEndWithTheBudget) {
   EXPECT_EQ(RunText("r0 = 0\nl:\ngoto l\n").kind, Outcome::Kind::kTooLong);
+}
+
+TEST(Machine, AFunctionIsCalledBackSoManyTimes) {
+  const std::string call = "*(u64 *)(r10 -8) = 0\nr1 = 3\nr2 = func[f] ll\nr3 = r10\nr3 += -8\nr4 = 0\ncall bpf_loop\n";
+  const std::string add = "f:\nr1 = *(u64 *)(r2 +0)\nr1 += 5\n*(u64 *)(r2 +0) = r1\n";
+  EXPECT_EQ(RunText(call + "r0 = *(u64 *)(r10 -8)\nexit\n" + add + "r0 = 0\nexit\n").r0, 15u);
+  EXPECT_EQ(RunText(call + "exit\n" + add + "r0 = 0\nexit\n").r0, 3u) << "how often";
+  EXPECT_EQ(RunText(call + "r0 = *(u64 *)(r10 -8)\nexit\n" + add + "r0 = 1\nexit\n").r0, 5u) << "it wants no more";
+  EXPECT_NE(FaultOf(call + "exit\n" + add + "r0 = 2\nexit\n"), "");
+  EXPECT_NE(FaultOf(call + "exit\nf:\nr0 = r3\nexit\n"), "") << "there is no third argument";
+  EXPECT_NE(FaultOf("r1 = 1\nr2 = 5\nr3 = 0\nr4 = 0\ncall bpf_loop\nexit\nf:\nr0 = 0\nexit\n"), "") << "no function";
+  EXPECT_NE(FaultOf(call + "r0 = r1\nexit\nf:\nr0 = 0\nexit\n"), "") << "arguments are gone after the call";
+}
+
+TEST(Machine, AFunctionIsCalledBackForElementsOfAMap) {
+  const std::string map = ".type xdp\n.map m type=array key=4 value=8 entries=3\n";
+  const std::string call = "r1 = map[m]\nr2 = func[f] ll\nr3 = 0\nr4 = 0\ncall bpf_for_each_map_elem\nr0 = 0\nexit\nf:\n";
+  std::set<std::string> faults;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    EXPECT_EQ(RunText(call + "r0 = *(u32 *)(r2 +0)\nr0 = *(u64 *)(r3 +0)\n*(u64 *)(r3 +0) = 5\nr0 = 0\nexit\n", map, seed).kind,
+              Outcome::Kind::kExit);
+    faults.insert(RunText(call + "*(u32 *)(r2 +0) = 5\nr0 = 0\nexit\n", map, seed).what);
+    faults.insert(RunText(call + "r0 = *(u64 *)(r3 +8)\nr0 = 0\nexit\n", map, seed).what);
+  }
+  EXPECT_EQ(faults, (std::set<std::string>{"", "access out of bounds", "write to read-only memory"}));
+}
+
+TEST(Machine, IteratorsAreGivenBack) {
+  const std::string make = "r1 = r10\nr1 += -8\nr2 = 2\nr3 = 5\ncall kfunc[bpf_iter_num_new]\n";
+  const std::string next = "r1 = r10\nr1 += -8\ncall kfunc[bpf_iter_num_next]\n";
+  const std::string destroy = "r1 = r10\nr1 += -8\ncall kfunc[bpf_iter_num_destroy]\n";
+  EXPECT_EQ(RunText("r6 = 0\n" + make + "again:\n" + next + "if r0 == 0 goto out\nr6 += 1\ngoto again\nout:\n" + destroy +
+                    "r0 = r6\nexit\n").r0, 3u);
+  EXPECT_EQ(FaultOf(make + "r0 = 0\nexit\n"), "the program ends with a reference that was not given back");
+  EXPECT_NE(FaultOf(next + "r0 = 0\nexit\n"), "");
+  EXPECT_NE(FaultOf(make + destroy + destroy + "r0 = 0\nexit\n"), "");
+  EXPECT_NE(FaultOf(make + "r1 = *(u64 *)(r10 -8)\n" + destroy + "r0 = 0\nexit\n"), "") << "its memory is its own";
+  EXPECT_NE(FaultOf(make + next + "r6 = r0\n" + destroy + "r0 = *(u32 *)(r6 +0)\nexit\n"), "") << "the element is gone";
+  EXPECT_NE(FaultOf(make + next + "*(u32 *)(r0 +0) = 1\n" + destroy + "r0 = 0\nexit\n"), "") << "it is not written";
+}
+
+TEST(Machine, AThrowEndsTheProgram) {
+  const std::string type = ".type sched_cls\n";
+  EXPECT_EQ(FaultOf("r1 = 5\ncall kfunc[bpf_throw]\nr0 = r9\nexit\n", type), "");
+  EXPECT_NE(FaultOf("call f\nexit\nf:\nr1 = r10\nr1 += -8\nr2 = 0\nr3 = 0\ncall kfunc[bpf_iter_num_new]\nr1 = 0\n"
+                    "call kfunc[bpf_throw]\nexit\n", type), "") << "with a reference";
+}
+
+TEST(Machine, AMayGotoLoopEnds) {
+  std::set<uint64_t> rounds;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    const Outcome out = RunText("r0 = 0\nagain:\nmay_goto out\nr0 += 1\ngoto again\nout:\nexit\n", ".type xdp\n", seed);
+    ASSERT_EQ(out.kind, Outcome::Kind::kExit) << out.what;
+    rounds.insert(out.r0);
+  }
+  EXPECT_GT(rounds.size(), 3u);
 }
 
 }  // namespace
