@@ -77,7 +77,7 @@ TEST(Containment, ARangeThatIsTooSmallIsFound) {
 }
 
 TEST(Containment, AWrongBitIsFound) {
-  EXPECT_NE(Violated(kNumber, 2, [](State& s, StatePool&) { s.regs()[2].s.var_off = Tnum::Make(0, 14); }), "");
+  EXPECT_NE(Violated(kNumber, 2, [](State& s, StatePool&) { s.regs()[2].s.var_off = Tnum{0, 14}; }), "");
 }
 
 TEST(Containment, WhatIsNotReadAnyMoreDoesNotCount) {

@@ -1,7 +1,5 @@
 // Arithmetic on Scalars: adjust_scalar_min_max_vals() of Linux 6.18 and what it calls.
-#include <algorithm>
 #include <limits>
-#include <type_traits>
 
 #include "engine/domain/scalar.h"
 #include "engine/isa/insn.h"
@@ -10,9 +8,10 @@ namespace bpfsieve {
 namespace {
 
 // The ranges of one width of a Scalar; most operations treat both widths alike.
-template <typename S>
+template <typename Signed, typename Unsigned>
 struct Ranges {
-  using U = std::make_unsigned_t<S>;
+  using S = Signed;
+  using U = Unsigned;
   static constexpr S kSMin = std::numeric_limits<S>::min(), kSMax = std::numeric_limits<S>::max();
   static constexpr U kUMax = std::numeric_limits<U>::max();
 
@@ -40,18 +39,18 @@ struct Ranges {
   }
 };
 
-using Wide = Ranges<int64_t>;
-using Low = Ranges<int32_t>;
+using Wide = Ranges<S64, U64>;
+using Low = Ranges<S32, U32>;
 Wide WideOf(Scalar& r) { return {r.smin, r.smax, r.umin, r.umax}; }
 Low LowOf(Scalar& r) { return {r.s32_min, r.s32_max, r.u32_min, r.u32_max}; }
 
 // Unsigned bounds may wrap, as long as all the sums do or none does.
 template <typename R>
 void Add(R d, R s) {
-  const bool low = __builtin_add_overflow(d.smin, s.smin, &d.smin);
-  if (low || __builtin_add_overflow(d.smax, s.smax, &d.smax)) d.ForgetSigned();
-  const bool min_wraps = __builtin_add_overflow(d.umin, s.umin, &d.umin);
-  const bool max_wraps = __builtin_add_overflow(d.umax, s.umax, &d.umax);
+  const bool low = AddOverflows(d.smin, s.smin, &d.smin);
+  if (low || AddOverflows(d.smax, s.smax, &d.smax)) d.ForgetSigned();
+  const bool min_wraps = AddOverflows(d.umin, s.umin, &d.umin);
+  const bool max_wraps = AddOverflows(d.umax, s.umax, &d.umax);
   if (!min_wraps && max_wraps) d.ForgetUnsigned();
 }
 
@@ -63,25 +62,25 @@ void AddUnsynced(Scalar& dst, Scalar& src) {
 
 template <typename R>
 void Sub(R d, R s) {
-  const bool low = __builtin_sub_overflow(d.smin, s.smax, &d.smin);
-  if (low || __builtin_sub_overflow(d.smax, s.smin, &d.smax)) d.ForgetSigned();
-  const bool min_wraps = __builtin_sub_overflow(d.umin, s.umax, &d.umin);
-  const bool max_wraps = __builtin_sub_overflow(d.umax, s.umin, &d.umax);
+  const bool low = SubOverflows(d.smin, s.smax, &d.smin);
+  if (low || SubOverflows(d.smax, s.smin, &d.smax)) d.ForgetSigned();
+  const bool min_wraps = SubOverflows(d.umin, s.umax, &d.umin);
+  const bool max_wraps = SubOverflows(d.umax, s.umin, &d.umax);
   if (min_wraps && !max_wraps) d.ForgetUnsigned();
 }
 
 // The extremes of a product are among the products of the extremes, as long as none of those wraps.
-template <typename S>
-void Mul(Ranges<S> d, Ranges<S> s) {
-  const bool max_wraps = __builtin_mul_overflow(d.umax, s.umax, &d.umax);
-  if (max_wraps || __builtin_mul_overflow(d.umin, s.umin, &d.umin)) d.ForgetUnsigned();
-  S p[4];
-  if (__builtin_mul_overflow(d.smin, s.smin, &p[0]) || __builtin_mul_overflow(d.smin, s.smax, &p[1]) ||
-      __builtin_mul_overflow(d.smax, s.smin, &p[2]) || __builtin_mul_overflow(d.smax, s.smax, &p[3])) {
+template <typename R>
+void Mul(R d, R s) {
+  const bool max_wraps = MulOverflows(d.umax, s.umax, &d.umax);
+  if (max_wraps || MulOverflows(d.umin, s.umin, &d.umin)) d.ForgetUnsigned();
+  typename R::S p[4];
+  if (MulOverflows(d.smin, s.smin, &p[0]) || MulOverflows(d.smin, s.smax, &p[1]) ||
+      MulOverflows(d.smax, s.smin, &p[2]) || MulOverflows(d.smax, s.smax, &p[3])) {
     d.ForgetSigned();
   } else {
-    d.smin = std::min({p[0], p[1], p[2], p[3]});
-    d.smax = std::max({p[0], p[1], p[2], p[3]});
+    d.smin = Min(Min(p[0], p[1]), Min(p[2], p[3]));
+    d.smax = Max(Max(p[0], p[1]), Max(p[2], p[3]));
   }
 }
 
@@ -92,9 +91,9 @@ template <Bitwise kOp, typename R>
 void BitwiseRange(R d, R s, typename R::U min, typename R::U max) {
   if constexpr (kOp == Bitwise::kAnd) {
     d.umin = min;
-    d.umax = std::min(d.umax, s.umax);
+    d.umax = Min(d.umax, s.umax);
   } else if constexpr (kOp == Bitwise::kOr) {
-    d.umin = std::max(d.umin, s.umin);
+    d.umin = Max(d.umin, s.umin);
     d.umax = max;
   } else {
     d.umin = min;
@@ -104,9 +103,9 @@ void BitwiseRange(R d, R s, typename R::U min, typename R::U max) {
 }
 
 // `dst` with a known low half, all else kept.
-void SetLow(Scalar& dst, uint32_t v) {
+void SetLow(Scalar& dst, U32 v) {
   dst.var_off = dst.var_off.ConstSubreg(v);
-  dst.s32_min = dst.s32_max = static_cast<int32_t>(v);
+  dst.s32_min = dst.s32_max = static_cast<S32>(v);
   dst.u32_min = dst.u32_max = v;
 }
 
@@ -115,9 +114,9 @@ template <Bitwise kOp>
 void BitwiseRanges(Scalar& dst, Scalar& src) {
   const Tnum low = dst.var_off.Subreg();
   if (low.IsConst() && src.SubregIsConst()) {
-    SetLow(dst, static_cast<uint32_t>(low.value));
+    SetLow(dst, static_cast<U32>(low.value));
   } else {
-    BitwiseRange<kOp>(LowOf(dst), LowOf(src), static_cast<uint32_t>(low.Min()), static_cast<uint32_t>(low.Max()));
+    BitwiseRange<kOp>(LowOf(dst), LowOf(src), static_cast<U32>(low.Min()), static_cast<U32>(low.Max()));
   }
   if (dst.IsConst() && src.IsConst()) {
     dst = Scalar::Const(dst.ConstValue());
@@ -128,9 +127,9 @@ void BitwiseRanges(Scalar& dst, Scalar& src) {
 }
 
 // Shifts by the known count `n`.
-void LshLow(Scalar& dst, int n) {
+void LshLow(Scalar& dst, Count n) {
   LowOf(dst).ForgetSigned();
-  if (n > 31 || dst.u32_max > uint64_t{1} << (31 - n)) {
+  if (n > kLowBits - 1 || dst.u32_max > U64{1} << (kLowBits - 1 - n)) {
     LowOf(dst).ForgetUnsigned();
   } else {
     dst.u32_min <<= n;
@@ -138,22 +137,22 @@ void LshLow(Scalar& dst, int n) {
   }
 }
 
-void Lsh32(Scalar& dst, int n) {
+void Lsh32(Scalar& dst, Count n) {
   LshLow(dst, n);
   dst.var_off = TnumLsh(dst.var_off.Subreg(), n).Subreg();
   UnboundRange64(dst);
   RangesFromTnum32(dst);
 }
 
-void Lsh64(Scalar& dst, int n) {
-  if (n == 32) {
+void Lsh64(Scalar& dst, Count n) {
+  if (n == kLowBits) {
     // Half of a sign extension from 32 bits: the low half's signed range becomes the high half's.
-    dst.smin = static_cast<int64_t>(static_cast<uint64_t>(int64_t{dst.s32_min}) << 32);
-    dst.smax = static_cast<int64_t>(static_cast<uint64_t>(int64_t{dst.s32_max}) << 32);
+    dst.smin = static_cast<S64>(static_cast<U64>(S64{dst.s32_min}) << kLowBits);
+    dst.smax = static_cast<S64>(static_cast<U64>(S64{dst.s32_max}) << kLowBits);
   } else {
     WideOf(dst).ForgetSigned();
   }
-  if (dst.umax > uint64_t{1} << (63 - n)) {
+  if (dst.umax > U64{1} << (kBits - 1 - n)) {
     WideOf(dst).ForgetUnsigned();
   } else {
     dst.umin <<= n;
@@ -164,7 +163,7 @@ void Lsh64(Scalar& dst, int n) {
   RangesFromTnum(dst);
 }
 
-void Rsh32(Scalar& dst, int n) {
+void Rsh32(Scalar& dst, Count n) {
   LowOf(dst).ForgetSigned();
   dst.var_off = TnumRsh(dst.var_off.Subreg(), n);
   dst.u32_min >>= n;
@@ -173,7 +172,7 @@ void Rsh32(Scalar& dst, int n) {
   RangesFromTnum32(dst);
 }
 
-void Rsh64(Scalar& dst, int n) {
+void Rsh64(Scalar& dst, Count n) {
   WideOf(dst).ForgetSigned();
   dst.var_off = TnumRsh(dst.var_off, n);
   dst.umin >>= n;
@@ -182,7 +181,7 @@ void Rsh64(Scalar& dst, int n) {
   RangesFromTnum(dst);
 }
 
-void Arsh32(Scalar& dst, int n) {
+void Arsh32(Scalar& dst, Count n) {
   dst.s32_min >>= n;
   dst.s32_max >>= n;
   dst.var_off = TnumArsh32(dst.var_off, n);
@@ -191,7 +190,7 @@ void Arsh32(Scalar& dst, int n) {
   RangesFromTnum32(dst);
 }
 
-void Arsh64(Scalar& dst, int n) {
+void Arsh64(Scalar& dst, Count n) {
   dst.smin >>= n;
   dst.smax >>= n;
   dst.var_off = TnumArsh(dst.var_off, n);
@@ -202,8 +201,8 @@ void Arsh64(Scalar& dst, int n) {
 
 // A shift is computed only for a count that is known, in range, and not contradictory.
 bool KnownShift(const Scalar& src, bool is64) {
-  if (is64) return src.IsConst() && src.smin == src.smax && src.umin == src.umax && src.umax < 64;
-  return src.SubregIsConst() && src.s32_min == src.s32_max && src.u32_min == src.u32_max && src.umax < 32;
+  if (is64) return src.IsConst() && src.smin == src.smax && src.umin == src.umax && src.umax < kBits;
+  return src.SubregIsConst() && src.s32_min == src.s32_max && src.u32_min == src.u32_max && src.umax < kLowBits;
 }
 
 }  // namespace
@@ -231,7 +230,7 @@ bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& sr
     dst = Scalar::Unknown();
     return false;
   }
-  const auto n = static_cast<int>(is64 ? src.umin : src.u32_min & 31);
+  const auto n = static_cast<Count>(is64 ? src.umin : src.u32_min & (kLowBits - 1));
   switch (op) {
     case kAdd: AddUnsynced(dst, src); break;
     case kNeg:
@@ -270,8 +269,8 @@ bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& sr
   return true;
 }
 
-void AddDelta(Scalar& r, int64_t delta, bool is32) {
-  Scalar d = Scalar::Const(static_cast<uint64_t>(delta));
+void AddDelta(Scalar& r, S64 delta, bool is32) {
+  Scalar d = Scalar::Const(static_cast<U64>(delta));
   AddUnsynced(r, d);
   if (is32) ZextSubreg(r);
   SyncBounds(r);

@@ -1,23 +1,14 @@
 // How the parts of a Scalar inform each other, and the width changes.
-#include <algorithm>
-
 #include "engine/domain/scalar.h"
 
 namespace bpfsieve {
 namespace {
 
-constexpr uint64_t kHigh = ~uint64_t{0xffffffffu};
-
-int32_t S32(uint64_t v) { return static_cast<int32_t>(v); }
-uint32_t U32(uint64_t v) { return static_cast<uint32_t>(v); }
-int64_t S64(uint64_t v) { return static_cast<int64_t>(v); }
-uint64_t U64(int64_t v) { return static_cast<uint64_t>(v); }
-
 // Intersects a range with lo..hi.
 template <typename T>
 void Clamp(T& min, T& max, T lo, T hi) {
-  min = std::max(min, lo);
-  max = std::min(max, hi);
+  min = Max(min, lo);
+  max = Min(max, hi);
 }
 
 // The signed and the unsigned range of one width cover the same words. Where one of them does not cross the other's
@@ -30,42 +21,44 @@ void DeduceSigns(S& smin, S& smax, U& umin, U& umax) {
     Clamp(umin, umax, static_cast<U>(smin), static_cast<U>(smax));
   } else if (umax < static_cast<U>(smin)) {
     smin = static_cast<S>(umin);
-    umax = std::min(umax, static_cast<U>(smax));
+    umax = Min(umax, static_cast<U>(smax));
   } else if (static_cast<U>(smax) < umin) {
     smax = static_cast<S>(umax);
-    umin = std::max(umin, static_cast<U>(smin));
+    umin = Max(umin, static_cast<U>(smin));
   }
 }
 
 // The low halves of a 64-bit range lo..hi form a range where the high halves are equal, and a signed one besides where
 // they follow each other and the low halves go from negative to not negative.
 void Deduce32From64(Scalar& r) {
-  if ((r.umin >> 32) == (r.umax >> 32)) {
+  if (ByContract(r)) return;
+  if ((r.umin >> kLowBits) == (r.umax >> kLowBits)) {
     Clamp(r.u32_min, r.u32_max, U32(r.umin), U32(r.umax));
     if (S32(r.umin) <= S32(r.umax)) Clamp(r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
   }
-  const uint64_t smin = U64(r.smin), smax = U64(r.smax);
-  if ((smin >> 32) == (smax >> 32)) {
+  const U64 smin = U64(r.smin), smax = U64(r.smax);
+  if ((smin >> kLowBits) == (smax >> kLowBits)) {
     if (U32(smin) <= U32(smax)) Clamp(r.u32_min, r.u32_max, U32(smin), U32(smax));
     if (S32(smin) <= S32(smax)) Clamp(r.s32_min, r.s32_max, S32(smin), S32(smax));
   }
-  if (U32(r.umin >> 32) + 1 == U32(r.umax >> 32) && S32(r.umin) < 0 && S32(r.umax) >= 0) {
+  if (U32(r.umin >> kLowBits) + 1 == U32(r.umax >> kLowBits) && S32(r.umin) < 0 && S32(r.umax) >= 0) {
     Clamp(r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
   }
-  if (U32(smin >> 32) + 1 == U32(smax >> 32) && S32(smin) < 0 && S32(smax) >= 0) {
+  if (U32(smin >> kLowBits) + 1 == U32(smax >> kLowBits) && S32(smin) < 0 && S32(smax) >= 0) {
     Clamp(r.s32_min, r.s32_max, S32(smin), S32(smax));
   }
 }
 
 // A 64-bit bound whose low half lies outside lo..hi moves to it, within the same high half.
-void TightenLowHalves(Scalar& r, uint32_t lo, uint32_t hi) {
-  Clamp(r.umin, r.umax, (r.umin & kHigh) | lo, (r.umax & kHigh) | hi);
-  Clamp(r.smin, r.smax, S64((U64(r.smin) & kHigh) | lo), S64((U64(r.smax) & kHigh) | hi));
+void TightenLowHalves(Scalar& r, U32 lo, U32 hi) {
+  Clamp(r.umin, r.umax, (r.umin & ~kLowMask) | lo, (r.umax & ~kLowMask) | hi);
+  Clamp(r.smin, r.smax, S64((U64(r.smin) & ~kLowMask) | lo), S64((U64(r.smax) & ~kLowMask) | hi));
 }
 
 void Deduce64From32(Scalar& r) {
+  if (ByContract(r)) return;
   TightenLowHalves(r, r.u32_min, r.u32_max);
-  const auto lo = static_cast<uint32_t>(r.s32_min), hi = static_cast<uint32_t>(r.s32_max);
+  const auto lo = static_cast<U32>(r.s32_min), hi = static_cast<U32>(r.s32_max);
   if (lo <= hi) TightenLowHalves(r, lo, hi);
   // After a sign-extending load, the high half is all ones or all zeros; a non-negative low half excludes the ones.
   if (r.s32_min >= 0 && r.smin >= kS32Min && r.smax <= kS32Max) {
@@ -79,19 +72,31 @@ void Deduce64From32(Scalar& r) {
 
 // One pass of __reg_deduce_bounds().
 void Deduce(Scalar& r) {
+  if (ByContract(r)) return;
   Deduce32From64(r);
   DeduceSigns(r.s32_min, r.s32_max, r.u32_min, r.u32_max);
   DeduceSigns(r.smin, r.smax, r.umin, r.umax);
   Deduce64From32(r);
 }
 
+// The kernel makes three passes; once one of them changes nothing, neither do the following.
+void DeduceInPasses(Scalar& r) {
+  if (ByContract(r)) return;
+  for (int pass = 0; pass < 3; ++pass) {
+    const Scalar before = r;
+    Deduce(r);
+    if (r == before) break;
+  }
+}
+
 // The known bits bound the ranges...
 void RangesFromTnum64(Scalar& r) {
+  if (ByContract(r)) return;
   const Tnum t = r.var_off;
   Clamp(r.smin, r.smax, S64(t.value | (t.mask & U64(kS64Min))), S64(t.value | (t.mask & U64(kS64Max))));
   Clamp(r.umin, r.umax, t.Min(), t.Max());
   // A single word both within umin..umax and a member of the tristate number is the value.
-  const uint64_t next = TnumNext(t, r.umin);
+  const U64 next = TnumNext(t, r.umin);
   if (t.Contains(r.umin)) {
     if (next > r.umax) r = Scalar::Const(r.umin);
   } else if (next == t.Max() || (next <= r.umax && TnumNext(t, next) > r.umax)) {
@@ -101,6 +106,7 @@ void RangesFromTnum64(Scalar& r) {
 
 // ...and the ranges' common leading bits are known.
 void TnumFromRanges(Scalar& r) {
+  if (ByContract(r)) return;
   const Tnum all = TnumIntersect(r.var_off, Tnum::Range(r.umin, r.umax));
   const Tnum low = TnumIntersect(all.Subreg(), Tnum::Range(r.u32_min, r.u32_max));
   r.var_off = TnumOr(all.ClearSubreg(), low);
@@ -109,9 +115,10 @@ void TnumFromRanges(Scalar& r) {
 }  // namespace
 
 void RangesFromTnum32(Scalar& r) {
+  if (ByContract(r)) return;
   const Tnum t = r.var_off;
-  const uint32_t value = U32(t.value), mask = U32(t.mask);
-  Clamp(r.s32_min, r.s32_max, S32(value | (mask & 0x80000000u)), S32(value | (mask & 0x7fffffffu)));
+  const U32 value = U32(t.value), mask = U32(t.mask);
+  Clamp(r.s32_min, r.s32_max, S32(value | (mask & U32(kS32Min))), S32(value | (mask & U32(kS32Max))));
   Clamp(r.u32_min, r.u32_max, value, value | mask);
 }
 
@@ -121,14 +128,10 @@ void RangesFromTnum(Scalar& r) {
 }
 
 void SyncBounds(Scalar& r) {
+  if (ByContract(r)) return;
   if (r.IsConst() && BoundsSane(r)) return;  // nothing to learn, and common
   RangesFromTnum(r);
-  // The kernel makes three passes; once one of them changes nothing, neither do the following.
-  for (int pass = 0; pass < 3; ++pass) {
-    const Scalar before = r;
-    Deduce(r);
-    if (r == before) break;
-  }
+  DeduceInPasses(r);
   TnumFromRanges(r);
   RangesFromTnum(r);
 }
@@ -139,12 +142,13 @@ bool BoundsSane(const Scalar& r) {
   if (t.IsConst() && (r.umin != t.value || r.umax != t.value || r.smin != S64(t.value) || r.smax != S64(t.value))) {
     return false;
   }
-  const uint32_t low = U32(t.value);
+  const U32 low = U32(t.value);
   return !t.Subreg().IsConst() ||
          (r.u32_min == low && r.u32_max == low && r.s32_min == S32(low) && r.s32_max == S32(low));
 }
 
 bool RepairBounds(Scalar& r) {
+  if (ByContract(r)) return true;  // no step here looks at the answer
   if (BoundsSane(r)) return true;
   UnboundRanges(r);
   return false;
@@ -156,13 +160,13 @@ void ZextSubreg(Scalar& r) {
   r.umax = r.u32_max;
   const bool positive = r.s32_min >= 0 && r.s32_max >= 0;
   r.smin = positive ? r.s32_min : 0;
-  r.smax = positive ? int64_t{r.s32_max} : int64_t{kU32Max};
+  r.smax = positive ? S64{r.s32_max} : S64{kU32Max};
 }
 
 void CoerceToSize(Scalar& r, int size) {
   if (size >= 8) return;
   r.var_off = r.var_off.Cast(size);
-  const uint64_t keep = (uint64_t{1} << (size * 8)) - 1;
+  const U64 keep = (U64{1} << BitsOf(size)) - 1;
   if ((r.umin & ~keep) == (r.umax & ~keep)) {
     r.umin &= keep;
     r.umax &= keep;
@@ -179,9 +183,9 @@ void CoerceToSize(Scalar& r, int size) {
 namespace {
 
 // The low `size` bytes of v, sign-extended.
-int64_t SignExtend(uint64_t v, int size) {
-  const int shift = 64 - size * 8;
-  return static_cast<int64_t>(v << shift) >> shift;
+S64 SignExtend(U64 v, int size) {
+  const int shift = kBits - BitsOf(size);
+  return static_cast<S64>(v << shift) >> shift;
 }
 
 }  // namespace
@@ -191,10 +195,10 @@ void CoerceToSizeSx(Scalar& r, int size) {
     r = Scalar::Const(U64(SignExtend(r.var_off.value, size)));
     return;
   }
-  const int bits = size * 8;
+  const int bits = BitsOf(size);
   if ((U64(r.smax) >> bits) == (U64(r.smin) >> bits)) {
-    const int64_t a = SignExtend(U64(r.smax), size), b = SignExtend(U64(r.smin), size);
-    const int64_t lo = std::min(a, b), hi = std::max(a, b);
+    const S64 a = SignExtend(U64(r.smax), size), b = SignExtend(U64(r.smin), size);
+    const S64 lo = Min(a, b), hi = Max(a, b);
     if ((lo >= 0) == (hi >= 0)) {
       r = {Tnum::Range(U64(lo), U64(hi)),
            lo,
@@ -208,7 +212,7 @@ void CoerceToSizeSx(Scalar& r, int size) {
       return;
     }
   }
-  const int64_t max = (int64_t{1} << (bits - 1)) - 1, min = -max - 1;
+  const S64 max = (S64{1} << (bits - 1)) - 1, min = -max - 1;
   r = Scalar::Unknown();
   r.smin = min;
   r.smax = max;
@@ -218,27 +222,27 @@ void CoerceToSizeSx(Scalar& r, int size) {
 
 void CoerceSubregToSizeSx(Scalar& r, int size) {
   if (r.IsConst()) {
-    const int64_t v = SignExtend(r.var_off.value, size);
+    const S64 v = SignExtend(r.var_off.value, size);
     r.var_off = Tnum::Const(U64(v));
     r.s32_min = r.s32_max = S32(U64(v));
     r.u32_min = r.u32_max = U32(U64(v));
     return;
   }
-  const int bits = size * 8;
-  const auto smin = static_cast<uint32_t>(r.s32_min), smax = static_cast<uint32_t>(r.s32_max);
+  const int bits = BitsOf(size);
+  const auto smin = static_cast<U32>(r.s32_min), smax = static_cast<U32>(r.s32_max);
   if ((smax >> bits) == (smin >> bits)) {
-    const auto a = static_cast<int32_t>(SignExtend(smax, size)), b = static_cast<int32_t>(SignExtend(smin, size));
-    const int32_t lo = std::min(a, b), hi = std::max(a, b);
+    const auto a = static_cast<S32>(SignExtend(smax, size)), b = static_cast<S32>(SignExtend(smin, size));
+    const S32 lo = Min(a, b), hi = Max(a, b);
     if ((lo >= 0) == (hi >= 0)) {
       r.s32_min = lo;
       r.s32_max = hi;
-      r.u32_min = static_cast<uint32_t>(lo);
-      r.u32_max = static_cast<uint32_t>(hi);
-      r.var_off = Tnum::Range(U64(int64_t{lo}), U64(int64_t{hi})).Subreg();
+      r.u32_min = static_cast<U32>(lo);
+      r.u32_max = static_cast<U32>(hi);
+      r.var_off = Tnum::Range(U64(S64{lo}), U64(S64{hi})).Subreg();
       return;
     }
   }
-  r.s32_max = (1 << (bits - 1)) - 1;
+  r.s32_max = (S32{1} << (bits - 1)) - 1;
   r.s32_min = -r.s32_max - 1;
   r.u32_min = 0;
   r.u32_max = kU32Max;

@@ -1,6 +1,4 @@
 // Conditional jumps on Scalars: is_scalar_branch_taken() and reg_set_min_max() of Linux 6.18.
-#include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "engine/domain/scalar.h"
@@ -13,15 +11,15 @@ namespace {
 constexpr uint8_t kJsetNot = kJset | kSrcX;
 
 bool IsConst(const Scalar& r, bool is32) { return is32 ? r.SubregIsConst() : r.IsConst(); }
-uint64_t ConstValue(const Scalar& r, bool is32) {
-  return is32 ? static_cast<uint32_t>(r.var_off.value) : r.var_off.value;
+U64 ConstValue(const Scalar& r, bool is32) {
+  return is32 ? static_cast<U32>(r.var_off.value) : r.var_off.value;
 }
 
 // The kernel's arithmetic wraps.
-int64_t Plus(int64_t v, int d) { return static_cast<int64_t>(static_cast<uint64_t>(v) + static_cast<uint64_t>(d)); }
-int32_t Plus(int32_t v, int d) { return static_cast<int32_t>(static_cast<uint32_t>(v) + static_cast<uint32_t>(d)); }
-uint64_t Plus(uint64_t v, int d) { return v + static_cast<uint64_t>(d); }
-uint32_t Plus(uint32_t v, int d) { return v + static_cast<uint32_t>(d); }
+S64 Plus(S64 v, int d) { return static_cast<S64>(static_cast<U64>(v) + static_cast<U64>(d)); }
+S32 Plus(S32 v, int d) { return static_cast<S32>(static_cast<U32>(v) + static_cast<U32>(d)); }
+U64 Plus(U64 v, int d) { return v + static_cast<U64>(d); }
+U32 Plus(U32 v, int d) { return v + static_cast<U32>(d); }
 
 uint8_t Negated(uint8_t op) {
   switch (op) {
@@ -42,14 +40,14 @@ uint8_t Negated(uint8_t op) {
 // a <= b (strict: a < b): b's maximum bounds a, and a's minimum bounds b.
 template <typename T>
 void RefineOrder(T& a_min, T& a_max, T& b_min, T& b_max, int strict) {
-  a_max = std::min(a_max, Plus(b_max, -strict));
-  b_min = std::max(Plus(a_min, strict), b_min);
+  a_max = Min(a_max, Plus(b_max, -strict));
+  b_min = Max(Plus(a_min, strict), b_min);
 }
 
 template <typename T>
 void Intersect(T& a_min, T& a_max, T& b_min, T& b_max) {
-  a_min = std::max(a_min, b_min);
-  a_max = std::min(a_max, b_max);
+  a_min = Max(a_min, b_min);
+  a_max = Min(a_max, b_max);
   b_min = a_min;
   b_max = a_max;
 }
@@ -76,23 +74,23 @@ void RefineEqual(Scalar& a, Scalar& b, bool is32) {
 }
 
 // `v` is the other operand of the jump, a constant.
-void RefineAgainstConst(Scalar& r, uint64_t v, uint8_t op, bool is32) {
+void RefineAgainstConst(Scalar& r, U64 v, uint8_t op, bool is32) {
   const Tnum all_bits = r.var_off;
   const Tnum bits = is32 ? all_bits.Subreg() : all_bits;
   Tnum refined = bits;
   switch (op) {
     case kJne:
       if (is32) {
-        Exclude(r.u32_min, r.u32_max, static_cast<uint32_t>(v));
-        Exclude(r.s32_min, r.s32_max, static_cast<int32_t>(v));
+        Exclude(r.u32_min, r.u32_max, static_cast<U32>(v));
+        Exclude(r.s32_min, r.s32_max, static_cast<S32>(v));
       } else {
         Exclude(r.umin, r.umax, v);
-        Exclude(r.smin, r.smax, static_cast<int64_t>(v));
+        Exclude(r.smin, r.smax, static_cast<S64>(v));
       }
       return;
     case kJset:
       // Which of several bits is set stays open.
-      if (!std::has_single_bit(v)) return;
+      if (!HasSingleBit(v)) return;
       refined = TnumOr(bits, Tnum::Const(v));
       break;
     default:  // kJsetNot
@@ -184,7 +182,7 @@ int BranchTaken(uint8_t op, bool is32, const Scalar& a, const Scalar& b) {
     case kJset: {
       const bool b_const = IsConst(b, is32);
       if (!b_const && !IsConst(a, is32)) return -1;
-      const uint64_t v = ConstValue(b_const ? b : a, is32);
+      const U64 v = ConstValue(b_const ? b : a, is32);
       const Tnum t = (b_const ? a : b).var_off;
       if ((t.value & v) != 0) return 1;
       return (t.Max() & v) == 0 ? 0 : -1;

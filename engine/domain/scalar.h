@@ -16,32 +16,33 @@
 #include <string>
 
 #include "engine/domain/tnum.h"
+#include "engine/domain/words.h"
 
 namespace bpfsieve {
 
-inline constexpr int64_t kS64Min = std::numeric_limits<int64_t>::min();
-inline constexpr int64_t kS64Max = std::numeric_limits<int64_t>::max();
-inline constexpr uint64_t kU64Max = std::numeric_limits<uint64_t>::max();
-inline constexpr int32_t kS32Min = std::numeric_limits<int32_t>::min();
-inline constexpr int32_t kS32Max = std::numeric_limits<int32_t>::max();
-inline constexpr uint32_t kU32Max = std::numeric_limits<uint32_t>::max();
+inline constexpr S64 kS64Min = std::numeric_limits<S64>::min();
+inline constexpr S64 kS64Max = std::numeric_limits<S64>::max();
+inline constexpr U64 kU64Max = std::numeric_limits<U64>::max();
+inline constexpr S32 kS32Min = std::numeric_limits<S32>::min();
+inline constexpr S32 kS32Max = std::numeric_limits<S32>::max();
+inline constexpr U32 kU32Max = std::numeric_limits<U32>::max();
 
 struct Scalar {
   Tnum var_off = Tnum::Unknown();
-  int64_t smin = kS64Min, smax = kS64Max;
-  uint64_t umin = 0, umax = kU64Max;
-  int32_t s32_min = kS32Min, s32_max = kS32Max;
-  uint32_t u32_min = 0, u32_max = kU32Max;
+  S64 smin = kS64Min, smax = kS64Max;
+  U64 umin = 0, umax = kU64Max;
+  S32 s32_min = kS32Min, s32_max = kS32Max;
+  U32 u32_min = 0, u32_max = kU32Max;
 
   static constexpr Scalar Unknown() { return Scalar{}; }
-  static constexpr Scalar Const(uint64_t v) {
-    return {Tnum::Const(v),          static_cast<int64_t>(v),  static_cast<int64_t>(v), v, v, static_cast<int32_t>(v),
-            static_cast<int32_t>(v), static_cast<uint32_t>(v), static_cast<uint32_t>(v)};
+  static constexpr Scalar Const(U64 v) {
+    return {Tnum::Const(v),          static_cast<S64>(v),  static_cast<S64>(v), v, v, static_cast<S32>(v),
+            static_cast<S32>(v), static_cast<U32>(v), static_cast<U32>(v)};
   }
 
   // The kernel's notion of a constant looks at var_off alone.
   constexpr bool IsConst() const { return var_off.IsConst(); }
-  constexpr uint64_t ConstValue() const { return var_off.value; }
+  constexpr U64 ConstValue() const { return var_off.value; }
   constexpr bool SubregIsConst() const { return var_off.Subreg().IsConst(); }
   // No knowledge at all in any part.
   constexpr bool IsUnknown() const { return *this == Scalar{}; }
@@ -115,7 +116,7 @@ bool AluScalar(uint8_t op, bool is64, int off, Scalar& dst, const Scalar& src);
 
 // r += delta, in 32 bit with zero extension if `is32`, synced but not repaired: how knowledge of one register moves to
 // another one at a known distance. 6.18 links registers so by 32- and 64-bit additions and subtractions of a constant.
-void AddDelta(Scalar& r, int64_t delta, bool is32);
+void AddDelta(Scalar& r, S64 delta, bool is32);
 
 // The kernel follows both outcomes of a sign-bit mask, which compilers make by an arithmetic shift: where AND or OR
 // (either width) with a constant meets a `dst` known to be -1 or 0, it queues a path that repeats the instruction with
