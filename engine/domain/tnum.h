@@ -152,6 +152,8 @@ constexpr bool TnumIn(Tnum a, Tnum b) {
 
 // The least member above z; at or above the greatest member, the greatest.
 constexpr U64 TnumNext(Tnum t, U64 z) {
+  U64 next{};
+  if (ByContract(next, t, z)) return next;
   if (z >= t.Max()) return t.Max();
   if (z < t.Min()) return t.Min();
   // Members are value + s for the submasks s of mask, and s has to exceed d. To count up within the mask, the bits

@@ -62,7 +62,8 @@ constexpr bool MulOverflows(T a, T b, T* result) {
 
 // Stands at the head of a step that is proved by itself: `if (ByContract(r)) return;`. A proof of something that takes
 // this step makes of `r` any value that keeps the members, which is what has been proved of the step, and skips the
-// rest. (In TnumMulAdd(), the step is the remaining loop.) Here it is false, and the step is taken.
+// rest. (In TnumMulAdd(), the step is the remaining loop; of TnumNext(), it is the result that is promised.) Here it is
+// false, and the step is taken.
 template <typename... T>
 constexpr bool ByContract(T&...) {
   return false;

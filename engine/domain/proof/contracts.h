@@ -261,6 +261,11 @@ struct TnumStatement {
   Truth (*holds)(Tnum a, Tnum b, U64 x, U64 y, U64 z);
 };
 
+// The next member after z is one, no other (no x) lies between, and it is above z unless there is none.
+inline Truth IsNext(const Tnum& t, U64 x, U64 z, U64 next) {
+  return All({Member(t, next), Implies(Not(AtMost(x, z)), AtMost(next, x)), Implies(AtMost(next, z), Same(next, t.Max()))});
+}
+
 inline std::vector<TnumStatement> TnumStatements() {
   return {
       {"tnum_union", Over::kTwoNumbers,
@@ -277,13 +282,8 @@ inline std::vector<TnumStatement> TnumStatements() {
        [](Tnum, Tnum, U64 x, U64 y, U64 z) {
          return Implies(All({AtMost(x, z), AtMost(z, y)}), Member(Tnum::Range(x, y), z));
        }},
-      // The next member is one, no other lies between z and it, and it is above z unless there is none.
       {"tnum_next", Over::kNumberAndWord,
-       [](Tnum a, Tnum, U64 x, U64, U64 z) {
-         const U64 next = TnumNext(a, z);
-         return All({Member(a, next), Implies(Not(AtMost(x, z)), AtMost(next, x)),
-                     Implies(AtMost(next, z), Same(next, a.Max()))});
-       }},
+       [](Tnum a, Tnum, U64 x, U64, U64 z) { return IsNext(a, x, z, TnumNext(a, z)); }},
       {"tnum_aligned", Over::kNumberAndWord,
        [](Tnum a, Tnum, U64 x, U64, U64 z) {
          const U64 size = z & (U64{0} - z);  // a power of two, or 0

@@ -55,12 +55,13 @@ Verdict Explorer::Prove(const std::function<z3::expr()>& body, double seconds) {
 
 bool Explorer::Hold(const std::vector<z3::expr>& goals) {
   for (const z3::expr& goal : goals) {
-    std::string counter;
-    if (!IsImplied(goal, &counter)) {
-      verdict_.kind = Verdict::Kind::kRefuted;
-      verdict_.model = counter;
-      return false;
-    }
+    if (IsImplied(goal, true)) continue;
+    // More likely than not, no execution takes this path.
+    if (Ask(conditions_, context_.bool_val(false)).implied) return true;
+    if (IsImplied(goal, false)) continue;
+    verdict_.kind = Verdict::Kind::kRefuted;
+    verdict_.model = Ask(conditions_, goal).counter;
+    return false;
   }
   return true;
 }
@@ -94,7 +95,7 @@ bool Explorer::Decide(const z3::expr& question) {
   if (q.is_true() || q.is_false()) return q.is_true();
   if (next_ == decisions_.size()) {
     // Answers that only conditions farther off exclude are taken, too: what holds on no path at all holds there as well.
-    const std::vector<z3::expr> near = Near(q);
+    const std::vector<z3::expr> near = Within(Groups(q));
     const bool may_be_false = !Ask(near, q).implied;
     const bool may_be_true = !may_be_false || !Ask(near, !q).implied;
     decisions_.push_back({may_be_true, may_be_true && may_be_false});
@@ -104,12 +105,11 @@ bool Explorer::Decide(const z3::expr& question) {
   return answer;
 }
 
-bool Explorer::Follows(const z3::expr& goal) {
+bool Explorer::Follows(const z3::expr& goal, bool nearby) {
   std::vector<z3::expr> parts;
   Split(goal, parts);
   for (const z3::expr& part : parts) {
-    std::string counter;
-    if (!IsImplied(part, &counter)) return false;
+    if (!IsImplied(part, nearby)) return false;
     conditions_.push_back(part);
   }
   return true;
@@ -126,14 +126,28 @@ const std::set<unsigned>& Explorer::Groups(const z3::expr& e) {
   return groups_.emplace(e.id(), std::pair(e, std::move(all))).first->second.second;
 }
 
-std::vector<z3::expr> Explorer::Near(const z3::expr& e) {
-  const std::set<unsigned>& own = Groups(e);
-  std::vector<z3::expr> near;
+std::vector<z3::expr> Explorer::Within(const std::set<unsigned>& groups) {
+  std::vector<z3::expr> within;
   for (const z3::expr& condition : conditions_) {
     const std::set<unsigned>& others = Groups(condition);
-    if (std::includes(own.begin(), own.end(), others.begin(), others.end())) near.push_back(condition);
+    if (std::includes(groups.begin(), groups.end(), others.begin(), others.end())) within.push_back(condition);
   }
-  return near;
+  return within;
+}
+
+std::set<unsigned> Explorer::Neighbours(const std::set<unsigned>& groups) {
+  constexpr size_t kMost = 3;  // of groups in a condition: those with more would bring in everything
+  std::set<unsigned> all = groups;
+  for (const z3::expr& condition : conditions_) {
+    const std::set<unsigned>& others = Groups(condition);
+    if (others.size() > kMost) continue;
+    for (unsigned group : others) {
+      if (group == 0 || !groups.contains(group)) continue;
+      all.insert(others.begin(), others.end());
+      break;
+    }
+  }
+  return all;
 }
 
 const Explorer::Asked& Explorer::Ask(const std::vector<z3::expr>& conditions, const z3::expr& goal) {
@@ -150,11 +164,10 @@ const Explorer::Asked& Explorer::Ask(const std::vector<z3::expr>& conditions, co
   return known->second;
 }
 
-bool Explorer::IsImplied(const z3::expr& goal, std::string* counter) {
-  if (Ask(Near(goal), goal).implied) return true;
-  const Asked& asked = Ask(conditions_, goal);
-  *counter = asked.counter;
-  return asked.implied;
+bool Explorer::IsImplied(const z3::expr& goal, bool nearby) {
+  const std::set<unsigned>& own = Groups(goal);
+  return Ask(Within(own), goal).implied || Ask(Within(Neighbours(own)), goal).implied ||
+         (!nearby && Ask(conditions_, goal).implied);
 }
 
 void Explorer::Assume(const z3::expr& fact) {
@@ -187,6 +200,11 @@ const Explorer::Multiplied& Explorer::Product(const z3::expr& a, const z3::expr&
   }
   const unsigned width = a.get_sort().bv_size();
   const z3::expr as_unsigned = Fresh("product_u", 2 * width), as_signed = Fresh("product_s", 2 * width);
+  // A product belongs to its factors.
+  std::set<unsigned> groups = Groups(a);
+  groups.insert(Groups(b).begin(), Groups(b).end());
+  groups_.insert_or_assign(as_unsigned.id(), std::pair(as_unsigned, groups));
+  groups_.insert_or_assign(as_signed.id(), std::pair(as_signed, groups));
   const Multiplied made{a, b, as_unsigned.extract(width - 1, 0), as_unsigned, as_signed};
   Assume(as_signed.extract(width - 1, 0) == made.wrapped);
   Assume(z3::implies(a == 0 || b == 0, as_unsigned == 0 && as_signed == 0));

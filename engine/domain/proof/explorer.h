@@ -44,8 +44,9 @@ class Explorer {
   // One of the possible answers to `question`; another run takes the other.
   bool Decide(const z3::expr& question);
   void Assume(const z3::expr& fact);
-  // Whether something is so in any case here. Its parts that are so are noted, to build upon.
-  bool Follows(const z3::expr& goal);
+  // Whether something is so in any case here; with `nearby`, as far as the conditions tell that speak of the same. Its parts
+  // that are so are noted, to build upon.
+  bool Follows(const z3::expr& goal, bool nearby);
   // Something that has to hold here.
   void Require(const z3::expr& fact) { duties_.push_back(fact); }
   // An unknown, the same in every run if made in the same order. The bounds of one range belong together: questions about
@@ -74,12 +75,15 @@ class Explorer {
 
   // Throws where time is up.
   bool IsPossible(const std::vector<z3::expr>& conditions, const z3::expr& extra, std::string* model);
-  // The conditions that speak of no other unknowns than e does, and of those that belong to them: they are few, and the same
-  // on many paths, so that what they imply is often known already.
-  std::vector<z3::expr> Near(const z3::expr& e);
+  // The conditions that speak of no other groups of unknowns. They are few, and the same on many paths, so that what they
+  // imply is often known already.
+  std::vector<z3::expr> Within(const std::set<unsigned>& groups);
+  // With those that conditions connect these with, but for group 0, which is connected with all: the first unknown that a
+  // body makes, and what belongs to it, are meant to be the members that it is about.
+  std::set<unsigned> Neighbours(const std::set<unsigned>& groups);
   const Asked& Ask(const std::vector<z3::expr>& conditions, const z3::expr& goal);
-  // By those near, or by all.
-  bool IsImplied(const z3::expr& goal, std::string* counter);
+  // By those within goal's groups, or their neighbours, or (unless `nearby`) by all.
+  bool IsImplied(const z3::expr& goal, bool nearby);
   // The groups that the unknowns in e belong to.
   const std::set<unsigned>& Groups(const z3::expr& e);
   // Whether all of them hold on this path.

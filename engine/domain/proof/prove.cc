@@ -31,6 +31,8 @@ struct Run {
   std::vector<U64> factors;  // x, y, p
   std::optional<U64> total;
   std::optional<U64> first;  // the bits of `a` at the start, of which fewer have to be left
+  // Only what near conditions tell is asked of members: on one side of a jump, they are none of the other's.
+  bool nearby = false;
   // The step that is to be proved is entered.
   bool enters = false;
   // The names of functions: the one entered, and those taken by contract.
@@ -65,21 +67,28 @@ Scalar AnyScalar() {
 
 // `then` where `given` holds. If that is so in any case, it is proved now, part by part, which is easier.
 Truth Promised(const Truth& given, const Truth& then) {
-  return Explorer::Get().Follows(given.formula) ? then : Implies(given, then);
+  return Explorer::Get().Follows(given.formula, g_run.nearby) ? then : Implies(given, then);
 }
 
 void Assume(const Truth& truth) { Explorer::Get().Assume(truth.formula); }
 
 }  // namespace
 
+// Whether the step is to be taken itself; notes which it is.
+bool Enters(const char* step) {
+  const bool enters = g_run.enters;
+  g_run.enters = false;
+  if (enters) {
+    g_run.entered = step;
+  } else {
+    g_run.assumed.insert(step);
+  }
+  return enters;
+}
+
 // The step promises: every member of `r` is one of the result.
 bool TakesContract(Scalar& r, const char* step) {
-  if (g_run.enters) {
-    g_run.enters = false;
-    g_run.entered = step;
-    return false;
-  }
-  g_run.assumed.insert(step);
+  if (Enters(step)) return false;
   const Scalar before = r;
   r = AnyScalar();
   for (const U64& v : g_run.followed) Assume(Promised(Member(before, v), Member(r, v)));
@@ -99,13 +108,20 @@ bool TakesContract(Tnum& acc, Tnum& a, Tnum& b, const char* step) {
   return true;
 }
 
+// TnumNext() promises what is stated in contracts.h.
+bool TakesContract(U64& next, Tnum& t, U64& z, const char* step) {
+  if (Enters(step)) return false;
+  next = Any("next");
+  for (const U64& x : g_run.followed) Assume(Promised(Member(t, x), IsNext(t, x, z, next)));
+  return true;
+}
+
 namespace {
 
 struct Lemma {
   std::string name;
   std::function<Truth()> body;
-  bool is_step = false;      // of those that others may take by contract
-  bool by_induction = false;  // takes itself by contract, for less
+  bool by_induction = false;  // of a step that takes itself by contract, for less
 };
 
 // The products that the bounds of a multiplication are compared with, and that the low half of a product is the product of
@@ -123,7 +139,7 @@ void MakeProducts(const Scalar& a, const Scalar& b, U64 x, U64 y) {
 }
 
 Truth ProveFunction(const Function& f) {
-  const U64 x = Any("x"), y = Any("y");
+  const U64 x = Any("x"), y = Any("y", true);
   Scalar a = AnyScalar();
   const Scalar b = f.operands == Operands::kTwo ? AnyScalar() : Scalar::Const(y);
   Assume(Member(a, x));
@@ -141,11 +157,12 @@ Truth ProveFunction(const Function& f) {
 }
 
 Truth ProveJump(const Jump& jump) {
-  const U64 x = Any("x"), y = Any("y");
+  const U64 x = Any("x"), y = Any("y", true);
   const Scalar a = AnyScalar(), b = AnyScalar();
   Assume(Member(a, x));
   Assume(Member(b, y));
   g_run.followed = {x, y};
+  g_run.nearby = true;
   const bool holds = jump.Holds(x, y);
   const int taken = BranchTaken(jump.op, jump.is32, a, b);
   if (taken >= 0) return holds == (taken == 1) ? Always() : Not(Always());
@@ -159,6 +176,7 @@ Truth ProveSelfJump(const Jump& jump) {
   Scalar true_a = AnyScalar(), false_a = true_a;
   Assume(Member(true_a, x));
   g_run.followed = {x};
+  g_run.nearby = true;
   const bool holds = jump.Holds(x, x);
   const int taken = BranchTaken(jump.op, jump.is32, true_a, true_a);
   if (taken >= 0) return holds == (taken == 1) ? Always() : Not(Always());
@@ -167,7 +185,7 @@ Truth ProveSelfJump(const Jump& jump) {
 }
 
 Truth ProveTnumFunction(const TnumFunction& f) {
-  const U64 x = Any("x"), y = Any("y");
+  const U64 x = Any("x"), y = Any("y", true);
   const Tnum a = AnyTnum(), b = f.operands == Operands::kTwo ? AnyTnum() : Tnum::Const(y);
   Assume(Member(a, x));
   Assume(Member(b, y));
@@ -179,15 +197,16 @@ Truth ProveTnumFunction(const TnumFunction& f) {
 }
 
 Truth ProveTnumStatement(const TnumStatement& s) {
-  const U64 x = Any("x"), y = Any("y"), z = Any("z");
+  const U64 x = Any("x"), y = Any("y", true), z = Any("z", true);
   const Tnum a = AnyTnum(), b = AnyTnum();
   Assume(Member(a, x));
   Assume(Same(b.value & b.mask, U64{0}));
+  g_run.enters = s.name == "tnum_next";
   return s.holds(a, b, x, y, z);
 }
 
 Truth ProveMulAdd() {
-  const U64 x = Any("x"), y = Any("y"), p = Any("p"), total = Any("total");
+  const U64 x = Any("x"), y = Any("y", true), p = Any("p", true), total = Any("total", true);
   const Tnum a = AnyTnum(), b = AnyTnum(), acc = AnyTnum();
   Assume(Member(a, x));
   Assume(Member(b, y));
@@ -209,8 +228,7 @@ Lemma Step(const char* name, void (*step)(Scalar&)) {
             g_run.enters = true;
             step(r);
             return Member(r, x);
-          },
-          true};
+          }};
 }
 
 std::vector<Lemma> Lemmas() {
@@ -224,7 +242,7 @@ std::vector<Lemma> Lemmas() {
       Step("step_tnum_from_ranges", TnumFromRanges),
       Step("sync", SyncBounds),
       Step("repair", [](Scalar& r) { RepairBounds(r); }),
-      {"step_tnum_mul_add", ProveMulAdd, true, true},
+      {"step_tnum_mul_add", ProveMulAdd, true},
   };
   for (const Function& f : Refinements()) {
     if (f.name == "sync" || f.name == "repair") continue;
@@ -251,7 +269,7 @@ std::vector<Lemma> Lemmas() {
                  }});
   for (uint8_t op : {kAnd, kOr}) {
     all.push_back({op == kAnd ? "fork_and" : "fork_or", [op] {
-                     const U64 x = Any("x"), y = Any("y");
+                     const U64 x = Any("x"), y = Any("y", true);
                      const Scalar a = AnyScalar();
                      Assume(Member(a, x));
                      return Forked(op, a, y, x);
@@ -322,10 +340,11 @@ int Main(int argc, char** argv) {
           g_run = {};
           const z3::expr goal = lemma.body().formula;
           used.merge(g_run.assumed);
-          if (lemma.is_step) entered = lemma.by_induction ? *used.begin() : g_run.entered;
+          if (!g_run.entered.empty()) entered = g_run.entered;
           return goal;
         },
         seconds);
+    if (lemma.by_induction && !used.empty()) entered = *used.begin();
     const bool is_proved = verdict.kind == Verdict::Kind::kProved;
     const char* text = is_proved ? "proved" : verdict.kind == Verdict::Kind::kRefuted ? "refuted" : "timeout";
     std::printf("%-28s %-8s %8.1f s %5d paths %6d queries\n%s", lemma.name.c_str(), text, verdict.seconds, verdict.paths,

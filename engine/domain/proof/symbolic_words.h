@@ -201,11 +201,16 @@ struct Tnum;
 // In prove.cc.
 bool TakesContract(Scalar& r, const char* step);
 bool TakesContract(Tnum& acc, Tnum& a, Tnum& b, const char* step);
+bool TakesContract(U64& next, Tnum& t, U64& z, const char* step);
 constexpr bool ByContract(Scalar& r, std::source_location step = std::source_location::current()) {
   return std::is_constant_evaluated() ? false : TakesContract(r, step.function_name());
 }
 constexpr bool ByContract(Tnum& acc, Tnum& a, Tnum& b, std::source_location step = std::source_location::current()) {
   return std::is_constant_evaluated() ? false : TakesContract(acc, a, b, step.function_name());
+}
+
+constexpr bool ByContract(U64& next, Tnum& t, U64& z, std::source_location step = std::source_location::current()) {
+  return std::is_constant_evaluated() ? false : TakesContract(next, t, z, step.function_name());
 }
 
 // Statements about words (contracts.h).
