@@ -4,7 +4,6 @@
 
 #include <z3++.h>
 
-#include <chrono>
 #include <functional>
 #include <map>
 #include <set>
@@ -19,7 +18,7 @@ struct Verdict {
   enum class Kind { kProved, kRefuted, kTimeout };
   Kind kind = Kind::kProved;
   int paths = 0, queries = 0;
-  double seconds = 0;
+  double seconds = 0;  // of CPU time
   std::string model;  // of kRefuted: an assignment of the inputs
 };
 
@@ -36,7 +35,8 @@ class Explorer {
 
   z3::context& context() { return context_; }
 
-  // Runs `body` once for each path; it gives what has to hold at its end, under what was assumed and decided.
+  // Runs `body` once for each path; it gives what has to hold at its end, under what was assumed and decided. `seconds` are
+  // of CPU time.
   Verdict Prove(const std::function<z3::expr()>& body, double seconds);
 
   // ---- For `body`, and what it calls ----
@@ -93,7 +93,7 @@ class Explorer {
 
   z3::context context_;
   z3::tactic tactic_{context_, "qfbv"};
-  std::chrono::steady_clock::time_point deadline_;
+  double deadline_ = 0;  // in seconds of CPU time
   std::vector<Decision> decisions_;
   size_t next_ = 0;
   std::vector<z3::expr> conditions_, duties_, kept_;

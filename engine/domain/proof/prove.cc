@@ -1,12 +1,13 @@
 // Proves the contracts of contracts.h for words of 64 bits, on formulas that the domain's own source computes.
 //
-//   prove [--only TEXT] [--seconds N] [--csv FILE]
+//   prove [--only TEXT,...] [--seconds N] [--csv FILE]
 //
 // Assumed of every operand is that it is well formed and has a member, and nothing else: the parts of a number may know
 // different things. Proved is that the result has the member's result, and that no shift leaves its word on the way.
 // A step that is proved by itself (ByContract in words.h) is used by what it promises; all steps that were used so have to be
 // among those that are proved here, or the exit status is 1, as it is when something is refuted. --only takes those
-// operators whose name contains TEXT. A timeout is told, and no failure. 2: usage.
+// operators whose name contains one of the texts; then, steps are not asked after. --seconds are of CPU time, for each
+// operator. A timeout is told, and no failure. 2: usage.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -303,13 +304,23 @@ bool ProveProductFacts() {
   return all;
 }
 
+bool IsChosen(const std::string& name, const std::string& only) {
+  size_t begin = 0;
+  while (true) {
+    const size_t end = only.find(',', begin);
+    if (name.find(only.substr(begin, end - begin)) != std::string::npos) return true;
+    if (end == std::string::npos) return false;
+    begin = end + 1;
+  }
+}
+
 int Main(int argc, char** argv) {
   std::string only;
   double seconds = 300;
   const char* csv = nullptr;
   for (int i = 1; i < argc; i += 2) {
     if (i + 1 == argc) {
-      std::fprintf(stderr, "usage: %s [--only TEXT] [--seconds N] [--csv FILE]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--only TEXT,...] [--seconds N] [--csv FILE]\n", argv[0]);
       return 2;
     } else if (std::strcmp(argv[i], "--only") == 0) {
       only = argv[i + 1];
@@ -332,7 +343,7 @@ int Main(int argc, char** argv) {
   bool ok = ProveProductFacts();
   std::set<std::string> assumed, proved;
   for (const Lemma& lemma : Lemmas()) {
-    if (lemma.name.find(only) == std::string::npos) continue;
+    if (!IsChosen(lemma.name, only)) continue;
     std::set<std::string> used;
     std::string entered;
     const Verdict verdict = Explorer::Get().Prove(
