@@ -514,6 +514,16 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
                     "same insn cannot be used with different pointers");
     }
   }
+  if (step.used_detail != 0) {
+    // Of a call, the kernel takes the last visit's for all, and the call then runs with what is wrong for the others.
+    const auto [it, is_new] = detail_of_.try_emplace(insn, step.used_detail);
+    if (!is_new && it->second != step.used_detail) {
+      const bool store = step.used_pointer != RegType::kNotInit;
+      return Reject(Verdict::kReject, now, path, store ? Rule::kInvalidMem : Rule::kObject, insn, -1,
+                    store ? "same insn cannot be used with different pointers"
+                          : "one call is made with objects of different types");
+    }
+  }
   if (step.called_global >= 0) called_[step.called_global] = 1;
   if (step.called_back >= 0) result_.called_back[step.called_back] = 1;
   if (step.hist_flags != 0 || step.hist_linked != 0) {

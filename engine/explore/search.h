@@ -148,6 +148,7 @@ class Search {
   std::vector<Checkpoint*> table_;  // lists by (instruction ^ callsite) modulo the program's length
   std::vector<Checkpoint*> evicted_;  // out of the table, but with paths that are not done
   std::vector<RegType> pointer_of_;  // per instruction: the pointer type that it was used with
+  std::map<uint32_t, uint64_t> detail_of_;  // likewise StepEffects::used_detail, where there was one
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
   std::map<std::array<uint32_t, kMaxFrames>, LoopVisit> visits_;  // by call sites and, last, the loop's number
   uint64_t backedges_ = 0;           // of all visits

@@ -66,7 +66,7 @@ BtfTag PointeeTag(const struct btf* btf, const btf_type* pointer) {
   return tag == "rcu" ? BtfTag::kRcu : BtfTag::kNone;
 }
 
-BtfField WalkStruct(const struct btf* btf, uint32_t type, uint32_t off, uint32_t size) {
+BtfField WalkStruct(const struct btf* btf, uint32_t type, uint32_t off, uint32_t size, bool flexible) {
   BtfField field;
   const btf_type* t = SkipModifiers(btf, type, nullptr);
   // Each turn goes into a structure within the one before, and none contains itself.
@@ -76,7 +76,7 @@ again:
   if (btf_is_union(t) && btf_vlen(t) != 1) field.through_union = true;
   if (uint64_t{off} + size > t->size) {
     uint32_t inner = off;
-    const btf_type* element = FlexibleElement(btf, t, &inner);
+    const btf_type* element = flexible ? FlexibleElement(btf, t, &inner) : nullptr;
     if (element == nullptr) {
       return Error(absl::StrCat("access beyond struct ", name, " at off ", off, " size ", size));
     }

@@ -32,7 +32,8 @@ struct BtfField {
   bool through_union = false;   // of more than one member: nobody knows which one is meant
 };
 // A load of `size` bytes, 1 to 8, at `off` >= 0 of structure or union `type` of checked BTF (ParseBtf).
-BtfField WalkStruct(const struct btf* btf, uint32_t type, uint32_t off, uint32_t size);
+// `flexible`: an array at its end that has no length goes on.
+BtfField WalkStruct(const struct btf* btf, uint32_t type, uint32_t off, uint32_t size, bool flexible = true);
 
 // The kernel lists fields that may be trusted as structures of its BTF: struct file with `suffix` "__safe_trusted" has
 // those members of struct file. Whether `field` of `type`, which points to `pointee`, is among them.

@@ -22,6 +22,7 @@
 #include "bpfsieve/verify.h"
 #include "engine/isa/insn.h"
 #include "engine/program/btf_ext.h"
+#include "engine/program/btf_fields.h"
 #include "engine/program/btf_view.h"
 #include "engine/program/elf_file.h"
 #include "engine/program/program.h"
@@ -108,9 +109,6 @@ absl::Status LinkPrograms(ElfLoader* loader);
 
 // Adds a map and where it comes from; its index.
 int AddMap(ElfLoader* loader, MapDef map, MapSource source);
-// Special fields of a map value, as the kernel's btf_parse_fields() finds them for maps. Empty where it finds none
-// or refuses the type.
-std::vector<MapField> FindMapFields(const struct btf* btf, uint32_t value_type_id);
 // Values of .kconfig externs, from the running kernel.
 void FillKconfig(ElfLoader* loader, std::vector<uint8_t>* data);
 // The function of a section that contains an instruction, -1: none.

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_fields.h"
 #include "engine/program/raw_references.h"
 #include "engine/program/section_names.h"
 #include "engine/program/type_names.h"
@@ -61,6 +62,7 @@ absl::StatusOr<std::shared_ptr<const Object>> LoadObject(std::string_view bytes,
   }
   if (!object.ok()) return object.status();
   (*object)->kernel_btf = options.kernel_btf;
+  ResolveFields(object->get());
   return std::shared_ptr<const Object>(*std::move(object));
 }
 

@@ -2,6 +2,8 @@
 
 #include <bpf/btf.h>
 
+#include <algorithm>
+
 namespace bpfsieve {
 
 void BtfDeleter::operator()(struct btf* b) const { btf__free(b); }
@@ -13,6 +15,12 @@ bool Object::GplCompatible() const {
     if (license == compatible) return true;
   }
   return false;
+}
+
+const std::vector<MapField>* Object::FieldsOfStruct(uint32_t type_id) const {
+  auto it = std::lower_bound(structs.begin(), structs.end(), type_id,
+                             [](const StructFields& s, uint32_t id) { return s.type_id < id; });
+  return it != structs.end() && it->type_id == type_id ? &it->fields : nullptr;
 }
 
 }  // namespace bpfsieve

@@ -25,6 +25,15 @@ struct MapField {
   uint32_t offset = 0;  // bytes from the start of the value
   uint32_t size = 0;
   std::string target{};  // kptr and uptr: name of the structure that it points to; empty: unknown
+  // kptr and uptr: that structure; lists and trees: their elements'. 0: unknown.
+  uint32_t type_id = 0;
+  bool kernel_type = false;  // it is one of the kernel's types, else of Object::btf
+  uint32_t node_offset = 0;  // lists and trees: where in an element its node lies
+};
+// A structure that programs make objects of, with fields that the kernel manages.
+struct StructFields {
+  uint32_t type_id = 0;          // in Object::btf
+  std::vector<MapField> fields;  // by offset
 };
 
 struct MapDef {
@@ -126,8 +135,12 @@ struct Object {
   std::vector<Program> programs;
   BtfPtr btf;            // may be null
   std::string kernel_btf;  // where the kernel's types are: see LoadOptions and KernelTypes()
+  std::vector<StructFields> structs;  // by type_id
+  bool btf_refused = false;           // the kernel does not take `btf`, for special fields that do not go together
 
   bool GplCompatible() const;  // by the kernel's list of licence strings
+  // The special fields of a structure of `btf`; null: it has none.
+  const std::vector<MapField>* FieldsOfStruct(uint32_t type_id) const;
 };
 
 }  // namespace bpfsieve

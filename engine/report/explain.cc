@@ -250,6 +250,7 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kRefLeak:
     case Rule::kRefRelease:
     case Rule::kIterator:
+    case Rule::kObject:
     case Rule::kLock: return "Resource Lifetime Safety";
     case Rule::kException:
     case Rule::kTailCall:

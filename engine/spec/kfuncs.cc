@@ -5,6 +5,8 @@ namespace bpfsieve {
 namespace {
 
 constexpr KfuncArg kNone = KfuncArg::kNone, kScalar = KfuncArg::kScalar, kIter = KfuncArg::kIter;
+constexpr KfuncArg kIgnored = KfuncArg::kIgnored, kHead = KfuncArg::kListHead, kListNode = KfuncArg::kListNode,
+                   kRoot = KfuncArg::kTreeRoot, kTreeNode = KfuncArg::kTreeNode;
 
 constexpr IterProto kIters[] = {
     {"num", 1, 4},
@@ -21,6 +23,23 @@ constexpr KfuncProto kKfuncs[] = {
     {"bpf_iter_bits_new", KfuncKind::kIterNew, {kIter, KfuncArg::kIgnored, kScalar}, false, IterType::kBits},
     {"bpf_iter_bits_next", KfuncKind::kIterNext, {kIter}, false, IterType::kBits},
     {"bpf_iter_bits_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kBits},
+    {"bpf_obj_new_impl", KfuncKind::kObjNew, {KfuncArg::kConstant, kIgnored}, true},
+    {"bpf_obj_drop_impl", KfuncKind::kObjDrop, {KfuncArg::kObject, kIgnored}, true},
+    {"bpf_percpu_obj_new_impl", KfuncKind::kObjNew, {KfuncArg::kConstant, kIgnored}, true, {}, /*percpu=*/true},
+    {"bpf_percpu_obj_drop_impl", KfuncKind::kObjDrop, {KfuncArg::kObject, kIgnored}, true, {}, /*percpu=*/true},
+    {"bpf_refcount_acquire_impl", KfuncKind::kRefcountAcquire, {KfuncArg::kRefcounted, kIgnored}, true},
+    {"bpf_list_push_front_impl", KfuncKind::kListPush, {kHead, kListNode, kIgnored, kScalar}, true},
+    {"bpf_list_push_back_impl", KfuncKind::kListPush, {kHead, kListNode, kIgnored, kScalar}, true},
+    {"bpf_list_pop_front", KfuncKind::kListPop, {kHead}, true},
+    {"bpf_list_pop_back", KfuncKind::kListPop, {kHead}, true},
+    {"bpf_list_front", KfuncKind::kListPeek, {kHead}, true},
+    {"bpf_list_back", KfuncKind::kListPeek, {kHead}, true},
+    {"bpf_rbtree_add_impl", KfuncKind::kTreeAdd, {kRoot, kTreeNode, KfuncArg::kCallback, kIgnored, kScalar}, true},
+    {"bpf_rbtree_remove", KfuncKind::kTreeRemove, {kRoot, kTreeNode}, true},
+    {"bpf_rbtree_first", KfuncKind::kTreePeek, {kRoot}, true},
+    {"bpf_rbtree_root", KfuncKind::kTreePeek, {kRoot}, true},
+    {"bpf_rbtree_left", KfuncKind::kTreePeek, {kRoot, kTreeNode}, true},
+    {"bpf_rbtree_right", KfuncKind::kTreePeek, {kRoot, kTreeNode}, true},
 };
 
 }  // namespace

@@ -122,6 +122,15 @@ enum class KfuncKind : uint8_t {
   kIterDestroy,
   kCastToKernelContext,
   kCastToReadOnly,
+  kObjNew,
+  kObjDrop,
+  kRefcountAcquire,
+  kListPush,
+  kListPop,
+  kListPeek,  // an element that stays in the list
+  kTreeAdd,
+  kTreeRemove,
+  kTreePeek,  // likewise
 };
 // Open-coded iterators: struct bpf_iter_NAME.
 enum class IterType : uint8_t { kNum, kBits };
@@ -136,9 +145,16 @@ enum class KfuncArg : uint8_t {
   kNone,
   kScalar,
   kIgnored,  // may be anything, even nothing
-  kConstant,
   kContext,
   kIter,     // the iterator that the function belongs to, on the stack
+  kConstant,    // a number that is known
+  kObject,      // an object that the program made, to be given back
+  kRefcounted,  // one with a reference counter
+  kListHead,
+  kListNode,
+  kTreeRoot,
+  kTreeNode,
+  kCallback,
 };
 struct KfuncProto {
   std::string_view name;
@@ -146,6 +162,7 @@ struct KfuncProto {
   KfuncArg args[5] = {};
   bool generic = false;  // in the kernel's generic set, which not all program types have; else in the one for all
   IterType iter = {};    // kIter*
+  bool percpu = false;   // kObj*: of objects with a copy for each processor
 
   int arg_count() const;  // registers that it takes
 };

@@ -85,6 +85,13 @@ struct Reg {
   bool IsScalar() const { return type == RegType::kScalar; }
   bool IsNull() const { return IsScalar() && s.var_off == Tnum::Const(0); }
   bool MayBeNull() const { return (flags & kMaybeNull) != 0; }
+  bool Has(uint16_t f) const { return (flags & f) == f; }
+  // An object that the program made, owned or not, null or not (type_is_ptr_alloc_obj).
+  bool IsObject() const { return type == RegType::kBtfId && Has(kAlloc); }
+  // Memory that may not be there: only loads are allowed, of any size at any offset, and they give any number.
+  bool IsUnsafeMem() const { return type == RegType::kMem && Has(kRdonly | kUntrusted); }
+  // The flags without what the kernel keeps elsewhere.
+  uint16_t KernelFlags() const { return static_cast<uint16_t>(flags & ~kProgBtf); }
   bool SameType(const Reg& o) const { return type == o.type && flags == o.flags; }
   bool IsPacket() const { return type == RegType::kPacket || type == RegType::kPacketMeta; }
   bool IsPacketAny() const { return IsPacket() || type == RegType::kPacketEnd; }
@@ -197,13 +204,16 @@ struct Frame {
   static const StackSlot kNoSlot;
 };
 
+// Instead of a map: the lock lies in an object that the program made.
+inline constexpr int32_t kLockInObject = -2;
+
 // Something that must be given back before the program ends.
 struct Ref {
   enum class Kind : uint8_t { kPointer, kLock };
   Kind kind = Kind::kPointer;
   uint32_t id = 0;
   uint32_t insn = 0;  // where it was acquired
-  int32_t map = -1;   // kLock: the map that the lock lies in
+  int32_t map = -1;   // kLock: the map that the lock lies in, or kLockInObject
 };
 
 // What the search has to remember of a step for going back along the path (explore/path.h).

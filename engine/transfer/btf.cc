@@ -142,7 +142,8 @@ bool Transfer::LoadField(int r, uint32_t type, int off, int size, int value, uin
 
 bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
   const Reg p = reg(r);
-  if (Kernel() == nullptr || (p.flags & kProgBtf) != 0) return Unsupported("BTF-typed pointer access");
+  if (p.Has(kProgBtf)) return ObjectAccess(r, off, size, write, value);
+  if (Kernel() == nullptr) return Unsupported("BTF-typed pointer access");
   const std::string name = TypeText(Kernel()->get(), p.btf_id);
   const std::string who = absl::StrCat("R", r, " is ptr_", name);
   if (!ctx_.gpl) {

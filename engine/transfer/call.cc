@@ -20,6 +20,7 @@ enum : uint32_t {
   kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
   kGetTaskStack = 141, kForEachMapElem = 164, kSnprintf = 165, kLoop = 181, kSkcToUnixSock = 178, kSkcToMptcpSock = 196,
+  kPerCpuPtr = 153, kThisCpuPtr = 154, kKptrXchg = 194,
 };
 
 // Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
@@ -210,7 +211,9 @@ bool Transfer::CallHelper() {
     if (!MemAccess(meta.raw_reg, b, 1, true, -1, false, false)) return false;
   }
   if (meta.release_reg != 0) {
-    const bool released = meta.ref_obj_id != 0 ? ReleaseRef(meta.ref_obj_id) : reg(meta.release_reg).IsNull();
+    const bool released = meta.ref_obj_id == 0 ? reg(meta.release_reg).IsNull()
+                          : id == kKptrXchg    ? ReleaseToKptr(meta.ref_obj_id)
+                                               : ReleaseRef(meta.ref_obj_id);
     if (!released) {
       return Fail(Rule::kRefRelease, meta.release_reg,
                   absl::StrCat("func ", FuncText(id), " reference has not been acquired before"));
@@ -242,6 +245,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
   const HelperProto& proto = *meta.proto;
   const bool is_sockmap = meta.map >= 0 && (ctx_.map(meta.map).type == MapType::kSockmap ||
                                             ctx_.map(meta.map).type == MapType::kSockhash);
+  const uint32_t percpu_type = meta.id == kPerCpuPtr || meta.id == kThisCpuPtr ? reg(1).btf_id : 0;
   ClearCallerSaved();
   Reg& r0 = reg(0);
   const uint16_t null_flag = proto.ret_nullable ? kMaybeNull : 0;
@@ -280,8 +284,23 @@ bool Transfer::HelperResult(CallMeta& meta) {
       r0.MakePointer(RegType::kMem, null_flag);
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
       break;
+    case Ret::kMemOrBtfId:
+      // Of an object of the program's own, every processor has its copy.
+      r0.MakePointer(RegType::kBtfId, kAlloc | kRcu | kProgBtf);
+      r0.btf_id = percpu_type;
+      out_->used_detail = 1;
+      break;
     case Ret::kBtfId:
     case Ret::kBtfIdTrusted: {
+      if (meta.id == kKptrXchg) {
+        const MapField& field = *meta.field;
+        uint16_t flags = null_flag;
+        if (!field.kernel_type) flags |= kAlloc | kProgBtf;
+        if (!field.kernel_type && field.kind == SpecialField::kKptrPercpu) flags |= kPercpu;
+        r0.MakePointer(RegType::kBtfId, flags);
+        r0.btf_id = field.type_id;
+        break;
+      }
       const uint32_t type = Kernel() != nullptr ? Kernel()->Find(proto.ret_btf_name, BTF_KIND_STRUCT) : 0;
       if (type == 0) return Unsupported(absl::StrCat("BTF-typed pointer: ", std::string(HelperName(meta.id))));
       r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(null_flag | (proto.ret == Ret::kBtfIdTrusted ? kTrusted : 0)));

@@ -28,6 +28,32 @@ bool HasForEach(MapType type) {
 
 }  // namespace
 
+// The frame of a function that is called back, in the fork; null after recording a finding.
+Frame* Transfer::EnterCallback(int sub) {
+  if (st_->cur + 1 >= kMaxFrames) {
+    Fail(Rule::kCallDepth, -1, absl::StrCat("the call stack of ", st_->cur + 2, " frames is too deep"));
+    return nullptr;
+  }
+  State& turn = *Fork(ctx_.cfg->subs[sub].start);
+  ++turn.callback_unroll_depth;
+  ++turn.frame().callback_depth;
+  st_->frame().callback_depth = 0;
+  Frame* callee = pool_.NewFrame();
+  callee->Init(static_cast<int32_t>(pc_), turn.cur + 1, sub, ctx_.liveness->Callback(sub));
+  callee->in_callback = true;
+  turn.frames[++turn.cur] = callee;
+  out_->called_back = sub;
+  return callee;
+}
+
+// The order of a tree: two elements of it, not owned.
+bool Transfer::CallLess(int sub, const MapField& root) {
+  Frame* callee = EnterCallback(sub);
+  if (callee == nullptr) return false;
+  for (int r = 1; r <= 2; ++r) GraphNode(callee->regs[r], root, NonOwning(root.type_id));
+  return true;
+}
+
 bool Transfer::CallBack(CallMeta& meta) {
   Frame& caller = st_->frame();
   const bool loop = meta.id != kForEachMapElem;
@@ -40,19 +66,11 @@ bool Transfer::CallBack(CallMeta& meta) {
       return true;
     }
   }
-  if (st_->cur + 1 >= kMaxFrames) {
-    return Fail(Rule::kCallDepth, -1, absl::StrCat("the call stack of ", st_->cur + 2, " frames is too deep"));
-  }
-  if (!loop && !HasForEach(ctx_.map(meta.map).type)) {
+  if (st_->cur + 1 < kMaxFrames && !loop && !HasForEach(ctx_.map(meta.map).type)) {
     return Fail(Rule::kHelperMap, 1, "callback function not allowed for map");
   }
-  State& turn = *Fork(ctx_.cfg->subs[meta.subprog].start);
-  ++turn.callback_unroll_depth;
-  ++turn.frame().callback_depth;
-  caller.callback_depth = 0;
-  Frame* callee = pool_.NewFrame();
-  callee->Init(static_cast<int32_t>(pc_), turn.cur + 1, meta.subprog, ctx_.liveness->Callback(meta.subprog));
-  callee->in_callback = true;
+  Frame* callee = EnterCallback(meta.subprog);
+  if (callee == nullptr) return false;
   if (loop) {
     callee->regs[1].MakeUnknown();
     callee->regs[2] = reg(3);
@@ -66,8 +84,6 @@ bool Transfer::CallBack(CallMeta& meta) {
     }
     callee->regs[4] = reg(3);
   }
-  turn.frames[++turn.cur] = callee;
-  out_->called_back = meta.subprog;
   return true;
 }
 

@@ -9,7 +9,9 @@
 namespace bpfsieve {
 namespace {
 
-enum : uint32_t { kMapLookupElem = 1, kMapPeekElem = 89, kSkRelease = 86, kSpinLockFn = 93, kSpinUnlockFn = 94 };
+enum : uint32_t {
+  kMapLookupElem = 1, kSkRelease = 86, kMapPeekElem = 89, kSpinLockFn = 93, kSpinUnlockFn = 94, kKptrXchg = 194,
+};
 
 struct TypeAndFlags {
   RegType type;
@@ -39,7 +41,12 @@ const Accepted* AcceptedFor(Arg base) {
   static const Accepted kMapPtr = {{{T::kConstMapPtr, 0}}, "map_ptr"};
   static const Accepted kBtf = {{{T::kBtfId, 0}, {T::kBtfId, kTrusted}, {T::kBtfId, kRcu}},
                                 "ptr_, trusted_ptr_, rcu_ptr_"};
-  static const Accepted kLock = {{{T::kMapValue, 0}}, "map_value, ptr_"};
+  static const Accepted kLock = {{{T::kMapValue, 0}, {T::kBtfId, kAlloc}}, "map_value, ptr_"};
+  static const Accepted kKptrDest = {{{T::kMapValue, 0}, {T::kBtfId, kAlloc}, {T::kBtfId, kAlloc | kNonOwnRef},
+                                      {T::kBtfId, kAlloc | kNonOwnRef | kRcu}},
+                                     "map_value, ptr_, ptr_, rcu_ptr_"};
+  static const Accepted kPercpuBtf = {{{T::kBtfId, kPercpu}, {T::kBtfId, kPercpu | kRcu}, {T::kBtfId, kPercpu | kTrusted}},
+                                      "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"};
   static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
   static const Accepted kFunction = {{{T::kFunc, 0}}, "func"};
   static const Accepted kValueOnly = {{{T::kMapValue, 0}}, "map_value"};
@@ -56,6 +63,8 @@ const Accepted* AcceptedFor(Arg base) {
     case Arg::kBtfIdSockCommon: return &kBtfSock;
     case Arg::kSocket: return &kFull;
     case Arg::kBtfId: return &kBtf;
+    case Arg::kPercpuBtfId: return &kPercpuBtf;
+    case Arg::kKptrXchgDest: return &kKptrDest;
     case Arg::kSpinLock: return &kLock;
     case Arg::kRingbufMem: return &kRing;
     case Arg::kStack: return &kStackOnly;
@@ -72,12 +81,20 @@ bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta& meta) {
   const Accepted* accepted = AcceptedFor(base);
   if (accepted == nullptr) return Unsupported("helper argument of an unmodelled kind");
   const Reg& p = reg(r);
-  uint16_t flags = p.flags;
+  uint16_t flags = p.KernelFlags();
   if ((spec.flags & kArgRdonly) != 0) flags &= static_cast<uint16_t>(~kRdonly);
   if ((spec.flags & kArgNullable) != 0) flags &= static_cast<uint16_t>(~kMaybeNull);
+  // An object of the program's own may go into memory.
+  const bool stored = meta.id == kKptrXchg && base == Arg::kBtfId;
+  if (stored && (flags & kAlloc) != 0) flags &= static_cast<uint16_t>(~(kAlloc | kPercpu));
   for (const TypeAndFlags& t : accepted->types) {
     if (t.type != p.type || t.flags != flags) continue;
-    if (p.type != RegType::kBtfId) return true;
+    if (p.type != RegType::kBtfId || base == Arg::kSpinLock || base == Arg::kKptrXchgDest) return true;
+    if (base == Arg::kPercpuBtfId) return p.Has(kRcu | kProgBtf) || Unsupported("percpu-btf-id");
+    if (stored) {
+      if (!p.MayBeNull()) return KptrMatches(*meta.field, r);
+      return Fail(Rule::kNullDeref, r, absl::StrCat("Possibly NULL pointer passed to helper arg", r));
+    }
     if (accepted == AcceptedFor(Arg::kMem)) {
       // The kernel's own memory is for reading alone.
       if ((spec.flags & kArgRdonly) != 0) return true;
@@ -99,6 +116,12 @@ bool Transfer::ArgOffset(const Reg& p, int r, bool release) {
     }
     return PointerOffset(p, r, false);
   }
+  if (p.type == RegType::kBtfId) {
+    const uint16_t flags = p.KernelFlags();
+    const bool plain = flags == 0 || flags == kAlloc || flags == kTrusted || flags == kRcu ||
+                       flags == (kAlloc | kNonOwnRef) || flags == (kAlloc | kNonOwnRef | kRcu);
+    return PointerOffset(p, r, plain);
+  }
   if (p.flags == 0 || p.flags == kRdonly || p.flags == kRingbuf) {
     switch (p.type) {
       case RegType::kStack:
@@ -114,7 +137,7 @@ bool Transfer::ArgOffset(const Reg& p, int r, bool release) {
         break;
     }
   }
-  return PointerOffset(p, r, p.type == RegType::kBtfId);
+  return PointerOffset(p, r, false);
 }
 
 bool Transfer::HelperArg(int arg, CallMeta& meta) {
@@ -156,7 +179,7 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
     }
     meta.release_reg = r;
   }
-  if (p.ref_obj_id != 0) {
+  if (p.ref_obj_id != 0 && base != Arg::kKptrXchgDest) {
     if (meta.ref_obj_id != 0) {
       return Fail(Rule::kHelperArg, r, absl::StrCat("more than one arg with ref_obj_id R", r, " ", p.ref_obj_id, " ",
                                                     meta.ref_obj_id));
@@ -201,6 +224,8 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
       return true;
     case Arg::kConstStr:
       return ConstStr(r);
+    case Arg::kKptrXchgDest:
+      return KptrDest(r, meta);
     case Arg::kFunc:
       meta.subprog = static_cast<int>(p.subprog);
       return true;
@@ -230,6 +255,8 @@ bool Transfer::HelperMem(int r, int64_t size, bool write, bool zero_ok, CallMeta
       case RegType::kStack:
         return StackRangeInit(r, p.off, size, zero_ok, write, meta);
       case RegType::kBtfId:
+        // The kernel looks at it as if it were read, whatever becomes of it.
+        if (write && p.Has(kProgBtf) && !p.IsObject()) return Unsupported("BTF-typed pointer argument");
         return BtfAccess(r, p.off, static_cast<int>(size), false, -1);
       case RegType::kBuf:
         if (write && (p.flags & kRdonly) != 0) return read_only();
@@ -301,47 +328,6 @@ bool Transfer::ConstStr(int r) {
   const size_t off = static_cast<size_t>(p.off) + p.s.ConstValue();
   if (off < map.data.size() && std::memchr(map.data.data() + off, 0, map.data.size() - off) != nullptr) return true;
   return Fail(Rule::kHelperArg, r, "string is not zero-terminated");
-}
-
-bool Transfer::SpinLock(int r, bool lock) {
-  const Reg p = reg(r);
-  if (!p.s.IsConst()) {
-    return Fail(Rule::kLock, r, absl::StrCat("R", r, " doesn't have constant offset. bpf_spin_lock has to be at the "
-                                             "constant offset"));
-  }
-  const MapDef& map = ctx_.map(p.map);
-  if (map.fields.empty() && map.btf_value_type_id == 0) {
-    return Fail(Rule::kLock, r, absl::StrCat("map '", map.name, "' has to have BTF in order to use bpf_spin_lock"));
-  }
-  const MapField* field = nullptr;
-  for (const MapField& f : map.fields) {
-    if (f.kind == SpecialField::kSpinLock) field = &f;
-  }
-  if (field == nullptr) {
-    return Fail(Rule::kLock, r, absl::StrCat("map '", map.name, "' has no valid bpf_spin_lock"));
-  }
-  const int64_t at = static_cast<int64_t>(p.s.ConstValue()) + p.off;
-  if (field->offset != at) {
-    return Fail(Rule::kLock, r, absl::StrCat("off ", at, " doesn't point to 'struct bpf_spin_lock' that is at ",
-                                             field->offset));
-  }
-  if (lock) {
-    if (st_->active_locks > 0) return Fail(Rule::kLock, r, "Locking two bpf_spin_locks are not allowed");
-    st_->active_locks = 1;
-    st_->lock_id = p.id;
-    st_->lock_map = p.map;
-    st_->refs.push_back({Ref::Kind::kLock, p.id, pc_, p.map});
-    return true;
-  }
-  if (st_->active_locks == 0) return Fail(Rule::kLock, r, "bpf_spin_unlock without taking a lock");
-  if (st_->lock_map != p.map || st_->lock_id != p.id) {
-    return Fail(Rule::kLock, r, "bpf_spin_unlock of different lock");
-  }
-  st_->active_locks = 0;
-  st_->lock_id = 0;
-  st_->lock_map = -1;
-  std::erase_if(st_->refs, [](const Ref& ref) { return ref.kind == Ref::Kind::kLock; });
-  return true;
 }
 
 }  // namespace bpfsieve

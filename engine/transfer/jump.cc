@@ -27,7 +27,7 @@ uint8_t Flip(uint8_t op) {
 // The kernel's reg_not_null(): pointers that a comparison with zero is decided for. An offset that wraps around to zero
 // is not thought of.
 bool SurelyNotNull(const Reg& r) {
-  if (r.MayBeNull()) return false;
+  if (r.MayBeNull() || r.IsUnsafeMem()) return false;
   switch (r.type) {
     case RegType::kSocket:
     case RegType::kTcpSock:
@@ -238,13 +238,7 @@ void Transfer::MarkNullOrNot(State& s, int regno, bool is_null) {
       return;
     }
     NotNull(r);
-    bool has_lock = false;
-    if (r.type == RegType::kMapValue) {
-      for (const MapField& f : ctx_.map(r.map).fields) {
-        has_lock |= f.kind == SpecialField::kSpinLock || f.kind == SpecialField::kResSpinLock;
-      }
-    }
-    if (!has_lock) r.id = 0;
+    if (!MayHoldLock(r)) r.id = 0;
   });
 }
 

@@ -22,6 +22,7 @@ bool Transfer::CallKfunc(const Extern& function) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", function.name,
                                                            " is not allowed"));
   }
+  if (proto->kind >= KfuncKind::kObjNew) return ObjectKfunc(function, *proto);
   uint32_t ref_obj_id = 0;
   const Reg iter = reg(1);
   for (int r = 1; r <= proto->arg_count(); ++r) {
@@ -32,10 +33,7 @@ bool Transfer::CallKfunc(const Extern& function) {
       case KfuncArg::kIter:
         if (!IterArg(r, *proto, &ref_obj_id)) return false;
         break;
-      case KfuncArg::kNone:
-      case KfuncArg::kIgnored:
-      case KfuncArg::kConstant:
-      case KfuncArg::kContext:
+      default:
         break;
     }
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_fields.h"
 #include "engine/program/btf_view.h"
 #include "engine/transfer/transfer.h"
 
@@ -36,7 +37,8 @@ bool Transfer::UsePointer(RegType type) {
 bool Transfer::LoadMem() {
   const Insn& i = insn();
   if (!ReadReg(i.src)) return false;
-  const RegType type = reg(i.src).type;
+  // Memory that may not be there is read in the way that is used for objects.
+  const RegType type = reg(i.src).IsUnsafeMem() ? RegType::kBtfId : reg(i.src).type;
   if (!MemAccess(i.src, i.off, AccessBytes(i), false, i.dst, false, Mode(i) == kModeMemsx)) return false;
   RepairBounds(reg(i.dst).s);
   return UsePointer(type);
@@ -48,7 +50,10 @@ bool Transfer::StoreMem() {
   if (from_reg && !ReadReg(i.src)) return false;
   if (!ReadReg(i.dst)) return false;
   const RegType type = reg(i.dst).type;
+  const uint16_t flags = reg(i.dst).flags;
   if (!MemAccess(i.dst, i.off, AccessBytes(i), true, from_reg ? i.src : -1, false, false)) return false;
+  // Loads of objects that are kept alive in different ways go together, stores do not.
+  if (type == RegType::kBtfId) out_->used_detail = flags;
   return UsePointer(type);
 }
 
@@ -121,13 +126,8 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       if (!MapDirection(r, off, size, write) || !MapAccess(r, off, size, false, false)) return false;
       const MapDef& map = ctx_.map(p.map);
       if (p.s.IsConst()) {
-        for (const MapField& f : map.fields) {
-          if (f.offset == static_cast<uint64_t>(off) + p.s.ConstValue() &&
-              (f.kind == SpecialField::kKptrUntrusted || f.kind == SpecialField::kKptrTrusted ||
-               f.kind == SpecialField::kKptrPercpu || f.kind == SpecialField::kUptr)) {
-            return Unsupported("kptr");
-          }
-        }
+        const int64_t at = off + static_cast<int64_t>(p.s.ConstValue());
+        if (const MapField* kptr = KptrAt(map.fields, at)) return KptrAccess(r, *kptr, write, value);
       }
       if (!write && value >= 0) {
         const uint64_t at = static_cast<uint64_t>(off) + p.s.ConstValue();
@@ -336,28 +336,6 @@ bool Transfer::MapDirection(int r, int off, int size, bool write) {
   return true;
 }
 
-namespace {
-const char* FieldName(SpecialField kind) {
-  switch (kind) {
-    case SpecialField::kSpinLock: return "bpf_spin_lock";
-    case SpecialField::kResSpinLock: return "bpf_res_spin_lock";
-    case SpecialField::kTimer: return "bpf_timer";
-    case SpecialField::kWorkqueue: return "bpf_wq";
-    case SpecialField::kTaskWork: return "bpf_task_work";
-    case SpecialField::kListHead: return "bpf_list_head";
-    case SpecialField::kListNode: return "bpf_list_node";
-    case SpecialField::kRbRoot: return "bpf_rb_root";
-    case SpecialField::kRbNode: return "bpf_rb_node";
-    case SpecialField::kRefcount: return "bpf_refcount";
-    default: return "kptr";
-  }
-}
-bool IsKptr(SpecialField kind) {
-  return kind == SpecialField::kKptrUntrusted || kind == SpecialField::kKptrTrusted ||
-         kind == SpecialField::kKptrPercpu || kind == SpecialField::kUptr;
-}
-}  // namespace
-
 bool Transfer::MapAccess(int r, int off, int64_t size, bool zero_ok, bool by_helper) {
   const Reg& p = reg(r);
   const MapDef& map = ctx_.map(p.map);
@@ -368,7 +346,7 @@ bool Transfer::MapAccess(int r, int off, int64_t size, bool zero_ok, bool by_hel
     if (begin >= int64_t{f.offset} + f.size || f.offset >= end) continue;
     if (!IsKptr(f.kind)) {
       return Fail(Rule::kMapAccess, r,
-                  absl::StrCat(FieldName(f.kind), " cannot be accessed directly by load/store"));
+                  absl::StrCat(FieldTypeName(f.kind), " cannot be accessed directly by load/store"));
     }
     if (by_helper) return Fail(Rule::kMapAccess, r, "kptr cannot be accessed indirectly by helper");
     if (!p.s.IsConst()) return Fail(Rule::kMapAccess, r, "kptr access cannot have variable offset");

@@ -99,6 +99,9 @@ struct StepEffects {
   uint64_t hist_linked = 0;
   // The pointer that the instruction used, when it may not differ between visits.
   RegType used_pointer = RegType::kNotInit;
+  // Beyond that for stores: its flags. For calls, what the kernel notes beside the instruction, once for all visits: the
+  // type of the object, or where in it a node lies. 0: nothing.
+  uint64_t used_detail = 0;
   // A global function that the program calls, -1: none. A function that a helper calls back, likewise.
   int called_global = -1;
   int called_back = -1;
@@ -109,7 +112,7 @@ struct StepEffects {
 
   bool Any() const {
     return branch != nullptr || precise_regs != 0 || precise_slot >= 0 || hist_flags != 0 || hist_linked != 0 ||
-           used_pointer != RegType::kNotInit || called_global >= 0 || called_back >= 0;
+           used_pointer != RegType::kNotInit || used_detail != 0 || called_global >= 0 || called_back >= 0;
   }
 };
 
@@ -167,6 +170,17 @@ class Transfer {
     int64_t const_key = -1;
     bool const_key_known = false;
     int subprog = -1;  // the function to call back
+    const MapField* field = nullptr;  // kptr_xchg: the pointer in memory
+  };
+  // The same of one kernel function call.
+  struct KfuncMeta {
+    uint64_t constant = 0;
+    uint32_t ref_obj_id = 0;
+    int release_reg = 0;
+    const MapField* root = nullptr;  // the list or tree
+    uint32_t type_id = 0;            // of the object passed
+    bool owned = false;              // it is a reference that is held
+    int subprog = -1;
   };
 
   // All checks return false after recording a finding.
@@ -252,7 +266,6 @@ class Transfer {
   bool MemSizeArg(int r, bool write, bool zero_ok, CallMeta& meta);
   bool ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta);
   bool ConstStr(int r);
-  bool SpinLock(int r, bool lock);
   bool HelperResult(CallMeta& meta);
   bool ReleaseRef(uint32_t ref_obj_id);
   void ClearPacketPointers(State& s);
@@ -275,8 +288,30 @@ class Transfer {
   bool IterNext(const Reg& iter);
   void ClearIter(const Reg& iter, int slots);
 
+  // object.cc
+  const std::vector<MapField>& FieldsOf(const Reg& p) const;
+  bool MayHoldLock(const Reg& p) const;
+  bool InTreeCallback() const;
+  bool ObjectAccess(int r, int off, int size, bool write, int value);
+  bool SpinLock(int r, bool lock);
+  bool KptrAccess(int r, const MapField& field, bool write, int value);
+  bool KptrMatches(const MapField& field, int r);
+  bool KptrDest(int r, CallMeta& meta);
+  bool ReleaseToKptr(uint32_t ref_obj_id);
+  bool ObjectKfunc(const Extern& function, const KfuncProto& proto);
+  bool ObjectArg(int r, KfuncArg kind, const Extern& function, const KfuncProto& proto, KfuncMeta& meta);
+  bool GraphRootArg(int r, SpecialField kind, KfuncMeta& meta);
+  bool GraphNodeArg(int r, SpecialField kind, KfuncMeta& meta);
+  bool ObjectResult(const KfuncProto& proto, const KfuncMeta& meta);
+  void GraphNode(Reg& r, const MapField& root, uint16_t flags);
+  uint16_t NonOwning(uint32_t type_id) const;
+  uint32_t Acquire();
+  std::string StructName(const Reg& p);
+
   // callback.cc
   bool CallBack(CallMeta& meta);
+  bool CallLess(int sub, const MapField& root);
+  Frame* EnterCallback(int sub);
   bool ReturnFromCallback();
   bool MayGoto();
 

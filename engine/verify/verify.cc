@@ -87,6 +87,8 @@ std::optional<SearchResult> Passes::Check() {
   if (program_.insns.empty() || program_.insns.size() > kMaxInsns) {
     return Settle(Verdict::kReject, Plain(Rule::kProgramSize, absl::StrCat(program_.insns.size(), " instructions")));
   }
+  // Without types the kernel sees another program; see ResolveFields().
+  if (object_.btf_refused) return Unsupported("types with special fields that the kernel refuses");
   if (!TypeModelled(program_.type)) {
     return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type))));
   }
