@@ -41,10 +41,7 @@ const Accepted* AcceptedFor(Arg base) {
   static const Accepted kMapPtr = {{{T::kConstMapPtr, 0}}, "map_ptr"};
   static const Accepted kBtf = {{{T::kBtfId, 0}, {T::kBtfId, kTrusted}, {T::kBtfId, kRcu}},
                                 "ptr_, trusted_ptr_, rcu_ptr_"};
-  static const Accepted kLock = {{{T::kMapValue, 0}, {T::kBtfId, kAlloc}}, "map_value, ptr_"};
-  static const Accepted kKptrDest = {{{T::kMapValue, 0}, {T::kBtfId, kAlloc}, {T::kBtfId, kAlloc | kNonOwnRef},
-                                      {T::kBtfId, kAlloc | kNonOwnRef | kRcu}},
-                                     "map_value, ptr_, ptr_, rcu_ptr_"};
+  static const Accepted kObjectOrValue = {{{T::kMapValue, 0}, {T::kBtfId, kAlloc}}, "map_value, ptr_"};
   static const Accepted kPercpuBtf = {{{T::kBtfId, kPercpu}, {T::kBtfId, kPercpu | kRcu}, {T::kBtfId, kPercpu | kTrusted}},
                                       "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_"};
   static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
@@ -64,8 +61,8 @@ const Accepted* AcceptedFor(Arg base) {
     case Arg::kSocket: return &kFull;
     case Arg::kBtfId: return &kBtf;
     case Arg::kPercpuBtfId: return &kPercpuBtf;
-    case Arg::kKptrXchgDest: return &kKptrDest;
-    case Arg::kSpinLock: return &kLock;
+    case Arg::kKptrXchgDest:
+    case Arg::kSpinLock: return &kObjectOrValue;
     case Arg::kRingbufMem: return &kRing;
     case Arg::kStack: return &kStackOnly;
     case Arg::kFunc: return &kFunction;
@@ -91,6 +88,10 @@ bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta& meta) {
     if (t.type != p.type || t.flags != flags) continue;
     if (p.type != RegType::kBtfId || base == Arg::kSpinLock || base == Arg::kKptrXchgDest) return true;
     if (base == Arg::kPercpuBtfId) return p.Has(kRcu | kProgBtf) || Unsupported("percpu-btf-id");
+    if (stored && p.IsObject() && p.KernelFlags() != kAlloc && p.KernelFlags() != (kAlloc | kPercpu)) {
+      // Not owned, or not known to be there; what the kernel says of it was not meant for programs.
+      return Fail(Rule::kObject, r, "verifier bug: invalid PTR_TO_BTF_ID register for type match");
+    }
     if (stored) {
       if (!p.MayBeNull()) return KptrMatches(*meta.field, r);
       return Fail(Rule::kNullDeref, r, absl::StrCat("Possibly NULL pointer passed to helper arg", r));
