@@ -17,6 +17,20 @@ struct knot {
   __u64 key;
 };
 
+// In a tree, or kept, or both.
+struct shared {
+  struct bpf_rb_node link;
+  struct bpf_refcount uses;
+  __u64 key;
+};
+
+struct drawer {
+  struct bpf_spin_lock lock;
+  struct box KPTR* box;
+  struct shared KPTR* shared;
+  struct bpf_rb_root tree CONTAINS(shared, link);
+};
+
 struct counters {
   __u64 packets;
   __u64 bytes;
@@ -69,6 +83,24 @@ struct {
   __type(value, struct row);
 } rows SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 4);
+  __type(key, __u32);
+  __type(value, struct drawer);
+} drawers SEC(".maps");
+
+struct belonging {
+  struct box KPTR* box;
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct belonging);
+} belongings SEC(".maps");
+
 #define PRIVATE(name) SEC(".data." #name) __attribute__((aligned(8)))
 PRIVATE(a) struct bpf_spin_lock lock;
 PRIVATE(a) struct bpf_rb_root tree CONTAINS(knot, link);
@@ -78,13 +110,20 @@ static struct shelf* shelf_of(struct __sk_buff* skb) {
   return bpf_map_lookup_elem(&shelves, &key);
 }
 
+static struct drawer* first_drawer(void) {
+  __u32 key = 0;
+  return bpf_map_lookup_elem(&drawers, &key);
+}
+
 // A structure is described only where it is used as one.
 SEC("tc")
-int a_knot_and_a_chain(struct __sk_buff* skb) {
+int one_of_each(struct __sk_buff* skb) {
   struct knot* k = NEW(struct knot);
   struct chain* c = NEW(struct chain);
+  struct shared* s = NEW(struct shared);
   if (k) DROP(k);
   if (c) DROP(c);
+  if (s) DROP(s);
   return 0;
 }
 
@@ -464,6 +503,138 @@ int any_of_a_row(struct __sk_buff* skb) {
   struct box* b = bpf_kptr_xchg(&r->boxes[skb->len & 3], 0);
   if (b) DROP(b);
   return 0;
+}
+
+SEC("tc")
+int kept_with_a_socket(struct __sk_buff* skb) {
+  struct bpf_sock* sk = skb->sk;
+  if (!sk) return 0;
+  sk = bpf_sk_fullsock(sk);
+  if (!sk) return 0;
+  struct belonging* b = bpf_sk_storage_get(&belongings, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  if (!b) return 0;
+  struct box* box = bpf_kptr_xchg(&b->box, 0);
+  if (box) DROP(box);
+  return 0;
+}
+
+SEC("tc")
+int shared_is_looked_at(struct __sk_buff* skb) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  struct shared* s = d->shared;
+  if (!s) return 0;
+  s->key++;
+  s = bpf_refcount_acquire_impl(s, 0);
+  if (s) DROP(s);
+  return 0;
+}
+
+SEC("tc")
+int shared_is_found_in_the_tree(struct __sk_buff* skb) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  struct shared* s = d->shared;
+  if (!s) return 0;
+  bpf_spin_lock(&d->lock);
+  struct bpf_rb_node* n = bpf_rbtree_remove(&d->tree, &s->link);
+  bpf_spin_unlock(&d->lock);
+  if (n) DROP(HOLDER(n, struct shared, link));
+  return 0;
+}
+
+// An unlock, of whatever, ends what is not owned.
+SEC("tc")
+int shared_after_an_unlock(struct __sk_buff* skb) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  struct shared* s = d->shared;
+  if (!s) return 0;
+  bpf_spin_lock(&d->lock);
+  bpf_spin_unlock(&d->lock);
+  s->key++;
+  return 0;
+}
+
+SEC("tc")
+int exchanged_with_the_lock_held(struct __sk_buff* skb) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  bpf_spin_lock(&d->lock);
+  struct box* b = bpf_kptr_xchg(&d->box, 0);
+  bpf_spin_unlock(&d->lock);
+  if (b) DROP(b);
+  return 0;
+}
+
+// A program that sleeps has to hold a lock to keep what it looks at.
+SEC("syscall")
+int asleep_it_cannot_be_relied_upon(void* ctx) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  struct box* b = d->box;
+  return b ? b->weight & 1 : 2;
+}
+
+SEC("syscall")
+int asleep_it_cannot_be_written(void* ctx) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  struct box* b = d->box;
+  if (b) b->weight = 1;
+  return 0;
+}
+
+SEC("syscall")
+int asleep_with_the_lock(void* ctx) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  bpf_spin_lock(&d->lock);
+  struct box* b = d->box;
+  if (b) b->weight = 1;
+  bpf_spin_unlock(&d->lock);
+  return 0;
+}
+
+SEC("syscall")
+int asleep_after_the_lock(void* ctx) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  bpf_spin_lock(&d->lock);
+  struct box* b = d->box;
+  bpf_spin_unlock(&d->lock);
+  if (b) b->weight = 1;
+  return 0;
+}
+
+SEC("syscall")
+int asleep_shared_after_the_lock(void* ctx) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  bpf_spin_lock(&d->lock);
+  struct shared* s = d->shared;
+  bpf_spin_unlock(&d->lock);
+  if (s) s->key = 1;
+  return 0;
+}
+
+SEC("tc")
+int stored_through_several_kinds(struct __sk_buff* skb) {
+  struct drawer* d = first_drawer();
+  if (!d) return 0;
+  struct box* own = NEW(struct box);
+  struct box* at = skb->len > 50 ? own : d->box;
+  if (at) *(volatile __u64*)&at->weight = 1;
+  if (own) DROP(own);
+  return 0;
+}
+
+SEC("tc")
+int loaded_through_several_kinds(struct __sk_buff* skb) {
+  struct shelf* s = shelf_of(skb);
+  if (!s) return 0;
+  struct box* at = skb->len > 50 ? s->box : s->seen;
+  return at ? *(volatile __u64*)&at->weight & 1 : 2;
 }
 
 SEC("tc")

@@ -339,6 +339,73 @@ int the_order_returns_too_much(struct __sk_buff* skb) {
   return 0;
 }
 
+static bool order_that_keeps(struct bpf_rb_node* a, const struct bpf_rb_node* b) {
+  bpf_refcount_acquire_impl(HOLDER(a, struct both, in_tree), 0);
+  return 0;
+}
+
+SEC("tc")
+int the_order_keeps_an_element(struct __sk_buff* skb) {
+  struct forest* f = forest_of(skb);
+  if (!f) return 0;
+  struct both* b = NEW(struct both);
+  if (!b) return 0;
+  bpf_spin_lock(&f->lock);
+  bpf_rbtree_add_impl(&f->tree, &b->in_tree, order_that_keeps, 0, 0);
+  bpf_spin_unlock(&f->lock);
+  return 0;
+}
+
+static bool order_that_looks_up(struct bpf_rb_node* a, const struct bpf_rb_node* b) {
+  __u32 key = 0;
+  return bpf_map_lookup_elem(&queues, &key) != 0;
+}
+
+SEC("tc")
+int the_order_looks_up(struct __sk_buff* skb) {
+  struct leaf* l = NEW(struct leaf);
+  if (!l) return 0;
+  bpf_spin_lock(&global_lock);
+  bpf_rbtree_add_impl(&global_leaves, &l->node, order_that_looks_up, 0, 0);
+  bpf_spin_unlock(&global_lock);
+  return 0;
+}
+
+SEC("tc")
+int without_an_order(struct __sk_buff* skb) {
+  struct leaf* l = NEW(struct leaf);
+  if (!l) return 0;
+  bpf_spin_lock(&global_lock);
+  bpf_rbtree_add_impl(&global_leaves, &l->node, 0, 0, 0);
+  bpf_spin_unlock(&global_lock);
+  return 0;
+}
+
+SEC("tc")
+int many_in_a_loop(struct __sk_buff* skb) {
+  struct forest* f = forest_of(skb);
+  if (!f) return 0;
+  for (int i = 0; i < 5; ++i) {
+    struct both* b = NEW(struct both);
+    if (!b) return 0;
+    b->key = i;
+    struct both* kept = bpf_refcount_acquire_impl(b, 0);
+    bpf_spin_lock(&f->lock);
+    kept->key += bpf_rbtree_add_impl(&f->tree, &b->in_tree, both_less, 0, 0);
+    bpf_spin_unlock(&f->lock);
+    DROP(kept);
+  }
+  return 0;
+}
+
+SEC("tc")
+int no_list_at_all(struct __sk_buff* skb) {
+  bpf_spin_lock(&global_lock);
+  bpf_list_pop_front((void*)skb);
+  bpf_spin_unlock(&global_lock);
+  return 0;
+}
+
 SEC("tc")
 int in_a_list_and_a_tree(struct __sk_buff* skb) {
   struct forest* f = forest_of(skb);

@@ -20,6 +20,27 @@ struct shared {
   struct bpf_refcount uses;
 };
 
+struct packed_bits {
+  __u32 low : 3;
+  __u32 high : 13;
+  __u64 wide;
+  union {
+    __u32 halves[2];
+    __u64 whole;
+  };
+  char tail[5];
+};
+
+// The kernel knows of fields that a structure has itself, not of those of structures within it.
+struct within {
+  struct bpf_spin_lock lock;
+  __u32 count;
+};
+struct around {
+  __u64 count;
+  struct within within;
+};
+
 struct counters {
   __u64 packets;
   __u64 bytes;
@@ -164,6 +185,96 @@ int half_a_pointer(struct __sk_buff* skb) {
   int half = *((volatile __u32*)&r->anything) & 1;
   DROP(r);
   return half;
+}
+
+SEC("tc")
+int bit_fields(struct __sk_buff* skb) {
+  struct packed_bits* b = NEW(struct packed_bits);
+  if (!b) return 1;
+  b->low = 5;
+  b->high = skb->len;
+  b->halves[1] = 1;
+  b->whole++;
+  int sum = (b->low + b->high) & 1;
+  DROP(b);
+  return sum;
+}
+
+SEC("tc")
+int between_members(struct __sk_buff* skb) {
+  struct packed_bits* b = NEW(struct packed_bits);
+  if (!b) return 1;
+  int got = *((volatile __u8*)b + 5) & 1;
+  DROP(b);
+  return got;
+}
+
+SEC("tc")
+int beyond_an_array(struct __sk_buff* skb) {
+  struct packed_bits* b = NEW(struct packed_bits);
+  if (!b) return 1;
+  int got = *(volatile __u32*)(b->tail + 2) & 1;
+  DROP(b);
+  return got;
+}
+
+SEC("tc")
+int before_its_start(struct __sk_buff* skb) {
+  struct packed_bits* b = NEW(struct packed_bits);
+  if (!b) return 1;
+  int got = *((volatile __u8*)b - 4) & 1;
+  DROP(b);
+  return got;
+}
+
+SEC("tc")
+int a_part_given_back(struct __sk_buff* skb) {
+  struct record* r = NEW(struct record);
+  if (!r) return 1;
+  DROP(&r->parts);
+  return 0;
+}
+
+SEC("tc")
+int a_lock_within(struct __sk_buff* skb) {
+  struct around* a = NEW(struct around);
+  if (!a) return 1;
+  bpf_spin_lock(&a->within.lock);
+  bpf_spin_unlock(&a->within.lock);
+  DROP(a);
+  return 0;
+}
+
+SEC("tc")
+int compared_by_a_copy(struct __sk_buff* skb) {
+  struct record *r = NEW(struct record), *copy = r;
+  asm volatile("" : "+r"(copy));
+  if (!copy) return 1;
+  DROP(r);
+  return 0;
+}
+
+SEC("tc")
+int no_object_at_all(struct __sk_buff* skb) {
+  DROP(skb);
+  return 0;
+}
+
+SEC("tc")
+int a_socket_given_back(struct __sk_buff* skb) {
+  struct bpf_sock_tuple tuple = {};
+  struct bpf_sock* sk = bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), -1, 0);
+  if (!sk) return 1;
+  DROP(sk);
+  return 0;
+}
+
+SEC("tc")
+int an_object_released_as_a_socket(struct __sk_buff* skb) {
+  struct record* r = NEW(struct record);
+  if (!r) return 1;
+  bpf_sk_release((void*)r);
+  return 0;
 }
 
 SEC("tc")

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "engine/program/btf_fields.h"
 #include "engine/program/elf_loader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -138,15 +139,23 @@ class MapFieldsTest : public ::testing::Test {
     timer_ = Struct("bpf_timer", 16);
     head_ = Struct("bpf_list_head", 16);
     object_ = Struct("object", 4);
+    node_ = Struct("bpf_list_node", 24);
+    element_ = Struct("element", 32);
+    Member(int_, 0);
+    btf__add_field(btf_.get(), "node", node_, 8 * 8, 0);
   }
   int Struct(const char* name, uint32_t size) { return btf__add_struct(btf_.get(), name, size); }
   void Member(int type, uint32_t byte) { btf__add_field(btf_.get(), "m", type, byte * 8, 0); }
   int Pointer(const char* tag) { return btf__add_ptr(btf_.get(), btf__add_type_tag(btf_.get(), tag, object_)); }
+  void Contains(int holder, int index, const char* what = "contains:element:node") {
+    btf__add_decl_tag(btf_.get(), what, holder, index);
+  }
+  std::vector<StructFields> Structs(bool* refused) { return FindStructFields(btf_.get(), refused); }
   int Array(int type, uint32_t count) { return btf__add_array(btf_.get(), int_, type, count); }
   std::vector<MapField> Find(int type) { return FindMapFields(btf_.get(), type); }
 
   BtfPtr btf_;
-  int int_, lock_, timer_, head_, object_;
+  int int_, lock_, timer_, head_, object_, node_, element_;
 };
 
 TEST_F(MapFieldsTest, LockAndTimerAreFoundByName) {
@@ -185,19 +194,76 @@ TEST_F(MapFieldsTest, NestedStructuresAndArraysAreSearched) {
   const int nested = Struct("nested", 24);
   Member(pointer, 0);
   Member(head_, 8);
+  Contains(nested, 1);
   const int array = Array(nested, 2);
   const int value = Struct("value", 56);
-  Member(int_, 0);
+  Member(lock_, 0);
   Member(array, 8);
-  EXPECT_THAT(Find(value), ElementsAre(Field(SpecialField::kKptrTrusted, 8), Field(SpecialField::kListHead, 16),
-                                       Field(SpecialField::kKptrTrusted, 32), Field(SpecialField::kListHead, 40)));
+  EXPECT_THAT(Find(value), ElementsAre(Field(SpecialField::kSpinLock, 0), Field(SpecialField::kKptrTrusted, 8),
+                                       Field(SpecialField::kListHead, 16), Field(SpecialField::kKptrTrusted, 32),
+                                       Field(SpecialField::kListHead, 40)));
 }
 
 TEST_F(MapFieldsTest, MoreFieldsThanTheKernelKeepsAreRefused) {
-  const int array = Array(head_, 12);
-  const int value = Struct("value", 16 * 12);
-  Member(array, 0);
-  EXPECT_THAT(Find(value), IsEmpty());
+  const int few = Array(head_, 10), many = Array(head_, 12);
+  const int value = Struct("value", 16 * 12 + 8);
+  Member(lock_, 0);
+  Member(few, 8);
+  Contains(value, 1);
+  EXPECT_EQ(Find(value).size(), 11u);
+  const int larger = Struct("larger", 16 * 12 + 8);
+  Member(lock_, 0);
+  Member(many, 8);
+  Contains(larger, 1);
+  EXPECT_THAT(Find(larger), IsEmpty());
+}
+
+TEST_F(MapFieldsTest, AListIsNoneWithoutALockOrWithoutElements) {
+  const int unlocked = Struct("unlocked", 16);
+  Member(head_, 0);
+  Contains(unlocked, 0);
+  EXPECT_THAT(Find(unlocked), IsEmpty());
+  for (const char* tag : {"", "contains:element", "contains:element:", "contains:nothing:node", "contains:element:m"}) {
+    const int value = Struct("value", 24);
+    Member(head_, 0);
+    Member(lock_, 16);
+    if (*tag != 0) Contains(value, 0, tag);
+    EXPECT_THAT(Find(value), IsEmpty()) << tag;
+  }
+  const int value = Struct("value", 24);
+  Member(head_, 0);
+  Member(lock_, 16);
+  Contains(value, 0);
+  const std::vector<MapField> fields = Find(value);
+  ASSERT_EQ(fields.size(), 2u);
+  EXPECT_EQ(fields[0].type_id, static_cast<uint32_t>(element_));
+  EXPECT_EQ(fields[0].node_offset, 8u);
+}
+
+TEST_F(MapFieldsTest, StructuresWithFieldsOfTheirOwnAreFound) {
+  const int pointer = Pointer("kptr");
+  const int holder = Struct("holder", 16);
+  Member(int_, 0);
+  Member(pointer, 8);
+  const int around = Struct("around", 16);
+  Member(holder, 0);
+  bool refused = true;
+  const std::vector<StructFields> structs = Structs(&refused);
+  EXPECT_FALSE(refused);
+  ASSERT_EQ(structs.size(), 2u);  // the element of lists, and the holder, but not what is around it
+  EXPECT_EQ(structs[0].type_id, static_cast<uint32_t>(element_));
+  EXPECT_THAT(structs[0].fields, ElementsAre(Field(SpecialField::kListNode, 8)));
+  EXPECT_EQ(structs[1].type_id, static_cast<uint32_t>(holder));
+  EXPECT_THAT(structs[1].fields, ElementsAre(Field(SpecialField::kKptrTrusted, 8)));
+  EXPECT_NE(holder, around);
+}
+
+TEST_F(MapFieldsTest, AStructureThatDoesNotHoldTogetherSpoilsAll) {
+  bool refused = false;
+  Struct("holder", 16);
+  Member(head_, 0);
+  Structs(&refused);
+  EXPECT_TRUE(refused);
 }
 
 TEST_F(MapFieldsTest, PlainPointersAndIntegersAreNone) {

@@ -177,6 +177,18 @@ bool Transfer::SpinLock(int r, bool lock) {
   // What was not owned may be gone from now on.
   pool_.UpdateRegs(
       *st_, [](const Reg& q) { return q.IsObject() && q.Has(kNonOwnRef); }, [this](Reg& q) { Invalidate(q); });
+  if (InRcuSection()) return true;
+  // Where programs sleep, readers are waited for as long as the lock was held. Linux 6.18 goes on to take what was read
+  // within for something that is there.
+  pool_.UpdateRegs(
+      *st_, [](const Reg& q) { return q.type == RegType::kBtfId && q.Has(kRcu) && q.ref_obj_id == 0; },
+      [this](Reg& q) {
+        if (q.Has(kProgBtf)) {
+          Invalidate(q);
+        } else {
+          q.flags = static_cast<uint16_t>((q.flags & ~(kRcu | kMaybeNull)) | kUntrusted);
+        }
+      });
   return true;
 }
 
@@ -221,8 +233,6 @@ bool Transfer::KptrAccess(int r, const MapField& field, bool write, int value) {
                                               FindField(*fields, SpecialField::kRbNode) != nullptr);
       if (node) flags |= kNonOwnRef;
     }
-    // A lock makes a section for readers too, but the kernel does not take back at its end what was read within.
-    if (prog_.sleepable && (flags & kNonOwnRef) == 0) return Unsupported("kptr read under a lock in a sleepable program");
   } else {
     flags |= kUntrusted;
   }
