@@ -47,7 +47,8 @@ constexpr uint32_t kInStructs = kPointers | Bit(SpecialField::kSpinLock) | Bit(S
                                 Bit(SpecialField::kListHead) | Bit(SpecialField::kListNode) |
                                 Bit(SpecialField::kRbRoot) | Bit(SpecialField::kRbNode) | Bit(SpecialField::kRefcount);
 
-// The declaration tags of an object's BTF that say what lists and trees hold, by what they stand at.
+// The declaration tags of an object's BTF that say what lists and trees hold, by what they stand at; and its structures
+// by name, the first of each.
 class ContainsTags {
  public:
   explicit ContainsTags(const struct btf* btf) {
@@ -61,25 +62,25 @@ class ContainsTags {
       auto [it, is_new] = tags_.try_emplace(std::pair(t->type, btf_decl_tag(t)->component_idx), text.substr(kKey.size()));
       if (!is_new) it->second = {};  // two are one too many
     }
+    for (uint32_t id = 1; id < count && !tags_.empty(); ++id) {
+      if (btf_is_struct(btf__type_by_id(btf, id))) structs_.try_emplace(BtfTypeName(btf, id), id);
+    }
   }
   // Empty: none, or not one alone.
   std::string_view Of(uint32_t type, int component) const {
     auto it = tags_.find(std::pair(type, component));
     return it == tags_.end() ? std::string_view() : it->second;
   }
+  // 0: there is none.
+  uint32_t StructNamed(std::string_view name) const {
+    auto it = structs_.find(name);
+    return it == structs_.end() ? 0 : it->second;
+  }
 
  private:
   absl::flat_hash_map<std::pair<uint32_t, int>, std::string_view> tags_;
+  absl::flat_hash_map<std::string_view, uint32_t> structs_;
 };
-
-// The first structure of a name, 0: none.
-uint32_t StructNamed(const struct btf* btf, std::string_view name) {
-  const uint32_t count = btf__type_cnt(btf);
-  for (uint32_t id = 1; id < count; ++id) {
-    if (btf_is_struct(btf__type_by_id(btf, id)) && BtfTypeName(btf, id) == name) return id;
-  }
-  return 0;
-}
 
 class Finder {
  public:
@@ -212,7 +213,7 @@ class Finder {
     const std::string_view tag = tags_.Of(holder, index);
     const size_t colon = tag.find(':');
     if (colon == std::string_view::npos || colon + 1 == tag.size()) return false;
-    root->type_id = StructNamed(btf_, tag.substr(0, colon));
+    root->type_id = tags_.StructNamed(tag.substr(0, colon));
     if (root->type_id == 0) return false;
     const std::string_view member = tag.substr(colon + 1);
     const std::string_view node = root->kind == SpecialField::kListHead ? "bpf_list_node" : "bpf_rb_node";
@@ -294,9 +295,11 @@ const StructFields* OfType(const std::vector<StructFields>& structs, uint32_t id
 
 // Objects that hold objects: how deep below `at` they are freed. Beyond the limit, or in a circle: -1. The kernel has
 // had two rules here, and what either refuses is refused: a type that lies in a list or tree holds none that owns
-// others, and owners are at most eight deep.
-int OwnershipDepth(const std::vector<StructFields>& structs, const StructFields& at, int left) {
+// others, and owners are at most eight deep. `known`: the depths found so far, beside `structs`; 0: not yet.
+int OwnershipDepth(const std::vector<StructFields>& structs, const StructFields& at, int left, std::vector<int>* known) {
   if (left == 0) return -1;
+  int& result = (*known)[static_cast<size_t>(&at - structs.data())];
+  if (result != 0) return result > left ? -1 : result;
   int depth = 0;
   const bool node = std::any_of(at.fields.begin(), at.fields.end(), [](const MapField& f) { return IsGraphNode(f.kind); });
   for (const MapField& f : at.fields) {
@@ -311,11 +314,12 @@ int OwnershipDepth(const std::vector<StructFields>& structs, const StructFields&
                                     [](const MapField& g) { return IsGraphRoot(g.kind); })) {
       return -1;
     }
-    const int under = OwnershipDepth(structs, *below, left - 1);
+    const int under = OwnershipDepth(structs, *below, left - 1, known);
     if (under < 0) return -1;
     depth = std::max(depth, under);
   }
-  return depth + 1;
+  result = depth + 1;
+  return result;
 }
 
 // Kernel structures that may be kept in maps by reference: those with a destructor registered (btf_find_dtor_kfunc).
@@ -367,7 +371,8 @@ std::vector<StructFields> FindStructFields(const struct btf* btf, bool* refused)
     structs.push_back({id, *std::move(fields)});
   }
   constexpr int kMaxOwners = 8;
-  for (const StructFields& s : structs) *refused |= OwnershipDepth(structs, s, kMaxOwners) < 0;
+  std::vector<int> depths(structs.size(), 0);
+  for (const StructFields& s : structs) *refused = *refused || OwnershipDepth(structs, s, kMaxOwners, &depths) < 0;
   if (*refused) structs.clear();
   return structs;
 }
@@ -394,7 +399,10 @@ void ResolveFields(Object* object) {
   }
   for (MapDef& map : object->maps) {
     if (map.fields.empty() || map.btf_value_type_id == 0) continue;
-    std::vector<MapField> found = FindMapFields(btf, map.btf_value_type_id);
+    // A program as text names the structures; their types come with its BTF.
+    const bool by_name = std::any_of(map.fields.begin(), map.fields.end(),
+                                     [](const MapField& f) { return IsKptr(f.kind) && f.type_id == 0; });
+    std::vector<MapField> found = by_name ? FindMapFields(btf, map.btf_value_type_id) : std::vector<MapField>();
     if (found.size() == map.fields.size()) map.fields = std::move(found);
     for (MapField& f : map.fields) resolve(f);
   }

@@ -52,6 +52,7 @@ void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<
   if (reg.id != 0) Item(out, &comma, absl::StrCat("id=", reg.id & ~kAddConst));
   if ((reg.id & kAddConst) != 0) absl::StrAppend(&out, reg.off >= 0 ? "+" : "", reg.off);
   if (reg.ref_obj_id != 0) Item(out, &comma, absl::StrCat("ref_obj_id=", reg.ref_obj_id));
+  if (reg.IsObject() && reg.Has(kNonOwnRef)) Item(out, &comma, "non_own_ref");
   if (reg.type == RegType::kConstMapPtr || reg.type == RegType::kMapValue || reg.type == RegType::kMapKey) {
     const MapDef& map = maps[reg.map];
     if (!map.name.empty()) Item(out, &comma, absl::StrCat("map=", map.name.substr(0, 15)));
