@@ -24,6 +24,7 @@ enum : uint32_t {
   kMapLookup = 1, kSmpProcessorId = 8, kTailCallFn = 12, kProbeReadStr = 45, kGetStack = 67, kMapPeek = 89, kSpinLockFn = 93,
   kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96, kProbeReadUserStr = 114, kProbeReadKernelStr = 115,
   kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kForEachMapElem = 164, kSkcUnix = 178, kLoop = 181, kSkcMptcp = 196,
+  kUserRingbufDrain = 209,
 };
 bool IsCast(uint32_t id) {
   return id == kTcpSockFn || id == kSkFullsock || (id >= kSkcFirst && id <= kSkcLast) || id == kSkcUnix || id == kSkcMptcp;
@@ -649,6 +650,7 @@ bool Machine::CallFunction(const Insn& i) {
           break;
         }
         case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
+        case FuncArg::Kind::kDynptr: return NotModelled("dynptrs");
       }
     }
   }
@@ -803,6 +805,11 @@ bool Machine::CallHelper(const Insn& i) {
     return Fault("no such helper");
   }
   if (proto->unsupported != nullptr) return NotModelled(proto->unsupported);
+  for (const ArgSpec& arg : proto->args) {
+    if (arg.type == Arg::kDynptr) return NotModelled("dynptrs");
+    if (arg.type == Arg::kTimer) return NotModelled("timers");
+  }
+  if (id == kUserRingbufDrain) return NotModelled("dynptrs");
   if (locked_ && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
   // What a result is made from, before the arguments are gone.
   const Word first = reg(1);
@@ -980,6 +987,9 @@ bool Machine::CallKfunc(const Insn& i) {
   if (i.src != kPseudoKfuncCall || at >= program_->externs.size()) return Fault("no such function");
   const KfuncProto* proto = FindKfunc(program_->externs[at].name);
   if (proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
+  const bool iterator = proto->kind == KfuncKind::kIterNew || proto->kind == KfuncKind::kIterNext ||
+                        proto->kind == KfuncKind::kIterDestroy;
+  if (!iterator && proto->kind != KfuncKind::kThrow) return NotModelled("kfunc: " + program_->externs[at].name);
   for (int r = 1; r <= proto->arg_count(); ++r) {
     if (proto->args[r - 1] != KfuncArg::kIgnored && !Read(r)) return false;
   }

@@ -38,6 +38,7 @@ Search::Search(const Context& context, const SearchLimits& limits)
   pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
   called_.assign(cfg_.subs.size(), 0);
   result_.called_back.assign(cfg_.subs.size(), 0);
+  result_.called_later.assign(cfg_.subs.size(), 0);
   if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
 }
 
@@ -190,8 +191,12 @@ bool Search::FollowPath(Pending& start, Here& here) {
     if (stats.processed >= next_check_) {
       next_check_ = stats.processed + 256;
       if (OutOfTime(insn)) return false;
-      // A step that widens needs to know what the search has recorded and relied upon: nobody can run ahead of it.
-      if (limits_.threads > 1 && !Logging() && limits_.observer == nullptr && !cfg_.any_converge) Govern(here);
+      // A step that widens needs to know what the search has recorded and relied upon: nobody can run ahead of it. Nor
+      // does anybody where a path begins that is not the rest of another.
+      if (limits_.threads > 1 && !Logging() && limits_.observer == nullptr && !cfg_.any_converge &&
+          !cfg_.any_async) {
+        Govern(here);
+      }
     }
     if (cfg_.prune_point[insn]) {
       LookUpKey key;
@@ -526,6 +531,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
   }
   if (step.called_global >= 0) called_[step.called_global] = 1;
   if (step.called_back >= 0) result_.called_back[step.called_back] = 1;
+  if (step.called_later >= 0) result_.called_back[step.called_later] = result_.called_later[step.called_later] = 1;
   if (step.hist_flags != 0 || step.hist_linked != 0) {
     const bool shared = step.branch == nullptr || step.branch_records_step;
     HistoryNode* node = open;
@@ -546,9 +552,17 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     if (fork != nullptr) {
       helpers_->Attach(fork, static_cast<int64_t>(stack_.size()));
     }
-    stack_.push_back({step.branch, branch, step.branch_insn, insn, result_.log.size(), bytes, recorded_, fork, NewNode(node_)});
+    uint32_t branch_prev = insn;
+    if (step.branch_is_async) {  // nothing before it is on its path
+      branch = Path();
+      branch.first_insn = static_cast<int32_t>(step.branch_insn);
+      branch_prev = ~0u;
+    } else if (path.parent != nullptr) {
+      ++path.parent->branches;
+    }
+    stack_.push_back({step.branch, branch, step.branch_insn, branch_prev, result_.log.size(), bytes, recorded_, fork,
+                      NewNode(node_)});
     Charge(bytes);
-    if (path.parent != nullptr) ++path.parent->branches;
     if (stack_.size() > limits_.max_pending) {
       return Stop(Verdict::kLimit, Rule::kTooManyBranches, insn,
                   absl::StrCat("The sequence of ", stack_.size(), " jumps is too complex."));
@@ -669,9 +683,12 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       continue;
     }
     if (!c->finished()) {
-      if (converge != Converge::kNo && Converges(*c, key, state)) return Prune(*c, insn, path, true);
+      // Another entry of a function that runs later says nothing of a loop in it.
+      const Frame& was = c->shared.state->frame();
+      const bool entered_again = was.in_async_callback && was.async_entries != Get(state).frame().async_entries;
+      if (!entered_again && converge != Converge::kNo && Converges(*c, key, state)) return Prune(*c, insn, path, true);
       const bool ends = converge == Converge::kIterNext || converge == Converge::kCallback;
-      if (!ends && IsLoop(*c, key, state)) return Visit::kLoop;
+      if (!entered_again && !ends && IsLoop(*c, key, state)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
     } else if (((key.types ^ c->types) & c->types_mask) == 0 &&

@@ -89,6 +89,7 @@ struct SearchResult {
   SearchStats stats;
   StackDepths depths;   // stack use per subprogram, bytes
   std::vector<uint8_t> called_back;  // per subprogram: a helper calls it back
+  std::vector<uint8_t> called_later; // likewise, on a stack of its own
   std::string log;
   SpeculationStats speculation;
   SearchShape shape;  // with SearchLimits::shape

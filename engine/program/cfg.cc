@@ -244,7 +244,10 @@ class Builder {
       if (IsPseudoFunc(insn)) {
         MarkCall(i, i + 2, /*has_callee=*/true);
       } else if (IsCall(insn)) {
-        if (AsyncCallbackArg(program_, insn) != 0) prune[i] = 1;
+        if (AsyncCallbackArg(program_, insn) != 0) {
+          prune[i] = 1;
+          cfg_->any_async = true;
+        }
         if (CallsCallback(program_, insn)) {
           MarkConverge(i, Converge::kCallback);
           jmp[i] = 1;

@@ -39,6 +39,7 @@ struct Cfg {
   std::vector<uint8_t> prune_point; // per instruction: 1 where states are compared and recorded
   std::vector<Converge> converge;   // per instruction: where such a loop starts its turns; a state is always recorded there
   bool any_converge = false;
+  bool any_async = false;           // some call takes a function to run later
   std::vector<uint8_t> jmp_point;   // per instruction: 1 where the path history needs an entry (jump targets)
   std::vector<uint32_t> scc;        // per instruction: 0: in no loop; else a number
   std::vector<uint16_t> live_regs;  // per instruction: bit r (0..9): R(r) may be read before it is written
@@ -55,11 +56,12 @@ enum class ArgAccess : uint8_t {
   kFixedMem,  // reads ArgTrait::size bytes
   kSizedMem,  // reads as many bytes as the next argument register says
   kWriteMem,  // writes only (memory that may be uninitialised): neither a read nor a full overwrite
+  kOverwrite, // writes ArgTrait::size bytes, all of them: whole slots, where the pointer is aligned
   kAnyMem,    // may read anything at and above the pointer. The safe answer when in doubt
 };
 struct ArgTrait {
   ArgAccess access = ArgAccess::kAnyMem;
-  uint32_t size = 0;  // kFixedMem: bytes
+  uint32_t size = 0;  // kFixedMem, kOverwrite: bytes
 };
 
 // Properties of a kernel function, by its name.
@@ -79,6 +81,8 @@ struct HelperTraits {
   // What the helper does through argument `arg`, 1..5 (R1..R5). [kAnyMem]
   std::function<ArgTrait(uint32_t id, int arg)> arg;
   std::function<KfuncTraits(std::string_view name)> kfunc;  // [KfuncTraits()]
+  // What the kernel function does through argument `arg`, 1..5. [kAnyMem]
+  std::function<ArgTrait(std::string_view name, int arg)> kfunc_arg;
 };
 
 // Checks encoding-independent structure as the kernel's add_subprog_and_kfunc, check_subprogs and check_cfg do (jumps

@@ -524,6 +524,11 @@ struct StackLiveness::Impl {
     record->effects.push_back({i, static_cast<uint8_t>(base.level()), 0, uint64_t{1} << slot});
   }
 
+  void NoteOverwrite(uint32_t i, Value base, const ArgTrait& trait, Instance* record) const {
+    if (trait.access != ArgAccess::kOverwrite) return;
+    for (uint32_t at = 0; at < trait.size; at += 8) NoteWrite(i, base, at, 8, record);
+  }
+
   // ---- Calls.
 
   void StepCall(uint32_t i, const Insn& insn, State* s, Instance* record) {
@@ -598,7 +603,8 @@ struct StackLiveness::Impl {
       const int count = traits_->arg_count ? std::clamp(traits_->arg_count(id), 0, 5) : 5;
       for (int arg = 1; arg <= count; ++arg) {
         if (s.regs[arg].IsPointer()) {
-          NoteRead(i, s.regs[arg], 0, ReadSize(id, arg, s), record);
+          NoteRead(i, s.regs[arg], 0, HelperReads(id, arg, s), record);
+          NoteOverwrite(i, s.regs[arg], traits_->arg ? traits_->arg(id, arg) : ArgTrait(), record);
         }
       }
       return;
@@ -607,15 +613,22 @@ struct StackLiveness::Impl {
     if (traits_->kfunc && insn.imm >= 0 && static_cast<size_t>(insn.imm) < program_->externs.size()) {
       count = std::clamp(traits_->kfunc(program_->externs[insn.imm].name).arg_count, 0, 5);
     }
-    for (int arg = 1; arg <= count; ++arg) NoteRead(i, s.regs[arg], 0, kUnknownSize, record);
+    for (int arg = 1; arg <= count; ++arg) {
+      ArgTrait trait;
+      if (traits_->kfunc_arg && insn.imm >= 0 && static_cast<size_t>(insn.imm) < program_->externs.size()) {
+        trait = traits_->kfunc_arg(program_->externs[insn.imm].name, arg);
+      }
+      NoteRead(i, s.regs[arg], 0, ReadSize(trait, arg, s), record);
+      NoteOverwrite(i, s.regs[arg], trait, record);
+    }
   }
 
-  // How many bytes the helper reads through the argument; kUnknownSize: we do not know.
-  int64_t ReadSize(uint32_t id, int arg, const State& s) const {
-    const ArgTrait trait = traits_->arg ? traits_->arg(id, arg) : ArgTrait();
+  // How many bytes the call reads through the argument; kUnknownSize: we do not know.
+  static int64_t ReadSize(const ArgTrait& trait, int arg, const State& s) {
     switch (trait.access) {
       case ArgAccess::kNone:
       case ArgAccess::kMapPtr:
+      case ArgAccess::kOverwrite:
       case ArgAccess::kWriteMem: return 0;
       case ArgAccess::kFixedMem: return trait.size;
       case ArgAccess::kSizedMem: {
@@ -624,15 +637,19 @@ struct StackLiveness::Impl {
       }
       case ArgAccess::kMapKey:
       case ArgAccess::kMapValue:
-        for (int other = 1; other <= 5; ++other) {
-          if (traits_->arg(id, other).access != ArgAccess::kMapPtr) continue;
-          const Value map = s.regs[other];
-          if (map.kind() != Value::kMap || static_cast<size_t>(map.payload()) >= maps_->size()) break;
-          const MapDef& def = (*maps_)[map.payload()];
-          return trait.access == ArgAccess::kMapKey ? def.key_size : def.value_size;
-        }
-        return kUnknownSize;
       case ArgAccess::kAnyMem: break;
+    }
+    return kUnknownSize;
+  }
+  int64_t HelperReads(uint32_t id, int arg, const State& s) const {
+    const ArgTrait trait = traits_->arg ? traits_->arg(id, arg) : ArgTrait();
+    if (trait.access != ArgAccess::kMapKey && trait.access != ArgAccess::kMapValue) return ReadSize(trait, arg, s);
+    for (int other = 1; other <= 5; ++other) {
+      if (traits_->arg(id, other).access != ArgAccess::kMapPtr) continue;
+      const Value map = s.regs[other];
+      if (map.kind() != Value::kMap || static_cast<size_t>(map.payload()) >= maps_->size()) break;
+      const MapDef& def = (*maps_)[map.payload()];
+      return trait.access == ArgAccess::kMapKey ? def.key_size : def.value_size;
     }
     return kUnknownSize;
   }

@@ -246,14 +246,17 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kHelperSize:
     case Rule::kHelperMap:
     case Rule::kHelperMem:
+    case Rule::kTimer:
     case Rule::kGlobalFunc: return "Call Type Safety";
     case Rule::kRefLeak:
     case Rule::kRefRelease:
     case Rule::kIterator:
     case Rule::kObject:
+    case Rule::kDynptr:
     case Rule::kLock: return "Resource Lifetime Safety";
     case Rule::kException:
     case Rule::kTailCall:
+    case Rule::kSection:
     case Rule::kSleepable: return "Execution Context Safety";
     case Rule::kPointerLeak:
     case Rule::kHelperUnknown:

@@ -47,7 +47,13 @@ constexpr ArgSpec kSize{Arg::kConstSize}, kSize0{Arg::kConstSizeOrZero}, kAllocS
 constexpr ArgSpec kCtx{Arg::kCtx}, kCtxOrNull{Arg::kCtx, kArgNullable}, kAny{Arg::kAnything};
 constexpr ArgSpec kSpinLock{Arg::kSpinLock}, kTimer{Arg::kTimer}, kFunc{Arg::kFunc},
     kStackOrNull{Arg::kStack, kArgNullable}, kConstStr{Arg::kConstStr}, kKptrDest{Arg::kKptrXchgDest},
-    kPercpuBtfId{Arg::kPercpuBtfId}, kDynptr{Arg::kDynptr, kArgTypeRdonlyMem};
+    kPercpuBtfId{Arg::kPercpuBtfId};
+// A dynptr that the helper does not change; one that it makes of sixteen bytes of stack; one that it ends.
+constexpr ArgSpec kDynptr{Arg::kDynptr, kArgRdonly};
+constexpr ArgSpec DynptrNew(DynptrKind kind) {
+  return {Arg::kDynptr, kArgUninit | kArgWrite, static_cast<uint32_t>(kind)};
+}
+constexpr ArgSpec DynptrRelease(DynptrKind kind) { return {Arg::kDynptr, kArgRelease, static_cast<uint32_t>(kind)}; }
 constexpr ArgSpec kSockCommon{Arg::kSockCommon}, kSocketArgOrNull{Arg::kSocket, kArgNullable},
     kBtfSock{Arg::kBtfIdSockCommon}, kBtfSockOrNull{Arg::kBtfIdSockCommon, kArgNullable},
     kBtfSockRelease{Arg::kBtfIdSockCommon, kArgRelease}, kRingbufMemRelease{Arg::kRingbufMem, kArgRelease};

@@ -1,12 +1,38 @@
 // Kernel functions, as far as they are modelled.
+#include <initializer_list>
+
 #include "engine/spec/spec.h"
 
 namespace bpfsieve {
 namespace {
 
-constexpr KfuncArg kNone = KfuncArg::kNone, kScalar = KfuncArg::kScalar, kIter = KfuncArg::kIter;
-constexpr KfuncArg kIgnored = KfuncArg::kIgnored, kHead = KfuncArg::kListHead, kListNode = KfuncArg::kListNode,
-                   kRoot = KfuncArg::kTreeRoot, kTreeNode = KfuncArg::kTreeNode;
+constexpr KfuncArg kNone = KfuncArg::kNone, kScalar = KfuncArg::kScalar, kIter = KfuncArg::kIter,
+                   kIgnored = KfuncArg::kIgnored, kDynptr = KfuncArg::kDynptr, kDynptrNew = KfuncArg::kDynptrNew,
+                   kHead = KfuncArg::kListHead, kListNode = KfuncArg::kListNode, kRoot = KfuncArg::kTreeRoot,
+                   kTreeNode = KfuncArg::kTreeNode;
+
+// A row is a prototype with what it differs in from the usual one.
+constexpr KfuncProto Plain(std::string_view name, std::initializer_list<KfuncArg> args, KfuncKind kind = KfuncKind::kPlain) {
+  KfuncProto k;
+  k.name = name;
+  k.kind = kind;
+  size_t at = 0;
+  for (KfuncArg arg : args) k.args[at++] = arg;
+  return k;
+}
+constexpr KfuncProto Void(KfuncProto k) { return k.is_void = true, k; }
+constexpr KfuncProto Sleeps(KfuncProto k) { return k.sleeps = true, k; }
+constexpr KfuncProto Writes(KfuncProto k) { return k.writes_dynptr = true, k; }
+constexpr KfuncProto Percpu(KfuncProto k) { return k.percpu = true, k; }
+constexpr KfuncProto Of(KfuncSet set, KfuncProto k) { return k.set = set, k; }
+constexpr KfuncProto Iter(IterType type, KfuncProto k) { return k.iter = type, k; }
+constexpr KfuncProto PacketDynptr(KfuncSet set, DynptrKind kind, std::string_view name) {
+  KfuncProto k = Plain(name, {KfuncArg::kCtx, kScalar, kDynptrNew});
+  k.set = set;
+  k.dynptr = kind;
+  k.trusted = true;
+  return k;
+}
 
 constexpr IterProto kIters[] = {
     {"num", 1, 4},
@@ -14,32 +40,68 @@ constexpr IterProto kIters[] = {
 };
 
 constexpr KfuncProto kKfuncs[] = {
-    {"bpf_throw", KfuncKind::kThrow, {kScalar}, /*generic=*/true},
-    {"bpf_cast_to_kern_ctx", KfuncKind::kCastToKernelContext, {KfuncArg::kContext}},
-    {"bpf_rdonly_cast", KfuncKind::kCastToReadOnly, {KfuncArg::kIgnored, KfuncArg::kConstant}},
-    {"bpf_iter_num_new", KfuncKind::kIterNew, {kIter, kScalar, kScalar}, false, IterType::kNum},
-    {"bpf_iter_num_next", KfuncKind::kIterNext, {kIter}, false, IterType::kNum},
-    {"bpf_iter_num_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kNum},
-    {"bpf_iter_bits_new", KfuncKind::kIterNew, {kIter, KfuncArg::kIgnored, kScalar}, false, IterType::kBits},
-    {"bpf_iter_bits_next", KfuncKind::kIterNext, {kIter}, false, IterType::kBits},
-    {"bpf_iter_bits_destroy", KfuncKind::kIterDestroy, {kIter}, false, IterType::kBits},
-    {"bpf_obj_new_impl", KfuncKind::kObjNew, {KfuncArg::kConstant, kIgnored}, true},
-    {"bpf_obj_drop_impl", KfuncKind::kObjDrop, {KfuncArg::kObject, kIgnored}, true},
-    {"bpf_percpu_obj_new_impl", KfuncKind::kObjNew, {KfuncArg::kConstant, kIgnored}, true, {}, /*percpu=*/true},
-    {"bpf_percpu_obj_drop_impl", KfuncKind::kObjDrop, {KfuncArg::kObject, kIgnored}, true, {}, /*percpu=*/true},
-    {"bpf_refcount_acquire_impl", KfuncKind::kRefcountAcquire, {KfuncArg::kRefcounted, kIgnored}, true},
-    {"bpf_list_push_front_impl", KfuncKind::kListPush, {kHead, kListNode, kIgnored, kScalar}, true},
-    {"bpf_list_push_back_impl", KfuncKind::kListPush, {kHead, kListNode, kIgnored, kScalar}, true},
-    {"bpf_list_pop_front", KfuncKind::kListPop, {kHead}, true},
-    {"bpf_list_pop_back", KfuncKind::kListPop, {kHead}, true},
-    {"bpf_list_front", KfuncKind::kListPeek, {kHead}, true},
-    {"bpf_list_back", KfuncKind::kListPeek, {kHead}, true},
-    {"bpf_rbtree_add_impl", KfuncKind::kTreeAdd, {kRoot, kTreeNode, KfuncArg::kCallback, kIgnored, kScalar}, true},
-    {"bpf_rbtree_remove", KfuncKind::kTreeRemove, {kRoot, kTreeNode}, true},
-    {"bpf_rbtree_first", KfuncKind::kTreePeek, {kRoot}, true},
-    {"bpf_rbtree_root", KfuncKind::kTreePeek, {kRoot}, true},
-    {"bpf_rbtree_left", KfuncKind::kTreePeek, {kRoot, kTreeNode}, true},
-    {"bpf_rbtree_right", KfuncKind::kTreePeek, {kRoot, kTreeNode}, true},
+    Of(KfuncSet::kGeneric, Void(Plain("bpf_throw", {kScalar}, KfuncKind::kThrow))),
+    Plain("bpf_cast_to_kern_ctx", {KfuncArg::kContext}, KfuncKind::kCastToKernelContext),
+    Plain("bpf_rdonly_cast", {kIgnored, KfuncArg::kConstant}, KfuncKind::kCastToReadOnly),
+    Iter(IterType::kNum, Plain("bpf_iter_num_new", {kIter, kScalar, kScalar}, KfuncKind::kIterNew)),
+    Iter(IterType::kNum, Plain("bpf_iter_num_next", {kIter}, KfuncKind::kIterNext)),
+    Iter(IterType::kNum, Void(Plain("bpf_iter_num_destroy", {kIter}, KfuncKind::kIterDestroy))),
+    Iter(IterType::kBits, Plain("bpf_iter_bits_new", {kIter, kIgnored, kScalar}, KfuncKind::kIterNew)),
+    Iter(IterType::kBits, Plain("bpf_iter_bits_next", {kIter}, KfuncKind::kIterNext)),
+    Iter(IterType::kBits, Void(Plain("bpf_iter_bits_destroy", {kIter}, KfuncKind::kIterDestroy))),
+
+    // Sections in which a program may not sleep.
+    Void(Plain("bpf_rcu_read_lock", {}, KfuncKind::kRcuLock)),
+    Void(Plain("bpf_rcu_read_unlock", {}, KfuncKind::kRcuUnlock)),
+    Void(Plain("bpf_preempt_disable", {}, KfuncKind::kPreemptDisable)),
+    Void(Plain("bpf_preempt_enable", {}, KfuncKind::kPreemptEnable)),
+    Void(Plain("bpf_local_irq_save", {KfuncArg::kIrqSave})),
+    Void(Plain("bpf_local_irq_restore", {KfuncArg::kIrqRestore})),
+
+    // Dynptrs.
+    PacketDynptr(KfuncSet::kSkb, DynptrKind::kSkb, "bpf_dynptr_from_skb"),
+    PacketDynptr(KfuncSet::kSched, DynptrKind::kSkbMeta, "bpf_dynptr_from_skb_meta"),
+    PacketDynptr(KfuncSet::kXdp, DynptrKind::kXdp, "bpf_dynptr_from_xdp"),
+    Plain("bpf_dynptr_slice", {kDynptr, kScalar, KfuncArg::kBufferOrNull, KfuncArg::kConstSize}, KfuncKind::kDynptrSlice),
+    Plain("bpf_dynptr_slice_rdwr", {kDynptr, kScalar, KfuncArg::kBufferOrNull, KfuncArg::kConstSize},
+          KfuncKind::kDynptrSliceRdwr),
+    Plain("bpf_dynptr_adjust", {kDynptr, kScalar, kScalar}),
+    Plain("bpf_dynptr_is_null", {kDynptr}),
+    Plain("bpf_dynptr_is_rdonly", {kDynptr}),
+    Plain("bpf_dynptr_size", {kDynptr}),
+    Plain("bpf_dynptr_clone", {kDynptr, kDynptrNew}),
+    Writes(Plain("bpf_dynptr_copy", {kDynptr, kScalar, kDynptr, kScalar, kScalar})),
+    Writes(Plain("bpf_dynptr_memset", {kDynptr, kScalar, kScalar, kScalar})),
+    Writes(Plain("bpf_probe_read_user_dynptr", {kDynptr, kScalar, kScalar, kIgnored})),
+    Writes(Plain("bpf_probe_read_kernel_dynptr", {kDynptr, kScalar, kScalar, kIgnored})),
+    Writes(Plain("bpf_probe_read_user_str_dynptr", {kDynptr, kScalar, kScalar, kIgnored})),
+    Writes(Plain("bpf_probe_read_kernel_str_dynptr", {kDynptr, kScalar, kScalar, kIgnored})),
+    Writes(Sleeps(Plain("bpf_copy_from_user_dynptr", {kDynptr, kScalar, kScalar, kIgnored}))),
+    Writes(Sleeps(Plain("bpf_copy_from_user_str_dynptr", {kDynptr, kScalar, kScalar, kIgnored}))),
+
+    // Work that is done later.
+    Plain("bpf_wq_init", {KfuncArg::kWorkqueue, KfuncArg::kMap, kScalar}),
+    Plain("bpf_wq_start", {KfuncArg::kWorkqueue, kScalar}),
+    Plain("bpf_wq_set_callback_impl", {KfuncArg::kWorkqueue, KfuncArg::kAsyncCallback, kScalar, kIgnored}),
+
+    // Objects of the program's own types, lists and trees of them.
+    Of(KfuncSet::kGeneric, Plain("bpf_obj_new_impl", {KfuncArg::kConstant, kIgnored}, KfuncKind::kObjNew)),
+    Of(KfuncSet::kGeneric, Void(Plain("bpf_obj_drop_impl", {KfuncArg::kObject, kIgnored}, KfuncKind::kObjDrop))),
+    Of(KfuncSet::kGeneric, Percpu(Plain("bpf_percpu_obj_new_impl", {KfuncArg::kConstant, kIgnored}, KfuncKind::kObjNew))),
+    Of(KfuncSet::kGeneric, Void(Percpu(Plain("bpf_percpu_obj_drop_impl", {KfuncArg::kObject, kIgnored}, KfuncKind::kObjDrop)))),
+    Of(KfuncSet::kGeneric, Plain("bpf_refcount_acquire_impl", {KfuncArg::kRefcounted, kIgnored}, KfuncKind::kRefcountAcquire)),
+    Of(KfuncSet::kGeneric, Plain("bpf_list_push_front_impl", {kHead, kListNode, kIgnored, kScalar}, KfuncKind::kListPush)),
+    Of(KfuncSet::kGeneric, Plain("bpf_list_push_back_impl", {kHead, kListNode, kIgnored, kScalar}, KfuncKind::kListPush)),
+    Of(KfuncSet::kGeneric, Plain("bpf_list_pop_front", {kHead}, KfuncKind::kListPop)),
+    Of(KfuncSet::kGeneric, Plain("bpf_list_pop_back", {kHead}, KfuncKind::kListPop)),
+    Of(KfuncSet::kGeneric, Plain("bpf_list_front", {kHead}, KfuncKind::kListPeek)),
+    Of(KfuncSet::kGeneric, Plain("bpf_list_back", {kHead}, KfuncKind::kListPeek)),
+    Of(KfuncSet::kGeneric, Plain("bpf_rbtree_add_impl", {kRoot, kTreeNode, KfuncArg::kCallback, kIgnored, kScalar}, KfuncKind::kTreeAdd)),
+    Of(KfuncSet::kGeneric, Plain("bpf_rbtree_remove", {kRoot, kTreeNode}, KfuncKind::kTreeRemove)),
+    Of(KfuncSet::kGeneric, Plain("bpf_rbtree_first", {kRoot}, KfuncKind::kTreePeek)),
+    Of(KfuncSet::kGeneric, Plain("bpf_rbtree_root", {kRoot}, KfuncKind::kTreePeek)),
+    Of(KfuncSet::kGeneric, Plain("bpf_rbtree_left", {kRoot, kTreeNode}, KfuncKind::kTreePeek)),
+    Of(KfuncSet::kGeneric, Plain("bpf_rbtree_right", {kRoot, kTreeNode}, KfuncKind::kTreePeek)),
 };
 
 }  // namespace
@@ -84,6 +146,6 @@ const KfuncProto* FindKfunc(std::string_view name) {
   return nullptr;
 }
 
-bool KfuncAvailable(const KfuncProto& proto, ProgType type) { return !proto.generic || TakesGenericKfuncs(type); }
+bool KfuncAvailable(const KfuncProto& proto, ProgType type) { return KfuncSetAllows(proto.set, type); }
 
 }  // namespace bpfsieve

@@ -13,6 +13,12 @@
 
 namespace bpfsieve {
 
+// What a dynptr refers to.
+enum class DynptrKind : uint8_t {
+  kNone, kLocal, kRingbuf, kSkb, kXdp, kSkbMeta,
+  kAny,  // an argument of a global function: the kernel takes it for a local one, whatever the caller has
+};
+
 // ---- Helpers ---------------------------------------------------------------------------------------------------
 
 // What a helper wants in an argument register: the kernel's bpf_arg_type. Base types:
@@ -50,12 +56,11 @@ enum ArgFlag : uint16_t {
   kArgFixedSize = 16,       // MEM_FIXED_SIZE: ArgSpec::size bytes
   kArgAligned = 32,         // MEM_ALIGNED
   kArgRelease = 64,         // OBJ_RELEASE: the reference ends here
-  kArgTypeRdonlyMem = 128,  // DYNPTR_TYPE_* and other unmodelled modifiers: the helper is unsupported
 };
 struct ArgSpec {
   Arg type = Arg::kDontcare;
   uint16_t flags = 0;
-  uint32_t size = 0;               // kArgFixedSize
+  uint32_t size = 0;               // kArgFixedSize; kDynptr: its DynptrKind, kNone: any
   const char* btf_name = nullptr;  // kBtfId: the kernel struct's name, e.g. "task_struct"
 };
 
@@ -116,7 +121,14 @@ bool MapAllowedInSleepable(MapType map);
 
 // What is particular about a kernel function.
 enum class KfuncKind : uint8_t {
+  kPlain,  // does what its arguments say
   kThrow,  // ends the program, from whatever depth of calls
+  kRcuLock,
+  kRcuUnlock,
+  kPreemptDisable,
+  kPreemptEnable,
+  kDynptrSlice,      // of constant size: memory to read
+  kDynptrSliceRdwr,  // and to write
   kIterNew,
   kIterNext,
   kIterDestroy,
@@ -155,13 +167,39 @@ enum class KfuncArg : uint8_t {
   kTreeRoot,
   kTreeNode,
   kCallback,
+  kIrqSave,  // eight bytes of stack for the flags
+  kIrqRestore,
+  kCtx,
+  kDynptr,
+  kDynptrNew,   // sixteen bytes of stack, which become one
+  kBufferOrNull,  // with its size in the next argument
+  kConstSize,
+  kWorkqueue,   // in a map value
+  kMap,         // that it lies in
+  kAsyncCallback,  // to run later, and it may sleep then
+};
+// Where the kernel registers it.
+enum class KfuncSet : uint8_t {
+  kCommon,   // for all program types
+  kGeneric,  // for many
+  kCpumask,
+  kConntrack,
+  kTracing,
+  kSkb,      // for those that run on a socket buffer
+  kSched,    // of these, for those of traffic control
+  kXdp,
 };
 struct KfuncProto {
   std::string_view name;
   KfuncKind kind;
   KfuncArg args[5] = {};
-  bool generic = false;  // in the kernel's generic set, which not all program types have; else in the one for all
-  IterType iter = {};    // kIter*
+  KfuncSet set = KfuncSet::kCommon;
+  IterType iter = {};                    // kIter*
+  DynptrKind dynptr = DynptrKind::kNone;  // of a kDynptrNew argument; kNone: as that of the kDynptr argument
+  bool trusted = false;                  // a null pointer is told from other wrong arguments (KF_TRUSTED_ARGS)
+  bool sleeps = false;
+  bool writes_dynptr = false;            // into the first one that it is given
+  bool is_void = false;
   bool percpu = false;   // kObj*: of objects with a copy for each processor
 
   int arg_count() const;  // registers that it takes
@@ -178,7 +216,6 @@ enum TypedKfuncFlag : uint16_t {
   kKfuncRcu = 16,          // those, or RCU-protected ones
   kKfuncSleepable = 32,
 };
-enum class KfuncSet : uint8_t { kCommon, kGeneric, kCpumask, kConntrack, kTracing };
 struct TypedKfunc {
   std::string_view name;
   int arg_count;

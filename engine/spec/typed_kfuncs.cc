@@ -60,6 +60,35 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_xdp_ct_lookup", 5, kAcquire | kRetNull, kConntrack},
 };
 
+// Types that see the functions on socket buffers, though not all of them have one (bpf_kfunc_set_skb).
+bool TakesSkbSet(ProgType type) {
+  switch (type) {
+    case ProgType::kSchedCls:
+    case ProgType::kSchedAct:
+    case ProgType::kSkSkb:
+    case ProgType::kSocketFilter:
+    case ProgType::kLwtIn:
+    case ProgType::kLwtOut:
+    case ProgType::kLwtXmit:
+    case ProgType::kLwtSeg6local:
+    case ProgType::kNetfilter:
+    // One hook for all of control groups, and one for tracing.
+    case ProgType::kCgroupSkb:
+    case ProgType::kCgroupSock:
+    case ProgType::kCgroupSockAddr:
+    case ProgType::kCgroupDevice:
+    case ProgType::kCgroupSockopt:
+    case ProgType::kCgroupSysctl:
+    case ProgType::kSockOps:
+    case ProgType::kTracepoint:
+    case ProgType::kPerfEvent:
+    case ProgType::kTracing:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 const TypedKfunc* FindTypedKfunc(std::string_view name) {
@@ -78,6 +107,9 @@ bool KfuncSetAllows(KfuncSet set, ProgType type) {
     case KfuncSet::kCpumask: return tracing || type == ProgType::kStructOps || type == ProgType::kSyscall;
     case KfuncSet::kConntrack: return type == ProgType::kSchedCls || type == ProgType::kXdp;
     case KfuncSet::kTracing: return tracing;
+    case KfuncSet::kSkb: return TakesSkbSet(type);
+    case KfuncSet::kSched: return type == ProgType::kSchedCls || type == ProgType::kSchedAct;
+    case KfuncSet::kXdp: return type == ProgType::kXdp;
   }
   return false;
 }

@@ -18,7 +18,7 @@ bool SameReg(const Reg& a, const Reg& b) { return std::memcmp(&a, &b, sizeof(Reg
 
 bool SameSlot(const StackSlot& a, const StackSlot& b) {
   if (std::memcmp(a.bytes, b.bytes, kSlotBytes) != 0) return false;
-  return (!a.IsSpill() && !a.IsIter()) || SameReg(a.spilled, b.spilled);
+  return (!a.IsSpill() && !a.IsObject()) || SameReg(a.spilled, b.spilled);
 }
 
 char SlotChar(SlotByte b) {
@@ -28,11 +28,26 @@ char SlotChar(SlotByte b) {
     case SlotByte::kMisc: return 'm';
     case SlotByte::kZero: return '0';
     case SlotByte::kIter: return 'i';
+    case SlotByte::kDynptr: return 'd';
+    case SlotByte::kIrq: return 'f';
   }
   return '?';
 }
 
 }  // namespace
+
+const char* DynptrKindName(DynptrKind kind) {
+  switch (kind) {
+    case DynptrKind::kNone: break;
+    case DynptrKind::kAny:  // as which the kernel has it
+    case DynptrKind::kLocal: return "local";
+    case DynptrKind::kRingbuf: return "ringbuf";
+    case DynptrKind::kSkb: return "skb";
+    case DynptrKind::kXdp: return "xdp";
+    case DynptrKind::kSkbMeta: return "skb_meta";
+  }
+  return "";
+}
 
 void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<MapDef>& maps) {
   if (reg.IsScalar() && reg.s.IsConst()) {
@@ -94,6 +109,14 @@ void AppendFrame(std::string& out, const State& state, int frame, const std::vec
   for (int i = 0; i < f.slots; ++i) {
     const StackSlot& slot = f.slot(i);
     if (before != nullptr && i != also_slot && i < before->slots && SameSlot(before->slot(i), slot)) continue;
+    if (slot.IsDynptr()) {
+      if (!slot.IsFirstOfDynptr()) continue;
+      absl::StrAppend(&out, " fp", -(i + 1) * kSlotBytes, "=dynptr_", DynptrKindName(slot.spilled.Dynptr()), "(id=",
+                      slot.spilled.id);
+      if (slot.spilled.ref_obj_id != 0) absl::StrAppend(&out, ",ref_id=", slot.spilled.ref_obj_id);
+      out += ')';
+      continue;
+    }
     if (slot.IsIter()) {
       // Of several slots, the first stands for all.
       if (slot.spilled.ref_obj_id == 0) continue;

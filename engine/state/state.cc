@@ -9,7 +9,7 @@ std::string RegTypeName(RegType type, uint16_t flags) {
                                            "map_key",  "fp",     "pkt_meta",    "pkt",      "pkt_end",
                                            "flow_keys", "sock",  "sock_common", "tcp_sock", "xdp_sock",
                                            "tp_buffer", "ptr_",  "mem",         "buf",      "func",
-                                           "iter"};
+                                           "iter",     "dynptr_ptr", "irq"};
   std::string name;
   static constexpr struct {
     uint16_t flag;
@@ -33,8 +33,9 @@ void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
   subprog = static_cast<uint16_t>(subprog_);
   instance = instance_;
   slots = 0;
-  spills = objects = 0;
-  in_callback = false;
+  spills = objects = buffers = 0;
+  in_callback = in_async_callback = false;
+  async_entries = 0;
   callback_depth = 0;
   regs[kRegFp].MakePointer(RegType::kStack);
   regs[kRegFp].frameno = frameno;
@@ -85,7 +86,10 @@ void StatePool::CopyFrame(Frame& to, const Frame& from) {
   to.slots = from.slots;
   to.spills = from.spills;
   to.objects = from.objects;
+  to.buffers = from.buffers;
   to.in_callback = from.in_callback;
+  to.in_async_callback = from.in_async_callback;
+  to.async_entries = from.async_entries;
   to.callback_depth = from.callback_depth;
   for (int p = 0; p * kPageSlots < from.slots; ++p) {
     to.pages[p] = from.pages[p];
@@ -119,6 +123,8 @@ State* StatePool::NewEntry(int subprog, int instance) {
   state->active_locks = 0;
   state->lock_id = 0;
   state->lock_map = -1;
+  state->rcu_locks = state->preempt_locks = state->irq_id = 0;
+  state->async_sleeps = false;
   state->id_gen = 0;
   state->may_goto_depth = state->callback_unroll_depth = 0;
   return state;
@@ -137,6 +143,10 @@ State* StatePool::Clone(const State& from) {
   to->active_locks = from.active_locks;
   to->lock_id = from.lock_id;
   to->lock_map = from.lock_map;
+  to->rcu_locks = from.rcu_locks;
+  to->preempt_locks = from.preempt_locks;
+  to->irq_id = from.irq_id;
+  to->async_sleeps = from.async_sleeps;
   to->id_gen = from.id_gen;
   to->may_goto_depth = from.may_goto_depth;
   to->callback_unroll_depth = from.callback_unroll_depth;

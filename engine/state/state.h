@@ -25,6 +25,7 @@
 #include "engine/domain/scalar.h"
 #include "engine/isa/insn.h"
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 #include "engine/state/parts.h"
 
 namespace bpfsieve {
@@ -40,7 +41,9 @@ inline constexpr int64_t kMaxVarSize = 1 << 29; // BPF_MAX_VAR_SIZ
 enum class RegType : uint8_t {
   kNotInit, kScalar, kCtx, kConstMapPtr, kMapValue, kMapKey, kStack, kPacketMeta, kPacket, kPacketEnd, kFlowKeys,
   kSocket, kSockCommon, kTcpSock, kXdpSock, kTpBuffer, kBtfId, kMem, kBuf, kFunc,
-  kIter,  // only in a stack slot: an iterator
+  kIter,    // only in a stack slot: an iterator
+  kDynptr,  // a dynptr that may not be changed, or in a stack slot: (half of) one
+  kIrq,     // only in a stack slot: the flags that disabling interrupts saved
 };
 // Modifiers of a type: the kernel's bpf_type_flag.
 enum RegFlag : uint16_t {
@@ -56,6 +59,9 @@ enum RegFlag : uint16_t {
   kAlloc = 256,       // made by the program
   kNonOwnRef = 512,
   kProgBtf = 1024,    // the type is one of the program's own, not of the kernel's
+  // Of kMem: a slice of a dynptr, and of which kind (DynptrKind).
+  kSliceShift = 11,
+  kSliceMask = 7 << kSliceShift,
 };
 enum IterFlag : uint16_t { kIterDrained = 1 };  // of kIter: it has said that there is nothing more
 
@@ -63,10 +69,12 @@ enum IterFlag : uint16_t { kIterDrained = 1 };  // of kIter: it has said that th
 inline constexpr int32_t kAtPktEnd = -1, kBeyondPktEnd = -2;
 // Bits of Reg::id: the scalar equals the one with the plain id plus Reg::off, added in 64 or 32 bits.
 inline constexpr uint32_t kAddConst64 = 1u << 31, kAddConst32 = 1u << 30, kAddConst = kAddConst64 | kAddConst32;
+// Bit of Reg::dynptr: the first of the two slots, which is the lower one.
+inline constexpr uint32_t kDynptrFirst = 1u << 8;
 
 struct Reg {
   RegType type = RegType::kNotInit;
-  uint8_t frameno = 0;   // kStack: the frame pointed into
+  uint8_t frameno = 0;   // kStack: the frame pointed into; kMem: of a buffer that it may be, plus 1, see Frame::buffers
   uint16_t flags = 0;    // RegFlag, IterFlag
   int32_t off = 0;       // pointers: fixed offset in bytes; linked scalars: the constant added; iterators: turns taken
   union {
@@ -76,8 +84,12 @@ struct Reg {
     uint32_t subprog;    // kFunc
     uint32_t btf_id;     // kBtfId
     uint32_t iter;       // kIter: which of the iterators of spec/
+    uint32_t dynptr;     // kDynptr: its DynptrKind, in a stack slot's first half with kDynptrFirst
   };
-  uint32_t map_uid = 0;     // identity of an inner map that was looked up
+  union {
+    uint32_t map_uid = 0;  // identity of an inner map that was looked up
+    uint32_t dynptr_id;    // kMem: the dynptr that it is a slice of, 0: none
+  };
   uint32_t id = 0;          // registers with the same id hold the same thing; 0: none
   uint32_t ref_obj_id = 0;  // the reference that keeps the object alive; 0: none
   Scalar s = Scalar::Const(0);  // the value, or the variable part of a pointer's offset
@@ -94,6 +106,10 @@ struct Reg {
   uint16_t KernelFlags() const { return static_cast<uint16_t>(flags & ~kProgBtf); }
   bool SameType(const Reg& o) const { return type == o.type && flags == o.flags; }
   bool IsPacket() const { return type == RegType::kPacket || type == RegType::kPacketMeta; }
+  DynptrKind Dynptr() const { return static_cast<DynptrKind>(dynptr & 0xff); }
+  DynptrKind SliceOf() const { return static_cast<DynptrKind>((flags & kSliceMask) >> kSliceShift); }
+  // A slice of the packet: void when the packet moves.
+  bool IsPacketSlice() const { return type == RegType::kMem && SliceOf() >= DynptrKind::kSkb; }
   bool IsPacketAny() const { return IsPacket() || type == RegType::kPacketEnd; }
   bool IsSockPointer() const {
     return flags == 0 && (type == RegType::kSocket || type == RegType::kSockCommon || type == RegType::kTcpSock ||
@@ -119,12 +135,17 @@ struct Reg {
 };
 static_assert(sizeof(Reg) == 24 + sizeof(Scalar) && sizeof(Scalar) == 64, "no padding: registers are compared bytewise");
 
+// As in "dynptr_ringbuf".
+const char* DynptrKindName(DynptrKind kind);
 // The kernel's name of a type with its modifiers: "map_value_or_null", "pkt", "scalar".
 std::string RegTypeName(RegType type, uint16_t flags);
 inline std::string RegTypeName(const Reg& r) { return RegTypeName(r.type, r.flags); }
 
 // What is known of one byte of stack. Known contents have the lowest bit set.
-enum class SlotByte : uint8_t { kInvalid = 0, kSpill = 1, kMisc = 2, kZero = 3, kIter = 5 };
+enum class SlotByte : uint8_t { kInvalid = 0, kSpill = 1, kMisc = 2, kZero = 3, kIter = 5, kDynptr = 7, kIrq = 9 };
+// Part of something that only its own functions may look into.
+constexpr bool IsObject(SlotByte b) { return b == SlotByte::kIter || b == SlotByte::kDynptr || b == SlotByte::kIrq; }
+inline constexpr int kDynptrSlots = 2;
 
 // Eight bytes of stack. bytes[i] describes the byte at slot address + 7 - i ... as in the kernel, index (-off - 1) % 8,
 // so bytes[7] is the lowest address and a spill of n bytes fills bytes[7], bytes[6], ...
@@ -135,6 +156,11 @@ struct StackSlot {
   bool IsSpill() const { return bytes[kSlotBytes - 1] == SlotByte::kSpill; }
   // Whole: an iterator that was overwritten in part is none any more.
   bool IsIter() const { return bytes[0] == SlotByte::kIter && spilled.type == RegType::kIter; }
+  // Never in part: a write to one destroys it.
+  bool IsDynptr() const { return bytes[0] == SlotByte::kDynptr; }
+  bool IsFirstOfDynptr() const { return IsDynptr() && (spilled.dynptr & kDynptrFirst) != 0; }
+  bool IsIrq() const { return bytes[0] == SlotByte::kIrq && spilled.type == RegType::kIrq; }
+  bool IsObject() const { return IsIter() || IsDynptr() || IsIrq(); }
   bool IsScalarSpill() const { return IsSpill() && spilled.IsScalar(); }
   bool IsScalarSpill64() const { return bytes[0] == SlotByte::kSpill && spilled.IsScalar(); }
   uint64_t Word() const {
@@ -187,9 +213,14 @@ struct Frame {
   // Slot i is fp - 8*(i+1), in use for i < slots; grows as it is used. Written through StatePool::WritableSlot alone.
   int32_t slots = 0;
   uint64_t spills = 0;    // which slots hold a spilled register (IsSpill)
-  uint64_t objects = 0;   // which slots hold bytes of an iterator
+  uint64_t objects = 0;   // which slots hold bytes of an iterator, a dynptr or saved interrupt flags
+  // Slots of buffers that programs may write to through a slice of a dynptr, without telling. What is stored there is
+  // unknown data as long as such a slice is in use.
+  uint64_t buffers = 0;
   // Functions that a helper calls back, any number of times.
   bool in_callback = false;      // this is one
+  bool in_async_callback = false;  // the outermost frame of one that runs later
+  uint32_t async_entries = 0;      // how many of those started one another to get here
   uint32_t callback_depth = 0;   // times that the innermost call of this frame has called back in a row
   StackPage* pages[kMaxPages] = {};  // null: slots that were never written
   RefCount refs;
@@ -209,7 +240,7 @@ inline constexpr int32_t kLockInObject = -2;
 
 // Something that must be given back before the program ends.
 struct Ref {
-  enum class Kind : uint8_t { kPointer, kLock };
+  enum class Kind : uint8_t { kPointer, kLock, kIrq };
   Kind kind = Kind::kPointer;
   uint32_t id = 0;
   uint32_t insn = 0;  // where it was acquired
@@ -245,6 +276,10 @@ struct State {
   uint32_t active_locks = 0;
   uint32_t lock_id = 0;   // identity of the lock held; 0: none
   int32_t lock_map = -1;
+  // Sections that are open.
+  uint32_t rcu_locks = 0, preempt_locks = 0;
+  uint32_t irq_id = 0;      // the innermost one without interrupts, 0: none
+  bool async_sleeps = false;  // of a function that runs later: it may sleep, whatever the program may
   uint32_t id_gen = 0;    // the last id given out on this path
   // Turns taken of loops that need not be counted through: they differ between states of different turns.
   uint32_t may_goto_depth = 0, callback_unroll_depth = 0;

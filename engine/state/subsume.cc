@@ -21,6 +21,26 @@ bool RegsExact(const Reg& o, const Reg& c, IdMap& ids) {
          ids.Check(o.ref_obj_id, c.ref_obj_id);
 }
 
+// Where the dynptr lies, frame * kMaxSlots + slot; -1: nowhere on the stack.
+int DynptrAt(const State& s, uint32_t id) {
+  for (int f = 0; f <= s.cur; ++f) {
+    for (uint64_t m = s.frames[f]->objects; m != 0; m &= m - 1) {
+      const int i = std::countr_zero(m);
+      const StackSlot& slot = s.frames[f]->slot(i);
+      if (slot.IsFirstOfDynptr() && slot.spilled.id == id) return f * kMaxSlots + i;
+    }
+  }
+  return -1;
+}
+
+// What makes a slice void must make both void, and what it may write to must be the same. The kernel asks for the same id, which it gives out once in a program; ours
+// count along each path, and dynptrs of two paths may have the same.
+bool SameDynptr(const State& old_, const State& cur, const Reg& o, const Reg& c) {
+  if (o.dynptr_id != c.dynptr_id || o.frameno != c.frameno) return false;
+  if (o.frameno != 0 && (cur.frames[o.frameno - 1]->buffers & ~old_.frames[o.frameno - 1]->buffers) != 0) return false;
+  return o.dynptr_id == 0 || DynptrAt(old_, o.dynptr_id) == DynptrAt(cur, c.dynptr_id);
+}
+
 bool ValueWithin(const Reg& o, const Reg& c) { return RangeWithin(o.s, c.s) && TnumIn(o.s.var_off, c.s.var_off); }
 
 bool ScalarSafe(const Reg& o, const Reg& c, IdMap& ids) {
@@ -73,6 +93,10 @@ const Reg* SlotScalar(const StackSlot& slot) {
 
 bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) {
   if (o.AllUnknown()) return !c.IsSpill() || c.spilled.IsScalar();  // compared at all only on request, see MasksFor
+  if (o.IsDynptr() && c.IsDynptr()) {
+    return o.spilled.dynptr == c.spilled.dynptr && ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
+  }
+  if (o.IsIrq() && c.IsIrq()) return ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
   if (o.IsIter() && c.IsIter()) {
     // The number of turns is not compared: it would never be the same.
     return o.spilled.iter == c.spilled.iter && o.spilled.flags == c.spilled.flags &&
@@ -85,13 +109,14 @@ bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) 
   }
   // Bytes that the old state did not know anything about cannot have mattered.
   const uint64_t known = (o.Word() & 0x0101010101010101) * 0xff;
-  if (((o.Word() ^ c.Word()) & known) != 0 || o.IsIter() || c.IsIter()) return false;
+  if (((o.Word() ^ c.Word()) & known) != 0 || o.IsObject() || c.IsObject()) return false;
   return !o.IsSpill() || RegSafe(o.spilled, c.spilled, precise, ids);
 }
 
 bool RefsSafe(const State& o, const State& c, IdMap& ids) {
   if (o.refs.size() != c.refs.size() || o.active_locks != c.active_locks || o.lock_map != c.lock_map) return false;
   if (!ids.Check(o.lock_id, c.lock_id)) return false;
+  if (o.rcu_locks != c.rcu_locks || o.preempt_locks != c.preempt_locks || !ids.Check(o.irq_id, c.irq_id)) return false;
   for (size_t i = 0; i < o.refs.size(); ++i) {
     if (o.refs[i].kind != c.refs[i].kind || o.refs[i].map != c.refs[i].map) return false;
     if (!ids.Check(o.refs[i].id, c.refs[i].id)) return false;
@@ -162,10 +187,12 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_to
 template <typename Marks>
 static bool Covers(const State& old_, const Marks& precise, const CompareMasks& masks, const State& cur,
                    uint32_t id_base, IdMap& ids, FailureHint& hint) {
-  if (!SameCallChain(old_, cur)) return false;
+  if (!SameCallChain(old_, cur) || old_.async_sleeps != cur.async_sleeps) return false;
   ids.Reset(id_base);
   const auto reg_safe = [&](int f, int r) {
-    return RegSafe(old_.frames[f]->regs[r], cur.frames[f]->regs[r], true, ids);
+    const Reg& was = old_.frames[f]->regs[r];
+    const Reg& is = cur.frames[f]->regs[r];
+    return RegSafe(was, is, true, ids) && (was.type != RegType::kMem || SameDynptr(old_, cur, was, is));
   };
   const auto slot_safe = [&](int f, int s) {
     if (s >= cur.frames[f]->slots) return s >= old_.frames[f]->slots;
@@ -173,8 +200,9 @@ static bool Covers(const State& old_, const Marks& precise, const CompareMasks& 
     const StackSlot& is = cur.frames[f]->slot(s);
     const bool exact = (precise.slots[f] >> s & 1) != 0;
     // The same slot, and no id or range in it to compare.
-    if (&was == &is && (!was.IsSpill() || (was.spilled.IsScalar() && !exact))) return true;
-    return SlotSafe(was, is, exact, ids);
+    if (&was == &is && !was.IsObject() && (!was.IsSpill() || (was.spilled.IsScalar() && !exact))) return true;
+    if (!SlotSafe(was, is, exact, ids)) return false;
+    return !was.IsSpill() || was.spilled.type != RegType::kMem || SameDynptr(old_, cur, was.spilled, is.spilled);
   };
   int f, r, s;
   if (hint.Get(&f, &r, &s) && f <= old_.cur) {
@@ -279,7 +307,7 @@ bool SameState(const State& old_, const State& cur, IdMap& ids) {
       const StackSlot& is = c.slot(s);
       if (was.Word() != is.Word()) return false;
       if (was.IsSpill() && !RegsExact(was.spilled, is.spilled, ids)) return false;
-      if (was.IsIter() && !SlotSafe(was, is, true, ids)) return false;
+      if (was.IsObject() && !SlotSafe(was, is, true, ids)) return false;
     }
   }
   return true;

@@ -201,6 +201,7 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
     case RegType::kMem:
     case RegType::kBuf:
     case RegType::kFunc:
+    case RegType::kDynptr:
       allowed = true;
       break;
     case RegType::kFlowKeys:

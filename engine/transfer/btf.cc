@@ -75,7 +75,7 @@ const KernelBtf* Transfer::Kernel() {
 }
 
 // The kernel's in_rcu_cs(): what is not sleepable runs in one throughout.
-bool Transfer::InRcuSection() const { return st_->active_locks > 0 || !prog_.sleepable; }
+bool Transfer::InRcuSection() const { return st_->active_locks > 0 || st_->rcu_locks > 0 || !InSleepable(); }
 
 bool Transfer::IsTrusted(const Reg& r) const {
   if (r.ref_obj_id != 0) return true;

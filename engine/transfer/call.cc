@@ -19,8 +19,9 @@ enum : uint32_t {
   kGetLocalStorage = 81, kProbeReadStr = 45, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
   kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
-  kGetTaskStack = 141, kForEachMapElem = 164, kSnprintf = 165, kLoop = 181, kSkcToUnixSock = 178, kSkcToMptcpSock = 196,
-  kPerCpuPtr = 153, kThisCpuPtr = 154, kKptrXchg = 194,
+  kGetTaskStack = 141, kForEachMapElem = 164, kSnprintf = 165, kTimerSetCallback = 170, kLoop = 181, kSkcToUnixSock = 178,
+  kSkcToMptcpSock = 196, kDynptrFromMem = 197, kDynptrWrite = 202, kUserRingbufDrain = 209, kPerCpuPtr = 153,
+  kThisCpuPtr = 154, kKptrXchg = 194,
 };
 
 // Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
@@ -94,6 +95,11 @@ bool Transfer::CallGlobal(int sub) {
     return Fail(Rule::kLock, -1,
                 "global function calls are not allowed while holding a lock, use static function instead");
   }
+  if (ctx_.cfg->subs[sub].might_sleep && (InSection() || !InSleepable())) {
+    return Fail(Rule::kSleepable, -1,
+                "global functions that may sleep are not allowed in non-sleepable context, i.e., in a "
+                "RCU/IRQ/preempt-disabled section, or in a non-sleepable BPF program context");
+  }
   const FuncArgs& args = ctx_.func_args[sub];
   if (!args.unsupported.empty()) return Unsupported(args.unsupported);
   auto bad = [&](int r) {
@@ -131,11 +137,12 @@ bool Transfer::CallGlobal(int sub) {
         if (!arg.nullable && p.MayBeNull()) return bad(r);
         break;
       }
+      case FuncArg::Kind::kDynptr: {
+        DynptrUse use;
+        if (!ArgOffset(p, r, false) || !DynptrArg(r, {Arg::kDynptr, kArgRdonly}, DynptrKind::kNone, use)) return bad(r);
+        break;
+      }
     }
-  }
-  if (ctx_.cfg->subs[sub].might_sleep && !prog_.sleepable) {
-    return Fail(Rule::kSleepable, -1,
-                absl::StrCat("sleepable global function ", ctx_.sub_names[sub], "() called in non-sleepable prog"));
   }
   if (ctx_.cfg->subs[sub].changes_packet) ClearPacketPointers(*st_);
   out_->called_global = sub;
@@ -145,7 +152,7 @@ bool Transfer::CallGlobal(int sub) {
 }
 
 void Transfer::ClearPacketPointers(State& s) {
-  pool_.UpdateRegs(s, [](const Reg& r) { return r.IsPacketAny(); }, [this](Reg& r) { Invalidate(r); });
+  pool_.UpdateRegs(s, [](const Reg& r) { return r.IsPacketAny() || r.IsPacketSlice(); }, [this](Reg& r) { Invalidate(r); });
 }
 
 bool Transfer::ReleaseRef(uint32_t ref_obj_id) {
@@ -154,19 +161,6 @@ bool Transfer::ReleaseRef(uint32_t ref_obj_id) {
   if (st_->refs.size() == before) return false;
   pool_.UpdateRegs(
       *st_, [=](const Reg& r) { return r.ref_obj_id == ref_obj_id; }, [this](Reg& r) { Invalidate(r); });
-  return true;
-}
-
-bool Transfer::NoResources(bool check_lock, const char* what, bool every_frame) {
-  if (check_lock && st_->active_locks > 0) {
-    return Fail(Rule::kLock, -1, absl::StrCat(what, " cannot be used inside bpf_spin_lock-ed region"));
-  }
-  if (st_->cur > 0 && !every_frame) return true;
-  for (const Ref& r : st_->refs) {
-    if (r.kind == Ref::Kind::kPointer) {
-      return Fail(Rule::kRefLeak, -1, absl::StrCat(what, " would lead to reference leak"));
-    }
-  }
   return true;
 }
 
@@ -184,8 +178,14 @@ bool Transfer::CallHelper() {
   if (proto->gpl_only && !ctx_.gpl) {
     return Fail(Rule::kLicense, -1, "cannot call GPL-restricted function from non-GPL compatible program");
   }
-  if (proto->might_sleep && !prog_.sleepable) {
+  if (proto->might_sleep && !InSleepable()) {
     return Fail(Rule::kSleepable, -1, "helper call might sleep in a non-sleepable prog");
+  }
+  if (proto->might_sleep && InSection()) {
+    const char* where = st_->rcu_locks > 0       ? "rcu_read_lock"
+                        : st_->preempt_locks > 0 ? "non-preemptible"
+                                                 : "IRQ-disabled";
+    return Fail(Rule::kSection, -1, absl::StrCat("sleepable helper ", FuncText(id), " in ", where, " region"));
   }
   if (proto->unsupported != nullptr) return Unsupported(proto->unsupported);
 
@@ -211,9 +211,10 @@ bool Transfer::CallHelper() {
     if (!MemAccess(meta.raw_reg, b, 1, true, -1, false, false)) return false;
   }
   if (meta.release_reg != 0) {
-    const bool released = meta.ref_obj_id == 0 ? reg(meta.release_reg).IsNull()
-                          : id == kKptrXchg    ? ReleaseToKptr(meta.ref_obj_id)
-                                               : ReleaseRef(meta.ref_obj_id);
+    const bool released = meta.dynptr.id != 0    ? ReleaseDynptr(meta.dynptr.ref_obj_id)
+                          : meta.ref_obj_id == 0 ? reg(meta.release_reg).IsNull()
+                          : id == kKptrXchg      ? ReleaseToKptr(meta.ref_obj_id)
+                                                 : ReleaseRef(meta.ref_obj_id);
     if (!released) {
       return Fail(Rule::kRefRelease, meta.release_reg,
                   absl::StrCat("func ", FuncText(id), " reference has not been acquired before"));
@@ -229,12 +230,23 @@ bool Transfer::CallHelper() {
       }
       Precise(2);
       break;
+    case kDynptrFromMem:
+      if (reg(1).type != RegType::kMapValue) {
+        return Fail(Rule::kDynptr, 1, absl::StrCat("Unsupported reg type ", RegTypeName(reg(1)),
+                                                   " for bpf_dynptr_from_mem data"));
+      }
+      break;
+    case kTimerSetCallback:
+      CallLater(meta.subprog, false);
+      break;
     case kForEachMapElem:
+    case kUserRingbufDrain:
     case kLoop:
       if (!CallBack(meta)) return false;
       break;
     case kSnprintf:
-      return Unsupported("format string: bpf_snprintf");
+      if (!FormatString()) return false;
+      break;
     default:
       break;
   }
@@ -279,6 +291,12 @@ bool Transfer::HelperResult(CallMeta& meta) {
     case Ret::kRingbufMem:
       r0.MakePointer(RegType::kMem, static_cast<uint16_t>(null_flag | kRingbuf));
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
+      break;
+    case Ret::kDynptrMem:
+      r0.MakePointer(RegType::kMem, null_flag);
+      r0.mem_size = static_cast<uint32_t>(meta.mem_size);
+      r0.dynptr_id = meta.dynptr.id;
+      r0.ref_obj_id = meta.dynptr.ref_obj_id;
       break;
     case Ret::kMem:
       r0.MakePointer(RegType::kMem, null_flag);
@@ -344,7 +362,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
     return Fail(Rule::kHelperMap, -1, absl::StrCat("cannot pass map_type ", static_cast<int>(ctx_.map(meta.map).type),
                                                    " into func ", FuncText(meta.id)));
   }
-  if (proto.changes_packet) ClearPacketPointers(*st_);
+  if (proto.changes_packet || (meta.id == kDynptrWrite && MovesPacket(meta.dynptr.kind))) ClearPacketPointers(*st_);
   if (meta.id == kTailCall && st_->cur > 0) {
     // Taken, it leaves the subprogram from within another program, which may have moved the packet; else it goes on.
     Fork(pc_ + 1);
@@ -367,6 +385,7 @@ bool Transfer::ReturnFromSubprog() {
   if (callee.regs[0].type == RegType::kStack) {
     return Fail(Rule::kReturnPtr, 0, "cannot return stack pointer to the caller");
   }
+  LeaveFrame();
   if (callee.in_callback) return ReturnFromCallback();
   // The caller becomes the innermost frame, so it has to be this state's own.
   pool_.Writable(*st_, st_->cur - 1).regs[0] = callee.regs[0];
@@ -380,6 +399,11 @@ bool Transfer::ReturnCode(int r) {
   if (!ReadReg(r)) return false;
   const Reg& value = reg(r);
   const int sub = st_->frames[0]->subprog;
+  if (st_->frames[0]->in_async_callback) {
+    if (value.IsScalar()) return ReturnRange(r, 0, 0, "async callback return");
+    return Fail(Rule::kReturnValue, r, absl::StrCat("At async callback return the register R", r, " is not a known value (",
+                                                    RegTypeName(value), ")"));
+  }
   if (sub != 0 && sub != ctx_.cfg->exception_sub) {
     if (value.IsScalar()) return true;
     return Fail(Rule::kReturnValue, r, absl::StrCat("At subprogram exit the register R", r, " is not a scalar value (",

@@ -10,7 +10,7 @@
 namespace bpfsieve {
 namespace {
 
-enum : uint32_t { kForEachMapElem = 164 };
+enum : uint32_t { kForEachMapElem = 164, kLoop = 181, kUserRingbufDrain = 209 };
 
 bool HasForEach(MapType type) {
   switch (type) {
@@ -56,8 +56,7 @@ bool Transfer::CallLess(int sub, const MapField& root) {
 
 bool Transfer::CallBack(CallMeta& meta) {
   Frame& caller = st_->frame();
-  const bool loop = meta.id != kForEachMapElem;
-  if (loop) {
+  if (meta.id == kLoop) {
     // How often is known from R1, and that the flags in R4 are none tells whether the loop can be inlined.
     if (reg(4).IsNull()) Precise(4);
     Precise(1);
@@ -66,13 +65,18 @@ bool Transfer::CallBack(CallMeta& meta) {
       return true;
     }
   }
-  if (st_->cur + 1 < kMaxFrames && !loop && !HasForEach(ctx_.map(meta.map).type)) {
+  if (st_->cur + 1 < kMaxFrames && meta.id == kForEachMapElem && !HasForEach(ctx_.map(meta.map).type)) {
     return Fail(Rule::kHelperMap, 1, "callback function not allowed for map");
   }
   Frame* callee = EnterCallback(meta.subprog);
   if (callee == nullptr) return false;
-  if (loop) {
+  if (meta.id == kLoop) {
     callee->regs[1].MakeUnknown();
+    callee->regs[2] = reg(3);
+  } else if (meta.id == kUserRingbufDrain) {
+    callee->regs[1].MakePointer(RegType::kDynptr);
+    callee->regs[1].dynptr = static_cast<uint32_t>(DynptrKind::kLocal) | kDynptrFirst;
+    callee->regs[1].id = ++out_->branch->id_gen;
     callee->regs[2] = reg(3);
   } else {
     callee->regs[1] = reg(1);
@@ -99,6 +103,28 @@ bool Transfer::ReturnFromCallback() {
   out_->turn = st_;
   out_->turn_of = out_->next;
   return true;
+}
+
+// A function that a timer or a work queue runs: explored once the path in progress is done, from a state of its own.
+void Transfer::CallLater(int subprog, bool sleeps) {
+  State* later = pool_.NewEntry(subprog, ctx_.liveness->Root(subprog));
+  later->async_sleeps = sleeps;
+  Frame& f = later->frame();
+  f.in_async_callback = true;
+  f.async_entries = st_->frame().async_entries + 1;
+  const Reg& field = reg(1);
+  f.regs[1].MakePointer(RegType::kConstMapPtr);
+  f.regs[2].MakePointer(RegType::kMapKey);
+  f.regs[3].MakePointer(RegType::kMapValue);
+  for (int r = 1; r <= 3; ++r) {
+    f.regs[r].map = field.map;
+    f.regs[r].map_uid = field.map_uid;
+  }
+  later->id_gen = st_->id_gen;  // the map's identity is among them
+  out_->branch = later;
+  out_->branch_insn = ctx_.cfg->subs[subprog].start;
+  out_->branch_is_async = true;
+  out_->called_later = subprog;
 }
 
 // Goes on at the jump's target, as if the budget were spent, and once more round in the fork.

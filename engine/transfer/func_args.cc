@@ -225,8 +225,9 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
     const char* target_name = target != nullptr ? btf__name_by_offset(btf, target->name_off) : nullptr;
     if (target != nullptr && btf_is_struct(target) && target_name != nullptr &&
         std::strcmp(target_name, "bpf_dynptr") == 0) {
-      out.unsupported = "dynptr";
-      return out;
+      arg.kind = FuncArg::Kind::kDynptr;
+      out.args.push_back(arg);
+      continue;
     }
     const int64_t size = t->type == 0 || target == nullptr ? -1 : btf__resolve_size(btf, id);
     if (size < 0 || size > INT32_MAX) {
@@ -249,6 +250,11 @@ void SetArguments(const FuncArgs& args, State& entry) {
     switch (arg.kind) {
       case FuncArg::Kind::kScalar: r.MakeUnknown(); break;
       case FuncArg::Kind::kCtx: r.MakePointer(RegType::kCtx); break;
+      case FuncArg::Kind::kDynptr:
+        r.MakePointer(RegType::kDynptr);
+        r.dynptr = static_cast<uint32_t>(DynptrKind::kAny) | kDynptrFirst;
+        r.id = ++entry.id_gen;
+        break;
       case FuncArg::Kind::kMem:
         r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
         r.mem_size = arg.mem_size;

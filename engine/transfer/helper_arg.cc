@@ -47,6 +47,7 @@ const Accepted* AcceptedFor(Arg base) {
   static const Accepted kStackOnly = {{{T::kStack, 0}}, "fp"};
   static const Accepted kFunction = {{{T::kFunc, 0}}, "func"};
   static const Accepted kValueOnly = {{{T::kMapValue, 0}}, "map_value"};
+  static const Accepted kDynptr = {{{T::kStack, 0}, {T::kDynptr, 0}}, "fp, dynptr_ptr"};
   switch (base) {
     case Arg::kMapKey:
     case Arg::kMapValue:
@@ -68,6 +69,7 @@ const Accepted* AcceptedFor(Arg base) {
     case Arg::kFunc: return &kFunction;
     case Arg::kConstStr:
     case Arg::kTimer: return &kValueOnly;
+    case Arg::kDynptr: return &kDynptr;
     default: return nullptr;
   }
 }
@@ -84,6 +86,7 @@ bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta& meta) {
   // An object of the program's own may go into memory.
   const bool stored = meta.id == kKptrXchg && base == Arg::kBtfId;
   if (stored && (flags & kAlloc) != 0) flags &= static_cast<uint16_t>(~(kAlloc | kPercpu));
+  if (base == Arg::kMem && p.type == RegType::kMem) flags &= static_cast<uint16_t>(~kSliceMask);
   for (const TypeAndFlags& t : accepted->types) {
     if (t.type != p.type || t.flags != flags) continue;
     if (p.type != RegType::kBtfId || base == Arg::kSpinLock || base == Arg::kKptrXchgDest) return true;
@@ -147,7 +150,6 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
   if (spec.type == Arg::kDontcare) return true;
   if (!ReadReg(r)) return false;
   if (spec.type == Arg::kAnything) return true;
-  if ((spec.flags & kArgTypeRdonlyMem) != 0) return Unsupported("helper argument with an unmodelled modifier");
   Reg& p = reg(r);
   if (p.IsPacketAny() && !HelperTakesPacket(*meta.proto, prog_.type)) {
     return Fail(Rule::kPacketAccess, r, "helper access to the packet is not allowed");
@@ -172,10 +174,14 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
     Precise(r);
   } else {
     if (!ArgType(r, spec, base, meta)) return false;
-    if (!ArgOffset(p, r, release)) return false;
+    // The dynptr itself may lie anywhere on the stack.
+    const bool dynptr_on_stack = release && base == Arg::kDynptr && p.type == RegType::kStack;
+    if (!dynptr_on_stack && !ArgOffset(p, r, release)) return false;
   }
   if (release) {
-    if (p.ref_obj_id == 0 && !p.IsNull()) {
+    if (base == Arg::kDynptr) {
+      if (!OwnedDynptr(r)) return false;
+    } else if (p.ref_obj_id == 0 && !p.IsNull()) {
       return Fail(Rule::kRefRelease, r, absl::StrCat("R", r, " must be referenced when passed to release function"));
     }
     meta.release_reg = r;
@@ -191,7 +197,8 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
   switch (base) {
     case Arg::kConstMapPtr:
       if (meta.map >= 0 && (meta.map != p.map || meta.map_uid != p.map_uid)) {
-        return Fail(Rule::kHelperArg, r, "timer pointer in R1 doesn't match map pointer in R2");
+        return Fail(Rule::kHelperArg, r, absl::StrCat("timer pointer in R1 map_uid=", meta.map_uid,
+                                                      " doesn't match map pointer in R2 map_uid=", p.map_uid));
       }
       meta.map = p.map;
       meta.map_uid = p.map_uid;
@@ -229,6 +236,13 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
       return KptrDest(r, meta);
     case Arg::kFunc:
       meta.subprog = static_cast<int>(p.subprog);
+      return true;
+    case Arg::kDynptr:
+      return DynptrArg(r, spec, static_cast<DynptrKind>(spec.size), meta.dynptr);
+    case Arg::kTimer:
+      if (!MapFieldArg(r, SpecialField::kTimer, "bpf_timer")) return false;
+      meta.map = p.map;
+      meta.map_uid = p.map_uid;
       return true;
     default:
       return true;
@@ -329,6 +343,27 @@ bool Transfer::ConstStr(int r) {
   const size_t off = static_cast<size_t>(p.off) + p.s.ConstValue();
   if (off < map.data.size() && std::memchr(map.data.data() + off, 0, map.data.size() - off) != nullptr) return true;
   return Fail(Rule::kHelperArg, r, "string is not zero-terminated");
+}
+
+// R(r) points to the field of that kind in a map's value.
+bool Transfer::MapFieldArg(int r, SpecialField kind, const char* name) {
+  const Reg& p = reg(r);
+  const Rule rule = kind == SpecialField::kSpinLock ? Rule::kLock : Rule::kTimer;
+  if (!p.s.IsConst()) {
+    return Fail(rule, r, absl::StrCat("R", r, " doesn't have constant offset. ", name, " has to be at the constant offset"));
+  }
+  const MapDef& map = ctx_.map(p.map);
+  if (map.fields.empty() && map.btf_value_type_id == 0) {
+    return Fail(rule, r, absl::StrCat("map '", map.name, "' has to have BTF in order to use ", name));
+  }
+  const MapField* field = nullptr;
+  for (const MapField& f : map.fields) {
+    if (f.kind == kind) field = &f;
+  }
+  if (field == nullptr) return Fail(rule, r, absl::StrCat("map '", map.name, "' has no valid ", name));
+  const int64_t at = static_cast<int64_t>(p.s.ConstValue()) + p.off;
+  if (field->offset == at) return true;
+  return Fail(rule, r, absl::StrCat("off ", at, " doesn't point to 'struct ", name, "' that is at ", field->offset));
 }
 
 }  // namespace bpfsieve

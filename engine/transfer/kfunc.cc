@@ -6,9 +6,32 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_walk.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
+namespace {
+
+// Whether the context is the one that functions of the set take. Program types share sets with others.
+bool HasPacketContext(KfuncSet set, ProgType type) {
+  if (set != KfuncSet::kSkb) return true;
+  switch (type) {
+    case ProgType::kSchedCls:
+    case ProgType::kSchedAct:
+    case ProgType::kSkSkb:
+    case ProgType::kSocketFilter:
+    case ProgType::kCgroupSkb:
+    case ProgType::kLwtIn:
+    case ProgType::kLwtOut:
+    case ProgType::kLwtXmit:
+    case ProgType::kLwtSeg6local:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 bool Transfer::CallKfunc(const Extern& function) {
   const TypedKfunc* typed = FindTypedKfunc(function.name);
@@ -22,40 +45,162 @@ bool Transfer::CallKfunc(const Extern& function) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", function.name,
                                                            " is not allowed"));
   }
-  if (proto->kind >= KfuncKind::kObjNew) return ObjectKfunc(function, *proto);
-  uint32_t ref_obj_id = 0;
-  const Reg iter = reg(1);
-  for (int r = 1; r <= proto->arg_count(); ++r) {
-    switch (proto->args[r - 1]) {
-      case KfuncArg::kScalar:
-        if (!reg(r).IsScalar()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a scalar"));
-        break;
-      case KfuncArg::kIter:
-        if (!IterArg(r, *proto, &ref_obj_id)) return false;
-        break;
-      default:
-        break;
-    }
+  if (proto->sleeps && !InSleepable()) {
+    return Fail(Rule::kSleepable, -1, absl::StrCat("program must be sleepable to call sleepable kfunc ", function.name));
   }
+  if (proto->kind >= KfuncKind::kObjNew) return ObjectKfunc(function, *proto);
+  const Reg iter = reg(1), buffer = reg(3);
+  KfuncMeta meta;
+  if (!KfuncArgs(*proto, meta)) return false;
+  if (meta.subprog >= 0) CallLater(meta.subprog, true);
+  if (!EnterOrLeave(*proto)) return false;
+  if (proto->sleeps && !MaySleepHere(function.name)) return false;
+  if (proto->writes_dynptr && MovesPacket(meta.written)) ClearPacketPointers(*st_);
   if (proto->kind == KfuncKind::kThrow) return Throw();
   if (proto->kind == KfuncKind::kCastToKernelContext) return CastToKernelContext();
   if (proto->kind == KfuncKind::kCastToReadOnly) return CastToReadOnly();
   ClearCallerSaved();
+  if (!proto->is_void) reg(0).MakeUnknown();
   switch (proto->kind) {
-    case KfuncKind::kIterNew:
-      reg(0).MakeUnknown();
-      return true;
     case KfuncKind::kIterNext: {
       Reg& r0 = reg(0);
       r0.MakePointer(RegType::kMem, kRdonly | kMaybeNull);
       r0.mem_size = FindIter(proto->iter).elem_size;
-      r0.ref_obj_id = ref_obj_id;
+      r0.ref_obj_id = meta.iter_ref;
       r0.id = NewId();
       return IterNext(iter);
     }
+    case KfuncKind::kDynptrSlice:
+    case KfuncKind::kDynptrSliceRdwr:
+      return DynptrSlice(proto->kind == KfuncKind::kDynptrSliceRdwr, meta.dynptr, meta.size,
+                         buffer);
     default:
       return true;
   }
+}
+
+bool Transfer::KfuncArgs(const KfuncProto& proto, KfuncMeta& meta) {
+  for (int r = 1; r <= proto.arg_count(); ++r) {
+    const KfuncArg kind = proto.args[r - 1];
+    if (kind == KfuncArg::kIgnored || kind == KfuncArg::kConstant || kind == KfuncArg::kContext) continue;
+    if (kind == KfuncArg::kScalar) {
+      if (!reg(r).IsScalar()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a scalar"));
+      continue;
+    }
+    const Reg& p = reg(r);
+    if (proto.trusted && (p.IsNull() || p.MayBeNull())) {
+      return Fail(Rule::kHelperArg, r, absl::StrCat("Possibly NULL pointer passed to trusted arg", r - 1));
+    }
+    if (kind == KfuncArg::kCtx && !HasPacketContext(proto.set, prog_.type)) {
+      if (p.type == RegType::kBtfId) {
+        if (!KernelPacket(r, proto)) return false;
+        continue;
+      }
+      return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " pointer type STRUCT __sk_buff must point to scalar, "
+                                                    "or struct with scalar"));
+    }
+    if (kind == KfuncArg::kIter) {
+      if (!IterArg(r, proto, &meta.iter_ref)) return false;
+      continue;
+    }
+    if (!ArgOffset(p, r, false)) return false;
+    switch (kind) {
+      case KfuncArg::kCtx:
+        if (p.type != RegType::kCtx) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " expected pointer to ctx, but got ",
+                                                        RegTypeName(p)));
+        }
+        break;
+      case KfuncArg::kDynptr:
+        if (!DynptrArg(r, {Arg::kDynptr, kArgRdonly}, DynptrKind::kNone, meta.dynptr)) return false;
+        if (r == 1) meta.written = meta.dynptr.kind;
+        break;
+      case KfuncArg::kDynptrNew: {
+        const bool clone = proto.dynptr == DynptrKind::kNone;
+        DynptrUse from = clone ? meta.dynptr : DynptrUse{};
+        if (!DynptrArg(r, {Arg::kDynptr, kArgUninit}, clone ? from.kind : proto.dynptr, from)) return false;
+        break;
+      }
+      case KfuncArg::kIrqSave:
+      case KfuncArg::kIrqRestore:
+        if (!IrqFlag(r, kind == KfuncArg::kIrqSave)) return false;
+        break;
+      case KfuncArg::kBufferOrNull:
+        if (!KfuncBuffer(r, meta)) return false;
+        ++r;
+        break;
+      case KfuncArg::kWorkqueue:
+        if (p.type != RegType::kMapValue || p.flags != 0) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " doesn't point to a map value"));
+        }
+        if (!MapFieldArg(r, SpecialField::kWorkqueue, "bpf_wq")) return false;
+        meta.map = p.map;
+        meta.map_uid = p.map_uid;
+        break;
+      case KfuncArg::kMap:
+        if (p.type != RegType::kConstMapPtr && p.type != RegType::kMapValue && p.type != RegType::kMapKey) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("pointer in R", r, " isn't map pointer"));
+        }
+        if (meta.map != p.map || meta.map_uid != p.map_uid) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("workqueue pointer in R1 map_uid=", meta.map_uid,
+                                                        " doesn't match map pointer in R2 map_uid=", p.map_uid));
+        }
+        if (p.type != RegType::kConstMapPtr) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " is ", RegTypeName(p), " expected ",
+                                                        RegTypeName(p), " or socket"));
+        }
+        break;
+      case KfuncArg::kAsyncCallback:
+        if (p.type != RegType::kFunc) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("arg", r - 1, " expected pointer to func"));
+        }
+        meta.subprog = static_cast<int>(p.subprog);
+        break;
+      default:
+        return Unsupported(absl::StrCat("kfunc: ", std::string(proto.name)));
+    }
+  }
+  return true;
+}
+
+// Where the context is not the packet, the kernel's own structure stands for it. Linux 6.18 takes it at any offset.
+bool Transfer::KernelPacket(int r, const KfuncProto& proto) {
+  const Reg& p = reg(r);
+  if (Kernel() == nullptr || (p.flags & kProgBtf) != 0) return Unsupported("BTF-typed pointer argument");
+  if (!IsTrusted(p)) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " must be referenced or trusted"));
+  if (!ArgOffset(p, r, false)) return false;
+  const std::string have(BtfTypeName(Kernel()->get(), p.btf_id));
+  if (have == "sk_buff" && p.off == 0) return true;
+  return Fail(Rule::kHelperArg, r, absl::StrCat("kernel function ", std::string(proto.name), " args#", r - 1,
+                                                " expected pointer to STRUCT __sk_buff but R", r,
+                                                " has a pointer to STRUCT ", have));
+}
+
+// Memory, which the function may read and write, with its size, a constant, in the next register; or null.
+bool Transfer::KfuncBuffer(int r, KfuncMeta& meta) {
+  const Reg p = reg(r);
+  if (!reg(r + 1).IsScalar()) {
+    return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " pointer type UNKNOWN  must point to scalar, or struct "
+                                                  "with scalar"));
+  }
+  if (p.IsNull()) {
+    Precise(r);
+  } else {
+    CallMeta none;
+    if (p.MayBeNull()) NotNull(reg(r));
+    const bool ok = MemSizeArg(r + 1, false, true, none) && MemSizeArg(r + 1, true, true, none);
+    reg(r) = p;
+    if (!ok) {
+      return out_->kind != StepResult::Kind::kUnsupported &&
+             Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " arg#", r,
+                                                    " memory, len pair leads to invalid memory access"));
+    }
+  }
+  const Scalar& size = reg(r + 1).s;
+  if (!size.IsConst()) return Fail(Rule::kHelperArg, r + 1, absl::StrCat("R", r + 1, " must be a known constant"));
+  Precise(r + 1);
+  meta.size = size.ConstValue();
+  return true;
 }
 
 // Without a callback of its own for exceptions, the program returns what was thrown.
@@ -95,6 +240,7 @@ bool Transfer::IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id) {
     for (int i = 0; i < type.slots; ++i) {
       if (!MemAccess(r, i * kSlotBytes, kSlotBytes, true, -1, false, false)) return false;
     }
+    if (!OwnSlots(p, static_cast<int>(spi), type.slots, r)) return false;
     const uint32_t ref = NewId();
     st_->refs.push_back({Ref::Kind::kPointer, ref, pc_, -1});
     Frame& f = WritableFrameOf(p);

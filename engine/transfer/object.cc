@@ -322,7 +322,7 @@ bool Transfer::ReleaseToKptr(uint32_t ref_obj_id) {
 // ---- Kernel functions --------------------------------------------------------------------------------------------
 
 // The list or tree at R(r), whose lock must be held (__process_kf_arg_ptr_to_graph_root).
-bool Transfer::GraphRootArg(int r, SpecialField kind, KfuncMeta& meta) {
+bool Transfer::GraphRootArg(int r, SpecialField kind, ObjectMeta& meta) {
   const Reg p = reg(r);
   const bool object = p.type == RegType::kBtfId && p.KernelFlags() == kAlloc;
   if (!object && (p.type != RegType::kMapValue || p.flags != 0)) {
@@ -350,7 +350,7 @@ bool Transfer::GraphRootArg(int r, SpecialField kind, KfuncMeta& meta) {
 }
 
 // The node at R(r), of an object that goes with the list or tree (__process_kf_arg_ptr_to_graph_node).
-bool Transfer::GraphNodeArg(int r, SpecialField kind, KfuncMeta& meta) {
+bool Transfer::GraphNodeArg(int r, SpecialField kind, ObjectMeta& meta) {
   const Reg p = reg(r);
   const char* name = FieldTypeName(kind);
   if (!p.s.IsConst()) {
@@ -377,7 +377,7 @@ bool Transfer::GraphNodeArg(int r, SpecialField kind, KfuncMeta& meta) {
   return true;
 }
 
-bool Transfer::ObjectArg(int r, KfuncArg kind, const Extern& function, const KfuncProto& proto, KfuncMeta& meta) {
+bool Transfer::ObjectArg(int r, KfuncArg kind, const Extern& function, const KfuncProto& proto, ObjectMeta& meta) {
   const Reg p = reg(r);
   const bool release = proto.kind == KfuncKind::kObjDrop;
   if ((release || proto.kind == KfuncKind::kRefcountAcquire) && (p.IsNull() || p.MayBeNull())) {
@@ -452,7 +452,7 @@ bool Transfer::ObjectArg(int r, KfuncArg kind, const Extern& function, const Kfu
 }
 
 bool Transfer::ObjectKfunc(const Extern& function, const KfuncProto& proto) {
-  KfuncMeta meta;
+  ObjectMeta meta;
   for (int r = 1; r <= proto.arg_count(); ++r) {
     const KfuncArg kind = proto.args[r - 1];
     if (kind == KfuncArg::kIgnored) continue;
@@ -506,7 +506,7 @@ bool Transfer::ObjectKfunc(const Extern& function, const KfuncProto& proto) {
   return ObjectResult(proto, meta);
 }
 
-bool Transfer::ObjectResult(const KfuncProto& proto, const KfuncMeta& meta) {
+bool Transfer::ObjectResult(const KfuncProto& proto, const ObjectMeta& meta) {
   ClearCallerSaved();
   Reg& r0 = reg(0);
   bool nullable = true, acquires = true;

@@ -14,7 +14,10 @@ namespace {
 int SlotOf(int off) { return (-off - 1) / kSlotBytes; }
 int ByteOf(int off) { return (-off - 1) % kSlotBytes; }
 
-bool Spillable(const Reg& r) { return r.type != RegType::kNotInit && r.type != RegType::kScalar && r.type != RegType::kTpBuffer; }
+bool Spillable(const Reg& r) {
+  return r.type != RegType::kNotInit && r.type != RegType::kScalar && r.type != RegType::kTpBuffer &&
+         r.type != RegType::kDynptr;
+}
 
 }  // namespace
 
@@ -33,6 +36,12 @@ void Transfer::Scrub(Frame& f, int spi) {
 }
 
 void Transfer::SaveReg(Frame& f, int spi, const Reg& r, int size) {
+  if (IsSliceBuffer(f, spi)) {
+    Scrub(f, spi);
+    StackSlot& data = pool_.WritableSlot(f, spi);
+    for (int i = kSlotBytes; i > kSlotBytes - size; --i) data.bytes[i - 1] = SlotByte::kMisc;
+    return;
+  }
   StackSlot& slot = pool_.WritableSlot(f, spi);
   slot.spilled = r;
   f.spills |= uint64_t{1} << spi;
@@ -104,13 +113,17 @@ void Transfer::ReadStackBytes(const Frame& f, int min_off, int max_off, int valu
   }
 }
 
-// The bytes of an iterator are not for reading. Of the range [from, to), which `off` of R(r) begins (-1: of an instruction).
+// The bytes of iterators and the like are not for reading. Of the range [from, to), which `off` of R(r) begins (-1: of an instruction).
 bool Transfer::ReadableBytes(const Frame& f, int r, int off, int from, int to) {
   if (f.objects == 0) return true;
   for (int at = from; at < to; ++at) {
-    if (f.slot(SlotOf(at)).bytes[ByteOf(at)] != SlotByte::kIter) continue;
+    const SlotByte byte = f.slot(SlotOf(at)).bytes[ByteOf(at)];
+    if (!IsObject(byte)) continue;
+    const Rule rule = byte == SlotByte::kIter     ? Rule::kIterator
+                      : byte == SlotByte::kDynptr ? Rule::kDynptr
+                                                  : Rule::kSection;
     const std::string who = r >= 0 ? absl::StrCat(" R", r) : "";
-    return Fail(Rule::kIterator, r, absl::StrCat("invalid read from stack", who, " off ", off, "+", at - from, " size ",
+    return Fail(rule, r, absl::StrCat("invalid read from stack", who, " off ", off, "+", at - from, " size ",
                                                  to - from));
   }
   return true;
@@ -172,6 +185,7 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
   const Insn& i = insn();
   const int spi = SlotOf(off);
   const bool is_st = Class(i) == kClassSt && Mode(i) == kModeMem;
+  if (!OverwriteDynptr(f, spi)) return false;
   Reg* r = value >= 0 ? &reg(value) : nullptr;
   if (r != nullptr && off % kSlotBytes == 0 && r->IsScalar()) {
     const bool fits = static_cast<int>(std::bit_width(r->s.umax)) <= size * 8;
@@ -201,7 +215,8 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
     return true;
   }
   SlotByte byte = SlotByte::kMisc;
-  if ((r != nullptr && r->IsNull()) || (r == nullptr && is_st && i.imm == 0)) {
+  const bool zero = (r != nullptr && r->IsNull()) || (r == nullptr && is_st && i.imm == 0);
+  if (zero && !IsSliceBuffer(f, spi)) {
     // The zero is remembered without the register that it came from, so that one must be precise.
     if (r != nullptr) Precise(value);
     byte = SlotByte::kZero;
@@ -220,6 +235,9 @@ bool Transfer::StackWriteVar(Frame& f, int r, int off, int size, int value) {
   const bool is_st = Class(i) == kClassSt && Mode(i) == kModeMem;
   const bool writes_zero = value >= 0 ? reg(value).IsNull() : is_st && i.imm == 0;
   bool zero_used = false;
+  for (int at = min_off; at < max_off; ++at) {
+    if (!OverwriteDynptr(f, SlotOf(at))) return false;
+  }
   for (int at = min_off; at < max_off; ++at) {
     const int spi = SlotOf(at);
     StackSlot& slot = pool_.WritableSlot(f, spi);
@@ -258,6 +276,11 @@ bool Transfer::StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool w
     max_off = p.s.smax + off;
   }
   if (meta != nullptr && meta->raw_mode) {
+    // The bytes are written later, when the helper may have been given a dynptr among them.
+    for (int64_t at = min_off; at < max_off + size; ++at) {
+      if (!FrameOf(p).slot(SlotOf(static_cast<int>(at))).IsDynptr()) continue;
+      return Fail(Rule::kDynptr, r, absl::StrCat("potential write to dynptr at off=", at, " disallowed"));
+    }
     meta->raw_size = static_cast<int>(size);
     meta->raw_reg = r;
     return true;

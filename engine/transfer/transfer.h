@@ -26,7 +26,7 @@ class KernelBtf;
 
 // What a global function takes, from its BTF prototype.
 struct FuncArg {
-  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted } kind = Kind::kScalar;
+  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kDynptr } kind = Kind::kScalar;
   bool nullable = false;   // kMem, kTrusted
   uint32_t btf_id = 0;     // kTrusted: a pointer to this structure of the kernel
   uint32_t mem_size = 0;   // kMem: bytes
@@ -105,6 +105,9 @@ struct StepEffects {
   // A global function that the program calls, -1: none. A function that a helper calls back, likewise.
   int called_global = -1;
   int called_back = -1;
+  // The branch is a function that runs later, on its own.
+  bool branch_is_async = false;
+  int called_later = -1;  // that function, -1: none
   // Begins another turn of a loop whose turns start at `turn_of` (Cfg::converge): the branch, if there is one, or else
   // the state that goes on. The search widens it. Null: no such state.
   State* turn = nullptr;
@@ -155,6 +158,13 @@ class Transfer {
   std::vector<StackUse> grown;
 
  private:
+  // What is known of a dynptr that a function is given.
+  struct DynptrUse {
+    uint32_t id = 0;
+    uint32_t ref_obj_id = 0;
+    DynptrKind kind = DynptrKind::kNone;
+  };
+
   // Facts that arguments of one helper call establish for later arguments and the result.
   struct CallMeta {
     uint32_t id = 0;
@@ -170,10 +180,22 @@ class Transfer {
     int64_t const_key = -1;
     bool const_key_known = false;
     int subprog = -1;  // the function to call back
+    DynptrUse dynptr;  // the one that it is given
     const MapField* field = nullptr;  // kptr_xchg: the pointer in memory
   };
-  // The same of one kernel function call.
+
+  // The same of a kernel function.
   struct KfuncMeta {
+    uint32_t iter_ref = 0;
+    DynptrUse dynptr;      // the last one that it is given
+    DynptrKind written = DynptrKind::kNone;  // the first argument, where it is one
+    uint64_t size = 0;     // kConstSize
+    int map = -1;          // that the work queue lies in
+    uint32_t map_uid = 0;
+    int subprog = -1;      // to run later
+  };
+  // And of one that works on objects, lists and trees.
+  struct ObjectMeta {
     uint64_t constant = 0;
     uint32_t ref_obj_id = 0;
     int release_reg = 0;
@@ -266,6 +288,8 @@ class Transfer {
   bool MemSizeArg(int r, bool write, bool zero_ok, CallMeta& meta);
   bool ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta);
   bool ConstStr(int r);
+  bool FormatString();
+  bool MapFieldArg(int r, SpecialField kind, const char* name);
   bool HelperResult(CallMeta& meta);
   bool ReleaseRef(uint32_t ref_obj_id);
   void ClearPacketPointers(State& s);
@@ -276,6 +300,9 @@ class Transfer {
   // kfunc.cc
   bool CallKfunc(const Extern& function);
   bool Throw();
+  bool KfuncArgs(const KfuncProto& proto, KfuncMeta& meta);
+  bool KfuncBuffer(int r, KfuncMeta& meta);
+  bool KernelPacket(int r, const KfuncProto& proto);
   // typed_kfunc.cc
   struct TypedCall;
   bool CallTyped(const TypedKfunc& function, uint32_t type);
@@ -299,10 +326,10 @@ class Transfer {
   bool KptrDest(int r, CallMeta& meta);
   bool ReleaseToKptr(uint32_t ref_obj_id);
   bool ObjectKfunc(const Extern& function, const KfuncProto& proto);
-  bool ObjectArg(int r, KfuncArg kind, const Extern& function, const KfuncProto& proto, KfuncMeta& meta);
-  bool GraphRootArg(int r, SpecialField kind, KfuncMeta& meta);
-  bool GraphNodeArg(int r, SpecialField kind, KfuncMeta& meta);
-  bool ObjectResult(const KfuncProto& proto, const KfuncMeta& meta);
+  bool ObjectArg(int r, KfuncArg kind, const Extern& function, const KfuncProto& proto, ObjectMeta& meta);
+  bool GraphRootArg(int r, SpecialField kind, ObjectMeta& meta);
+  bool GraphNodeArg(int r, SpecialField kind, ObjectMeta& meta);
+  bool ObjectResult(const KfuncProto& proto, const ObjectMeta& meta);
   void GraphNode(Reg& r, const MapField& root, uint16_t flags);
   uint16_t NonOwning(uint32_t type_id) const;
   uint32_t Acquire();
@@ -314,10 +341,35 @@ class Transfer {
   Frame* EnterCallback(int sub);
   bool ReturnFromCallback();
   bool MayGoto();
+  void CallLater(int subprog, bool sleeps);
+
+  // section.cc
+  bool InSleepable() const;
+  bool InSection() const;
+  bool EnterOrLeave(const KfuncProto& proto);
+  bool MaySleepHere(const std::string& kfunc);
+  bool IrqFlag(int r, bool save);
+  bool NoResources(bool check_sections, const char* what, bool every_frame = false);
+
+  // dynptr.cc
+  bool DynptrArg(int r, const ArgSpec& spec, DynptrKind kind, DynptrUse& use);
+  void MakeDynptr(const Reg& p, int spi, DynptrKind kind, uint32_t ref_obj_id);
+  void ClearDynptr(Frame& f, int first);
+  bool OverwriteDynptr(Frame& f, int spi);
+  bool OwnedDynptr(int r);
+  bool ReleaseDynptr(uint32_t ref_obj_id);
+  // Whether writing to it through a function may give the packet other memory. Linux 6.18 knows that of bpf_dynptr_write
+  // only, not of the kernel functions that write, and accepts programs that go on using slices.
+  static bool MovesPacket(DynptrKind kind) {
+    return kind == DynptrKind::kSkb || kind == DynptrKind::kSkbMeta || kind == DynptrKind::kAny;
+  }
+  bool DynptrSlice(bool writable, const DynptrUse& use, uint64_t size, const Reg& buffer);
+  bool IsSliceBuffer(Frame& f, int spi);
+  bool OwnSlots(const Reg& p, int spi, int slots, int r);
+  void LeaveFrame();
 
   bool ReturnCode(int r);
   bool ReturnRange(int r, int64_t min, int64_t max, const char* where);
-  bool NoResources(bool check_lock, const char* what, bool every_frame = false);
   void Invalidate(Reg& r) { r.MakeUnknown(); }
 
   const Context& ctx_;

@@ -129,7 +129,7 @@ bool Transfer::CallTyped(const TypedKfunc& function, uint32_t type) {
   if (!KfuncSetAllows(function.set, prog_.type)) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", call.name(), " is not allowed"));
   }
-  if (call.Has(kKfuncSleepable) && !prog_.sleepable) {
+  if (call.Has(kKfuncSleepable) && !InSleepable()) {
     return Fail(Rule::kSleepable, -1, absl::StrCat("program must be sleepable to call sleepable kfunc ", call.name()));
   }
   for (int arg = 0; arg < static_cast<int>(btf_vlen(call.proto)); ++arg) {
@@ -137,6 +137,7 @@ bool Transfer::CallTyped(const TypedKfunc& function, uint32_t type) {
     if (!TypedArg(call, arg, &with_size)) return false;
     if (with_size) ++arg;
   }
+  if (call.Has(kKfuncSleepable) && !MaySleepHere(call.name())) return false;
   if (call.Has(kKfuncRelease)) {
     if (call.release_reg == 0) {
       return Fail(Rule::kRefRelease, -1, absl::StrCat("release kernel function ", call.name(),

@@ -14,7 +14,7 @@
 namespace bpfsieve {
 namespace {
 
-constexpr uint32_t kTailCall = 12;  // helper
+constexpr uint32_t kTailCall = 12, kDynptrWrite = 202;  // helpers
 
 Finding At(uint32_t insn, Rule rule, std::string message) {
   Finding f;
@@ -194,8 +194,9 @@ std::optional<std::string> UnmodelledReference(const Object& object, const Progr
 HelperTraits TraitsFor(ProgType type) {
   HelperTraits t;
   t.changes_packet = [type](uint32_t id) {
-    // The program that a tail call goes on to may, and the function that called does not come back to tell.
-    if (id == kTailCall) return true;
+    // The program that a tail call goes on to may, and the function that called does not come back to tell. A write to a
+    // dynptr may, where it is one of the packet; Linux 6.18 does not think of that in global functions.
+    if (id == kTailCall || id == kDynptrWrite) return true;
     const HelperProto* p = FindHelper(id, type);
     return p != nullptr && p->changes_packet;
   };
@@ -212,12 +213,48 @@ HelperTraits TraitsFor(ProgType type) {
   };
   t.kfunc = [](std::string_view name) {
     KfuncTraits traits;
-    if (const KfuncProto* k = FindKfunc(name)) traits.arg_count = k->arg_count();
+    if (const KfuncProto* k = FindKfunc(name)) {
+      traits.arg_count = k->arg_count();
+      traits.might_sleep = k->sleeps;
+      traits.changes_packet = k->writes_dynptr;  // which may be one of the packet, see kDynptrWrite
+    }
     if (const TypedKfunc* k = FindTypedKfunc(name)) {
       traits.arg_count = k->arg_count;
       traits.might_sleep = (k->flags & kKfuncSleepable) != 0;
     }
     return traits;
+  };
+  t.kfunc_arg = [](std::string_view name, int arg) -> ArgTrait {
+    const KfuncProto* k = FindKfunc(name);
+    if (k == nullptr) return {};
+    switch (k->args[arg - 1]) {
+      case KfuncArg::kIter:
+        return {k->kind == KfuncKind::kIterNew ? ArgAccess::kOverwrite : ArgAccess::kFixedMem,
+                static_cast<uint32_t>(FindIter(k->iter).slots * kSlotBytes)};
+      case KfuncArg::kIrqSave: return {ArgAccess::kOverwrite, kSlotBytes};
+      case KfuncArg::kDynptrNew: return {ArgAccess::kOverwrite, kDynptrSlots * kSlotBytes};
+      case KfuncArg::kIrqRestore: return {ArgAccess::kFixedMem, kSlotBytes};
+      case KfuncArg::kDynptr: return {ArgAccess::kFixedMem, kDynptrSlots * kSlotBytes};
+      case KfuncArg::kBufferOrNull: return {ArgAccess::kSizedMem, 0};
+      case KfuncArg::kScalar:
+      case KfuncArg::kIgnored:
+      case KfuncArg::kConstant:
+      case KfuncArg::kContext:
+      case KfuncArg::kCtx:
+      case KfuncArg::kConstSize:
+      case KfuncArg::kWorkqueue:
+      case KfuncArg::kMap:
+      case KfuncArg::kAsyncCallback:
+      case KfuncArg::kObject:
+      case KfuncArg::kRefcounted:
+      case KfuncArg::kListHead:
+      case KfuncArg::kListNode:
+      case KfuncArg::kTreeRoot:
+      case KfuncArg::kTreeNode:
+      case KfuncArg::kCallback: return {ArgAccess::kNone, 0};
+      case KfuncArg::kNone: break;
+    }
+    return {};
   };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {
     const HelperProto* p = FindHelper(id, type);
@@ -246,6 +283,8 @@ HelperTraits TraitsFor(ProgType type) {
         if ((spec.flags & kArgUninit) != 0) return {ArgAccess::kWriteMem, 0};
         if ((spec.flags & kArgFixedSize) != 0) return {ArgAccess::kFixedMem, spec.size};
         return {ArgAccess::kSizedMem, 0};
+      case Arg::kDynptr:
+        return {(spec.flags & kArgUninit) != 0 ? ArgAccess::kOverwrite : ArgAccess::kFixedMem, kDynptrSlots * kSlotBytes};
       default: return {};
     }
   };

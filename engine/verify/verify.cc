@@ -153,7 +153,9 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   if (result.verdict != Verdict::kAccept) return result;
 
   // 5. The stack of every call chain, now that each function's use is known.
-  if (std::optional<Finding> f = CheckStackDepth(program_, cfg_, result.depths, result.called_back, nullptr)) {
+  Cfg cfg = cfg_;
+  for (size_t s = 0; s < cfg.subs.size(); ++s) cfg.subs[s].is_async_callback |= result.called_later[s] != 0;
+  if (std::optional<Finding> f = CheckStackDepth(program_, cfg, result.depths, result.called_back, nullptr)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
   }
