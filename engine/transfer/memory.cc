@@ -348,14 +348,15 @@ bool Transfer::MapAccess(int r, int off, int64_t size, bool zero_ok, bool by_hel
       return Fail(Rule::kMapAccess, r,
                   absl::StrCat(FieldTypeName(f.kind), " cannot be accessed directly by load/store"));
     }
-    if (by_helper) return Fail(Rule::kMapAccess, r, "kptr cannot be accessed indirectly by helper");
-    if (!p.s.IsConst()) return Fail(Rule::kMapAccess, r, "kptr access cannot have variable offset");
+    const std::string name = FieldTypeName(f.kind);
+    if (by_helper) return Fail(Rule::kMapAccess, r, absl::StrCat(name, " cannot be accessed indirectly by helper"));
+    if (!p.s.IsConst()) return Fail(Rule::kMapAccess, r, absl::StrCat(name, " access cannot have variable offset"));
     if (f.offset != static_cast<uint64_t>(off) + p.s.ConstValue()) {
       return Fail(Rule::kMapAccess, r,
-                  absl::StrCat("kptr access misaligned expected=", f.offset, " off=",
+                  absl::StrCat(name, " access misaligned expected=", f.offset, " off=",
                                static_cast<uint64_t>(off) + p.s.ConstValue()));
     }
-    if (size != 8) return Fail(Rule::kMapAccess, r, "kptr access size must be BPF_DW");
+    if (size != 8) return Fail(Rule::kMapAccess, r, absl::StrCat(name, " access size must be BPF_DW"));
   }
   return true;
 }
