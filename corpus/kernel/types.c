@@ -135,6 +135,42 @@ u32 bpf_cpumask_first(const struct cpumask* cpumask) { return cpumask != 0; }
 int bpf_iter_num_new(struct bpf_iter_num* it, int start, int end) { return it && start && end; }
 int* bpf_iter_num_next(struct bpf_iter_num* it) { return (int*)it; }
 void bpf_iter_num_destroy(struct bpf_iter_num* it) { keep(it); }
+struct bpf_list_head {
+  u64 opaque[2];
+};
+struct bpf_list_node {
+  u64 opaque[3];
+};
+struct bpf_rb_root {
+  u64 opaque[2];
+};
+struct bpf_rb_node {
+  u64 opaque[4];
+};
+void* bpf_obj_new_impl(u64 local_type_id__k, void* meta__ign) { return local_type_id__k ? meta__ign : 0; }
+void bpf_obj_drop_impl(void* p__alloc, void* meta__ign) { keep(p__alloc), keep(meta__ign); }
+void* bpf_percpu_obj_new_impl(u64 local_type_id__k, void* meta__ign) { return local_type_id__k ? meta__ign : 0; }
+void bpf_percpu_obj_drop_impl(void* p__alloc, void* meta__ign) { keep(p__alloc), keep(meta__ign); }
+void* bpf_refcount_acquire_impl(void* p__refcounted_kptr, void* meta__ign) { return meta__ign ? p__refcounted_kptr : 0; }
+int bpf_list_push_front_impl(struct bpf_list_head* head, struct bpf_list_node* node, void* meta__ign, u64 off) {
+  return head && node && meta__ign && off;
+}
+int bpf_list_push_back_impl(struct bpf_list_head* head, struct bpf_list_node* node, void* meta__ign, u64 off) {
+  return head && node && meta__ign && off;
+}
+struct bpf_list_node* bpf_list_pop_front(struct bpf_list_head* head) { return (struct bpf_list_node*)head; }
+struct bpf_list_node* bpf_list_pop_back(struct bpf_list_head* head) { return (struct bpf_list_node*)head; }
+struct bpf_list_node* bpf_list_front(struct bpf_list_head* head) { return (struct bpf_list_node*)head; }
+struct bpf_list_node* bpf_list_back(struct bpf_list_head* head) { return (struct bpf_list_node*)head; }
+int bpf_rbtree_add_impl(struct bpf_rb_root* root, struct bpf_rb_node* node,
+                        _Bool(less)(struct bpf_rb_node* a, const struct bpf_rb_node* b), void* meta__ign, u64 off) {
+  return root && node && less && meta__ign && off;
+}
+struct bpf_rb_node* bpf_rbtree_remove(struct bpf_rb_root* root, struct bpf_rb_node* node) { return root ? node : 0; }
+struct bpf_rb_node* bpf_rbtree_first(struct bpf_rb_root* root) { return (struct bpf_rb_node*)root; }
+struct bpf_rb_node* bpf_rbtree_root(struct bpf_rb_root* root) { return (struct bpf_rb_node*)root; }
+struct bpf_rb_node* bpf_rbtree_left(struct bpf_rb_root* root, struct bpf_rb_node* node) { return root ? node : 0; }
+struct bpf_rb_node* bpf_rbtree_right(struct bpf_rb_root* root, struct bpf_rb_node* node) { return root ? node : 0; }
 
 // The compiler leaves out what nothing has the size of.
 struct {
@@ -159,6 +195,10 @@ struct {
   struct bpf_iter_num bpf_iter_num;
   struct bpf_iter__task bpf_iter__task;
   struct bpf_iter__bpf_map_elem bpf_iter__bpf_map_elem;
+  struct bpf_list_head bpf_list_head;
+  struct bpf_list_node bpf_list_node;
+  struct bpf_rb_root bpf_rb_root;
+  struct bpf_rb_node bpf_rb_node;
   struct sk_buff sk_buff;
   struct nf_hook_state nf_hook_state;
   btf_trace_task_newtask task_newtask;
