@@ -109,7 +109,11 @@ bool Transfer::ObjectAccess(int r, int off, int size, bool write, int value) {
   }
   if (p.Has(kUser)) return Fail(Rule::kBtfAccess, r, absl::StrCat(what, " access user memory: off=", off));
   if (p.Has(kPercpu)) return Fail(Rule::kBtfAccess, r, absl::StrCat(what, " access percpu memory: off=", off));
-  if (write && !p.IsObject()) return Fail(Rule::kBtfAccess, r, "only read is supported");
+  if (write && (!p.IsObject() || p.Has(kUntrusted))) return Fail(Rule::kBtfAccess, r, "only read is supported");
+  if (p.IsObject() && p.ref_obj_id == 0 && (p.flags & (kNonOwnRef | kRcu)) == 0) {
+    // It was there as long as readers were waited for.
+    return Fail(Rule::kBtfAccess, r, "verifier bug: allocated object must have a referenced id");
+  }
   for (const MapField& f : FieldsOf(p)) {
     if (off >= static_cast<int64_t>(f.offset) + f.size || static_cast<int64_t>(f.offset) >= int64_t{off} + size) continue;
     return Fail(Rule::kObject, r, absl::StrCat("direct access to ", FieldTypeName(f.kind), " is disallowed"));
@@ -399,6 +403,8 @@ bool Transfer::ObjectArg(int r, KfuncArg kind, const Extern& function, const Kfu
   if (!ArgOffset(p, r, release && p.ref_obj_id != 0)) return false;
   const uint16_t flags = p.KernelFlags();
   const bool plain = p.type == RegType::kBtfId && flags == kAlloc;
+  // What readers are not waited for any more may be gone; the kernel does not look at that here.
+  if (p.IsObject() && p.Has(kUntrusted)) return Unsupported(absl::StrCat("kfunc: ", function.name));
   switch (kind) {
     case KfuncArg::kObject: {
       const bool copies = p.type == RegType::kBtfId && flags == (kAlloc | kPercpu);
