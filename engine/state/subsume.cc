@@ -187,7 +187,11 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_to
 template <typename Marks>
 static bool Covers(const State& old_, const Marks& precise, const CompareMasks& masks, const State& cur,
                    uint32_t id_base, IdMap& ids, FailureHint& hint) {
-  if (!SameCallChain(old_, cur) || old_.async_sleeps != cur.async_sleeps) return false;
+  if (!SameCallChain(old_, cur)) return false;
+  // What runs later may do other things, and returns something else.
+  if (old_.frames[0]->in_async_callback != cur.frames[0]->in_async_callback || old_.async_sleeps != cur.async_sleeps) {
+    return false;
+  }
   ids.Reset(id_base);
   const auto reg_safe = [&](int f, int r) {
     const Reg& was = old_.frames[f]->regs[r];

@@ -225,6 +225,10 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
     const char* target_name = target != nullptr ? btf__name_by_offset(btf, target->name_off) : nullptr;
     if (target != nullptr && btf_is_struct(target) && target_name != nullptr &&
         std::strcmp(target_name, "bpf_dynptr") == 0) {
+      if (!tags[i].empty()) {
+        bad(absl::StrCat("arg#", i, " has invalid combination of tags"));
+        return out;
+      }
       arg.kind = FuncArg::Kind::kDynptr;
       out.args.push_back(arg);
       continue;
