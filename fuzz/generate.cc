@@ -15,6 +15,7 @@ GenerateOptions GenerateOptions::Big() {
   o.max_depth = 5;
   o.max_forks = 1 << 20;
   o.loop_bound = 12;
+  o.open_loops = false;
   return o;
 }
 

@@ -30,6 +30,9 @@ struct GenerateOptions {
   int loop_bound = 5;       // greatest number of rounds of a loop
   bool maps = true;
   bool subprograms = true;
+  // Loops that end by themselves: may_goto, iterators, and functions that a helper calls back (only with `subprograms`). A
+  // program with one is searched by one thread.
+  bool open_loops = true;
   // Also ask for the number of the processor. The kernel takes the result to be below the number of its own machine's,
   // so two verifiers need not agree on such programs.
   bool processor_number = false;

@@ -12,6 +12,8 @@ namespace {
 
 using Registers = uint32_t;  // as bits: those that may point to a stack
 constexpr Registers kArguments = 0x3e, kSaved = 0x3c0, kFrame = 1u << kRegFp;
+// What a function that the kernel calls back may find: its arguments are in other registers than its caller had them in.
+constexpr Registers kCallback = kArguments | kFrame;
 
 bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
 
@@ -19,10 +21,12 @@ bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
 // any load, and what one function returns with any call.
 class Reach {
  public:
-  explicit Reach(const std::vector<Insn>& insns) : insns_(insns), before_(insns.size(), 0), seen_(insns.size(), false) {
+  explicit Reach(const Program& program)
+      : insns_(program.insns), before_(insns_.size(), 0), seen_(insns_.size(), false) {
     for (bool more = true; more;) {
       const bool stored = stored_, returned = returned_;
       Flow(0, kFrame);
+      Flow(program.exception_callback, kCallback);
       while (!todo_.empty()) {
         const size_t at = todo_.back();
         todo_.pop_back();
@@ -68,6 +72,7 @@ class Reach {
       case kClassLd:
         if (IsLdImm64(i)) {
           set(i.dst, false);
+          if (IsPseudoFunc(i)) Flow(here + 1 + i.imm, kCallback);
           return Flow(here + 2, held);
         }
         break;
@@ -105,11 +110,11 @@ class Reach {
 
 bool MayCrashTheKernel(const Program& program) {
   const std::vector<Insn>& insns = program.insns;
-  if (std::none_of(insns.begin(), insns.end(), IsSum)) return false;
-  // A callback gets its arguments in other registers than its caller had them in: there any sum may be the one.
-  if (program.exception_callback != Program::kNoCallback || std::any_of(insns.begin(), insns.end(), IsPseudoFunc)) return true;
-  const bool functions = program.subprogs.size() > 1 || std::any_of(insns.begin(), insns.end(), IsPseudoCall);
-  return functions && Reach(insns).AddsStackPointer();
+  const bool functions = program.subprogs.size() > 1 || program.exception_callback != Program::kNoCallback ||
+                         std::any_of(insns.begin(), insns.end(), [](const Insn& i) { return IsPseudoCall(i) || IsPseudoFunc(i); });
+  if (!functions || std::none_of(insns.begin(), insns.end(), IsSum)) return false;
+  // Several callbacks for exceptions, of which one may be meant: not worth telling apart.
+  return program.exception_callback == Program::kSeveralCallbacks || Reach(program).AddsStackPointer();
 }
 
 }  // namespace bpfsieve

@@ -66,15 +66,18 @@ TEST(MayCrash, NotAnyOtherSum) {
   }
 }
 
-// A callback's arguments are in other registers than the caller's were.
-TEST(MayCrash, AnySumBesideACallback) {
-  EXPECT_TRUE(MayCrash("r2 = func[f] ll\nr1 = 0\nr1 += r3\nr0 = 0\nexit\nf:\nr0 = 0\nexit\n"));
-  EXPECT_FALSE(MayCrash("r2 = func[f] ll\nr1 = 0\nr1 += 3\nr0 = 0\nexit\nf:\nr0 = 0\nexit\n"));
+// A callback's arguments are in other registers than the caller's were: any of them may be the pointer.
+TEST(MayCrash, ArgumentsOfACallback) {
+  const std::string address = "r2 = func[f] ll\nr0 = 0\nexit\nf:\n";
+  EXPECT_TRUE(MayCrash(address + "r0 = 0\nr0 += r4\nexit\n"));
+  EXPECT_TRUE(MayCrash(address + "r0 = 0\nr0 += r10\nexit\n"));
+  EXPECT_FALSE(MayCrash(address + "r0 = 0\nr6 = 0\nr0 += r6\nexit\n"));
+  EXPECT_TRUE(MayCrash("r1 = 0\nr1 += r10\nr2 = func[f] ll\nr0 = 0\nexit\nf:\nr0 = 0\nexit\n"));
   Program p;
-  p.insns = *Assemble("r1 += r3\nexit\n");
+  p.insns = *Assemble("r0 = 0\nexit\nr0 = 0\nr0 += r3\nexit\n");
   p.subprogs.push_back({0, "main", 0, false});
   EXPECT_FALSE(MayCrashTheKernel(p));
-  p.exception_callback = 1;
+  p.exception_callback = 2;
   EXPECT_TRUE(MayCrashTheKernel(p));
 }
 
