@@ -127,6 +127,31 @@ std::optional<SearchResult> Passes::Check() {
   return std::nullopt;
 }
 
+namespace {
+
+// Whether Linux 6.18 loses a function: one whose address the program takes, but that no helper calls back on any path, is
+// removed as dead code, and not found any more when what is left is compiled. That is only looked at where another function
+// is left, the program's or the kernel's own for exceptions ("verifier bug: No program to jit").
+bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<uint8_t>& called_back) {
+  std::vector<uint8_t> named(cfg.subs.size(), 0), called(cfg.subs.size(), 0);
+  bool throws = false;
+  for (size_t i = 0; i < program.insns.size(); ++i) {
+    const Insn& insn = program.insns[i];
+    if (IsPseudoFunc(insn) || IsPseudoCall(insn)) {
+      (IsPseudoFunc(insn) ? named : called)[cfg.SubAt(static_cast<uint32_t>(static_cast<int64_t>(i) + insn.imm + 1))] = 1;
+    }
+    if (IsKfuncCall(insn) && static_cast<size_t>(insn.imm) < program.externs.size()) {
+      throws |= program.externs[static_cast<size_t>(insn.imm)].name == "bpf_throw";
+    }
+    if (IsLdImm64(insn)) ++i;
+  }
+  size_t lost = 0;
+  for (size_t s = 1; s < named.size(); ++s) lost += named[s] && !called[s] && !called_back[s];
+  return lost > 0 && (throws || cfg.subs.size() - lost > 1);
+}
+
+}  // namespace
+
 SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hooks) const {
   if (settled_) return *settled_;
   // 4. Every path.
@@ -158,6 +183,12 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   if (std::optional<Finding> f = CheckStackDepth(program_, cfg, result.depths, result.called_back, nullptr)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
+    return result;
+  }
+  if (LosesAFunction(program_, cfg_, result.called_back)) {
+    result.verdict = Verdict::kUnsupported;
+    result.feature = "function that is never called back";
+    result.finding = Plain(Rule::kUnsupportedFeature, result.feature);
   }
   return result;
 }

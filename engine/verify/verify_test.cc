@@ -87,6 +87,17 @@ TEST(Verify, AThrowInALoopIsUnsupported) {
   EXPECT_EQ(feature(".license GPL\n.type sched_cls\n.prog p\nr1 = 0\ncall kfunc[bpf_throw]\nexit\n"), "");
 }
 
+// Linux 6.18 refuses it: "verifier bug: No program to jit at insn". Found by running generated programs.
+TEST(Verify, AFunctionThatIsNeverCalledBackIsUnsupportedBesideOthers) {
+  const auto feature = [](const std::string& turns, const std::string& more) {
+    return VerifyText(".license GPL\n.type xdp\n.prog p\n" + more + "r1 = " + turns +
+                      "\nr2 = func[g] ll\nr3 = 0\nr4 = 0\ncall bpf_loop\nr0 = 2\nexit\n.func f\nr0 = 0\nexit\n.func g\nr0 = 0\nexit\n")
+        .feature;
+  };
+  EXPECT_EQ(feature("0", "call f\n"), "function that is never called back");
+  EXPECT_EQ(feature("1", "call f\n"), "");
+}
+
 TEST(Verify, UnknownTypeIsInvalidWithTheReason) {
   const absl::StatusOr<ObjectFile> object = ObjectFile::Parse(std::string("\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0", 16),
                                                               "raw.bin", {.kernel_btf = "none"});
