@@ -145,9 +145,14 @@ bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<ui
     }
     if (IsLdImm64(insn)) ++i;
   }
-  size_t lost = 0;
-  for (size_t s = 1; s < named.size(); ++s) lost += named[s] && !called[s] && !called_back[s];
-  return lost > 0 && (throws || cfg.subs.size() - lost > 1);
+  // Where another function follows, it moves to the place, and is found there in its stead.
+  size_t kept = 0;
+  bool last = false;
+  for (size_t s = 1; s < named.size(); ++s) {
+    last = named[s] && !called[s] && !called_back[s];
+    kept += !last;
+  }
+  return last && (throws || kept > 0);
 }
 
 }  // namespace
