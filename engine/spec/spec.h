@@ -184,7 +184,6 @@ enum class KfuncSet : uint8_t {
   kGeneric,  // for many
   kCpumask,
   kConntrack,
-  kTracing,
   kSkb,      // for those that run on a socket buffer
   kSched,    // of these, for those of traffic control
   kXdp,

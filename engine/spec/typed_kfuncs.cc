@@ -8,7 +8,7 @@ namespace {
 constexpr uint16_t kAcquire = kKfuncAcquire, kRelease = kKfuncRelease, kRetNull = kKfuncRetNull,
                    kTrusted = kKfuncTrustedArgs, kRcu = kKfuncRcu, kSleepable = kKfuncSleepable;
 constexpr KfuncSet kGeneric = KfuncSet::kGeneric, kCommon = KfuncSet::kCommon, kCpumask = KfuncSet::kCpumask,
-                   kConntrack = KfuncSet::kConntrack, kTracingOnly = KfuncSet::kTracing;
+                   kConntrack = KfuncSet::kConntrack;
 
 constexpr TypedKfunc kTyped[] = {
     {"bpf_cgroup_acquire", 1, kAcquire | kRcu | kRetNull, kGeneric},
@@ -106,7 +106,6 @@ bool KfuncSetAllows(KfuncSet set, ProgType type) {
     case KfuncSet::kGeneric: return TakesGenericKfuncs(type);
     case KfuncSet::kCpumask: return tracing || type == ProgType::kStructOps || type == ProgType::kSyscall;
     case KfuncSet::kConntrack: return type == ProgType::kSchedCls || type == ProgType::kXdp;
-    case KfuncSet::kTracing: return tracing;
     case KfuncSet::kSkb: return TakesSkbSet(type);
     case KfuncSet::kSched: return type == ProgType::kSchedCls || type == ProgType::kSchedAct;
     case KfuncSet::kXdp: return type == ProgType::kXdp;

@@ -305,7 +305,7 @@ void CheckFunction(const Function& f, const Values& left, const Values& right) {
 }
 
 // Of the refinements, on every value there is.
-void CheckRefinements(size_t count) {
+[[maybe_unused]] void CheckRefinements(size_t count) {
   for (const Function& f : Refinements()) {
     if (count-- == 0) break;
     Tally tally{f.name, "every value"};
@@ -411,7 +411,7 @@ void CheckStatements(const Values& left, const Values& right) {
 }
 
 // All tristate numbers, or all pairs of them. Here the best is the smallest tristate number.
-void CheckTnums() {
+[[maybe_unused]] void CheckTnums() {
   std::vector<Tnum> all;
   std::vector<std::vector<int>> members;
   for (int mask = 0; mask < kWords; ++mask) {
@@ -485,7 +485,7 @@ void CheckTnums() {
   }
 }
 
-void CheckNumbers(const Values& left, const Values& right) {
+[[maybe_unused]] void CheckNumbers(const Values& left, const Values& right) {
   for (const Function& f : Functions()) CheckFunction(f, left, right);
   for (const Jump& jump : Jumps()) CheckJump(jump, left, right);
   CheckStatements(left, right);
