@@ -31,7 +31,7 @@ class CorpusTest : public testing::TestWithParam<size_t> {};
 
 TEST_P(CorpusTest, EveryProgramGetsTheExpectedVerdictRuleAndMessage) {
   const CorpusFile& file = Corpus()[GetParam()];
-  absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {.kernel_btf = CorpusKernelTypes()});
+  absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {.kernel_btf = CorpusKernelTypes(BPFSIEVE_CORPUS_DIR)});
   ASSERT_TRUE(object.ok()) << object.status();
   std::map<std::string, int> index;
   for (int i = 0; i < object->program_count(); ++i) index[std::string(object->program_name(i))] = i;

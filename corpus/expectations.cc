@@ -110,7 +110,7 @@ ProgramTable ParseProgramTable(std::string_view text) {
   return rows;
 }
 
-std::string CorpusKernelTypes() { return BPFSIEVE_CORPUS_DIR "/kernel/types.o"; }
+std::string CorpusKernelTypes(const std::string& folder) { return (fs::path(folder) / "kernel/types.o").string(); }
 
 ProgramTable ReadProgramTable(const std::string& folder, const std::string& table) {
   return ParseProgramTable(Text(fs::path(folder) / table));

@@ -25,7 +25,7 @@ struct CorpusFile {
 absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
 // The kernel's types that the corpus is verified against, so that its verdicts do not depend on the machine: a file for
 // LoadOptions::kernel_btf.
-std::string CorpusKernelTypes();
+std::string CorpusKernelTypes(const std::string& folder);
 
 // The same of the text of expected.csv: expectations by object, in the table's order. Errors are InvalidArgument and start
 // with "line N: ".

@@ -71,7 +71,7 @@ TEST(Generate, MostAreAcceptedUnlessAskedOtherwise) {
   EXPECT_GT(AcceptedShare(options, 0, 1500), 0.5);
   EXPECT_LT(AcceptedShare(options, 0, 1500), 0.9);
   options.broken = 0;
-  EXPECT_GT(AcceptedShare(options, 10'000, 1000), 0.99);
+  EXPECT_GT(AcceptedShare(options, 10'000, 1000), 0.98);
   options.broken = 1;
   EXPECT_LT(AcceptedShare(options, 20'000, 1000), 0.15);
 }

@@ -87,7 +87,7 @@ TEST(Parallel, TheCorpusGivesTheReportsOfOneThread) {
   ASSERT_TRUE(files.ok()) << files.status();
   uint64_t helped = 0;
   for (size_t f = 0; f < files->size(); f += kShare) {
-    const absl::StatusOr<ObjectFile> object = ObjectFile::Open((*files)[f].path, {.kernel_btf = CorpusKernelTypes()});
+    const absl::StatusOr<ObjectFile> object = ObjectFile::Open((*files)[f].path, {.kernel_btf = CorpusKernelTypes(BPFSIEVE_CORPUS_DIR)});
     ASSERT_TRUE(object.ok()) << object.status();
     for (int i = 0; i < object->program_count(); ++i) {
       VerifyOptions options;
