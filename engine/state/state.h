@@ -168,6 +168,8 @@ struct StackSlot {
     std::memcpy(&w, bytes, sizeof w);
     return w;
   }
+  // Those of a whole object or of one that was overwritten in part: the kinds of bytes that have one of these bits.
+  bool HasObjectBytes() const { return (Word() & 0x0c0c0c0c0c0c0c0c) != 0; }
   // Unknown data or never written throughout; with all capabilities, a load gives an unknown scalar either way.
   bool AllUnknown() const { return (Word() & 0x0101010101010101) == 0; }
 };

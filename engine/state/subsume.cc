@@ -91,8 +91,8 @@ const Reg* SlotScalar(const StackSlot& slot) {
   return slot.AllUnknown() ? &UnboundScalar() : nullptr;
 }
 
-bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) {
-  if (o.AllUnknown()) return !c.IsSpill() || c.spilled.IsScalar();  // compared at all only on request, see MasksFor
+// Some byte of `o` is of an object.
+bool ObjectSafe(const StackSlot& o, const StackSlot& c, IdMap& ids) {
   if (o.IsDynptr() && c.IsDynptr()) {
     return o.spilled.dynptr == c.spilled.dynptr && ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
   }
@@ -102,6 +102,12 @@ bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) 
     return o.spilled.iter == c.spilled.iter && o.spilled.flags == c.spilled.flags &&
            ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
   }
+  return !o.IsObject() && !c.IsObject() && o.Word() == c.Word();
+}
+
+bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) {
+  if (o.AllUnknown()) return !c.IsSpill() || c.spilled.IsScalar();  // compared at all only on request, see MasksFor
+  if (o.HasObjectBytes()) return ObjectSafe(o, c, ids);
   const Reg* old_reg = SlotScalar(o);
   if (old_reg != nullptr) {
     const Reg* cur_reg = SlotScalar(c);
@@ -109,7 +115,7 @@ bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) 
   }
   // Bytes that the old state did not know anything about cannot have mattered.
   const uint64_t known = (o.Word() & 0x0101010101010101) * 0xff;
-  if (((o.Word() ^ c.Word()) & known) != 0 || o.IsObject() || c.IsObject()) return false;
+  if (((o.Word() ^ c.Word()) & known) != 0) return false;
   return !o.IsSpill() || RegSafe(o.spilled, c.spilled, precise, ids);
 }
 
