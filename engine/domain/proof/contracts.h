@@ -40,7 +40,7 @@ struct Function {
   Operands operands;
   void (*abstract)(Scalar& r, const Scalar& b);
   Concrete concrete;
-  // What the machine's word is before it is cut to 32 bits, where the domain goes that way, too.
+  // The result before it is cut to 32 bits, where the domain takes a step on the whole of it.
   Concrete uncut = nullptr;
 };
 
@@ -86,7 +86,9 @@ Function Alu(const char* name, Operands operands = Operands::kTwo) {
             return kIs64 ? Execute<S64, U64>(kOp, kOff == 1, x, y)
                          : U64{Execute<S32, U32>(kOp, kOff == 1, U32(x), U32(y))};
           },
-          kIs64 ? nullptr : Concrete([](U64 x, U64 y) { return Execute<S64, U64>(kOp, kOff == 1, x, y); })};
+          !kIs64 && (kOp == kAnd || kOp == kOr || kOp == kXor)
+              ? Concrete([](U64 x, U64 y) { return Execute<S64, U64>(kOp, false, x, y); })
+              : nullptr};
 }
 
 // The low `bytes` bytes, extended to the word W.
