@@ -157,8 +157,8 @@ constexpr U64 TnumNext(Tnum t, U64 z) {
   if (z >= t.Max()) return t.Max();
   if (z < t.Min()) return t.Min();
   // Members are value + s for the submasks s of mask, and s has to exceed d. To count up within the mask, the bits
-  // outside it are set, so that a carry passes; and so are those below the highest bit of d that no submask has, because
-  // s must exceed d above that bit.
+  // outside it are set, so that a carry passes; and so are those below the highest bit of d that no submask has,
+  // because s must exceed d above that bit.
   const U64 d = z - t.value;
   const Count lost_bits = BitWidth(d & ~t.mask);
   const U64 below = lost_bits == kBits ? ~U64{0} : (U64{1} << lost_bits) - 1;

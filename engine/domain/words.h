@@ -1,9 +1,9 @@
 // The machine words that the domain computes with, and the operations on them that C++ has no operator for.
 //
-// Everything in this folder that computes (tnum.h, scalar.h, bounds.cc, alu.cc, branch.cc) is written in these names, so
-// that the same source can be compiled on other words: on words of a few bits, to go through all of them, and on words
-// that are formulas, to prove it for 64 bits (engine/domain/proof). BPFSIEVE_WORDS names the header to use then. Here
-// they are what they are called, and every function is the one instruction that it stands for.
+// Everything in this folder that computes (tnum.h, scalar.h, bounds.cc, alu.cc, branch.cc) is written in these names,
+// so that the same source can be compiled on other words: on words of a few bits, to go through all of them, and on
+// words that are formulas, to prove it for 64 bits (engine/domain/proof). BPFSIEVE_WORDS names the header to use then.
+// Here they are what they are called, and every function is the one instruction that it stands for.
 #ifndef BPFSIEVE_ENGINE_DOMAIN_WORDS_H_
 #define BPFSIEVE_ENGINE_DOMAIN_WORDS_H_
 

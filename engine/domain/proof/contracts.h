@@ -24,8 +24,9 @@ inline Truth Member(const Tnum& t, U64 v) {
 }
 inline Truth Member(const Scalar& r, U64 v) {
   const U32 low = U32(v);
-  return All({Member(r.var_off, v), AtMost(r.umin, v), AtMost(v, r.umax), AtMost(r.smin, S64(v)), AtMost(S64(v), r.smax),
-              AtMost(r.u32_min, low), AtMost(low, r.u32_max), AtMost(r.s32_min, S32(low)), AtMost(S32(low), r.s32_max)});
+  return All({Member(r.var_off, v), AtMost(r.umin, v), AtMost(v, r.umax), AtMost(r.smin, S64(v)),
+              AtMost(S64(v), r.smax), AtMost(r.u32_min, low), AtMost(low, r.u32_max), AtMost(r.s32_min, S32(low)),
+              AtMost(S32(low), r.s32_max)});
 }
 
 // ---- Functions of one or two numbers ----
@@ -116,12 +117,23 @@ template <bool kIs64>
 void AddAlu(std::vector<Function>& all) {
   constexpr auto count = kIs64 ? Operands::kAndCount : Operands::kAndLowCount;
   for (const Function& f : {
-           Alu<kAdd, kIs64>("add"), Alu<kSub, kIs64>("sub"), Alu<kMul, kIs64>("mul"), Alu<kDiv, kIs64>("div"),
-           Alu<kDiv, kIs64, 1>("sdiv"), Alu<kMod, kIs64>("mod"), Alu<kMod, kIs64, 1>("smod"),
-           Alu<kNeg, kIs64>("neg", Operands::kOne), Alu<kAnd, kIs64>("and"), Alu<kOr, kIs64>("or"),
-           Alu<kXor, kIs64>("xor"), Alu<kLsh, kIs64>("lsh"), Alu<kRsh, kIs64>("rsh"), Alu<kArsh, kIs64>("arsh"),
+           Alu<kAdd, kIs64>("add"),
+           Alu<kSub, kIs64>("sub"),
+           Alu<kMul, kIs64>("mul"),
+           Alu<kDiv, kIs64>("div"),
+           Alu<kDiv, kIs64, 1>("sdiv"),
+           Alu<kMod, kIs64>("mod"),
+           Alu<kMod, kIs64, 1>("smod"),
+           Alu<kNeg, kIs64>("neg", Operands::kOne),
+           Alu<kAnd, kIs64>("and"),
+           Alu<kOr, kIs64>("or"),
+           Alu<kXor, kIs64>("xor"),
+           Alu<kLsh, kIs64>("lsh"),
+           Alu<kRsh, kIs64>("rsh"),
+           Alu<kArsh, kIs64>("arsh"),
            // All shifts are among those above; these are there for their precision.
-           Alu<kLsh, kIs64>("lsh_by_constant_", count), Alu<kRsh, kIs64>("rsh_by_constant_", count),
+           Alu<kLsh, kIs64>("lsh_by_constant_", count),
+           Alu<kRsh, kIs64>("rsh_by_constant_", count),
            Alu<kArsh, kIs64>("arsh_by_constant_", count),
        }) {
     all.push_back(f);
@@ -201,9 +213,7 @@ struct Jump {
   uint8_t op;
   bool is32;
 
-  bool Holds(U64 x, U64 y) const {
-    return is32 ? Compare<S32, U32>(op, U32(x), U32(y)) : Compare<S64, U64>(op, x, y);
-  }
+  bool Holds(U64 x, U64 y) const { return is32 ? Compare<S32, U32>(op, U32(x), U32(y)) : Compare<S64, U64>(op, x, y); }
 };
 
 inline std::vector<Jump> Jumps() {
@@ -246,7 +256,8 @@ inline std::vector<TnumFunction> TnumFunctions() {
       {"tnum_arsh32", Operands::kAndLowCount, [](Tnum a, Tnum b) { return TnumArsh32(a, CountOf(b.value, kLowBits)); },
        [](U64 x, U64 y) { return U64{U32(S32(x) >> CountOf(y, kLowBits))}; }},
       {"tnum_subreg", one, [](Tnum a, Tnum) { return a.Subreg(); }, [](U64 x, U64) { return U64{U32(x)}; }},
-      {"tnum_clear_subreg", one, [](Tnum a, Tnum) { return a.ClearSubreg(); }, [](U64 x, U64) { return x & ~kLowMask; }},
+      {"tnum_clear_subreg", one, [](Tnum a, Tnum) { return a.ClearSubreg(); },
+       [](U64 x, U64) { return x & ~kLowMask; }},
       {"tnum_with_subreg", two, [](Tnum a, Tnum b) { return a.WithSubreg(b); },
        [](U64 x, U64 y) { return (x & ~kLowMask) | U64{U32(y)}; }},
       {"tnum_cast32", one, [](Tnum a, Tnum) { return a.Cast(4); }, [](U64 x, U64) { return Extended<U64>(x, 4); }},
@@ -265,7 +276,8 @@ struct TnumStatement {
 
 // The next member after z is one, no other (no x) lies between, and it is above z unless there is none.
 inline Truth IsNext(const Tnum& t, U64 x, U64 z, U64 next) {
-  return All({Member(t, next), Implies(Not(AtMost(x, z)), AtMost(next, x)), Implies(AtMost(next, z), Same(next, t.Max()))});
+  return All(
+      {Member(t, next), Implies(Not(AtMost(x, z)), AtMost(next, x)), Implies(AtMost(next, z), Same(next, t.Max()))});
 }
 
 inline std::vector<TnumStatement> TnumStatements() {

@@ -3,16 +3,16 @@
 //
 //   operators_W [--full] [--csv FILE]
 //
-// What a width is good for is listed in main(). --full takes the larger sets of values. Exit status: 0 sound, 1 not (with
-// the first counter-example of each operator), 2 usage.
+// What a width is good for is listed in main(). --full takes the larger sets of values. Exit status: 0 sound, 1 not
+// (with the first counter-example of each operator), 2 usage.
 #include <array>
 #include <bit>
 #include <bitset>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -425,7 +425,10 @@ void CheckStatements(const Values& left, const Values& right) {
     }
   }
   const auto text = [](Tnum t) {
-    return std::string("value=").append(std::to_string(int(t.value))).append(" mask=").append(std::to_string(int(t.mask)));
+    return std::string("value=")
+        .append(std::to_string(int(t.value)))
+        .append(" mask=")
+        .append(std::to_string(int(t.mask)));
   };
   for (const TnumFunction& f : TnumFunctions()) {
     Tally tally{f.name, "every tristate number", 0, 0, 0};

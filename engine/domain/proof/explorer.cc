@@ -98,7 +98,8 @@ bool Explorer::Decide(const z3::expr& question) {
   const z3::expr q = question.simplify();
   if (q.is_true() || q.is_false()) return q.is_true();
   if (next_ == decisions_.size()) {
-    // Answers that only conditions farther off exclude are taken, too: what holds on no path at all holds there as well.
+    // Answers that only conditions farther off exclude are taken, too: what holds on no path at all holds there as
+    // well.
     const std::vector<z3::expr> near = Within(Groups(q));
     const bool may_be_false = !Ask(near, q).implied;
     const bool may_be_true = !may_be_false || !Ask(near, !q).implied;
@@ -174,9 +175,7 @@ bool Explorer::IsImplied(const z3::expr& goal, bool nearby) {
          (!nearby && Ask(conditions_, goal).implied);
 }
 
-void Explorer::Assume(const z3::expr& fact) {
-  Split(fact, conditions_);
-}
+void Explorer::Assume(const z3::expr& fact) { Split(fact, conditions_); }
 
 z3::expr Explorer::Fresh(const char* name, unsigned width, bool with_last) {
   const z3::expr e = context_.bv_const((name + std::to_string(fresh_)).c_str(), width);

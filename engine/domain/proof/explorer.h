@@ -19,7 +19,7 @@ struct Verdict {
   Kind kind = Kind::kProved;
   int paths = 0, queries = 0;
   double seconds = 0;  // of CPU time
-  std::string model;  // of kRefuted: an assignment of the inputs
+  std::string model;   // of kRefuted: an assignment of the inputs
 };
 
 class Explorer {
@@ -35,8 +35,8 @@ class Explorer {
 
   z3::context& context() { return context_; }
 
-  // Runs `body` once for each path; it gives what has to hold at its end, under what was assumed and decided. `seconds` are
-  // of CPU time.
+  // Runs `body` once for each path; it gives what has to hold at its end, under what was assumed and decided. `seconds`
+  // are of CPU time.
   Verdict Prove(const std::function<z3::expr()>& body, double seconds);
 
   // ---- For `body`, and what it calls ----
@@ -44,13 +44,13 @@ class Explorer {
   // One of the possible answers to `question`; another run takes the other.
   bool Decide(const z3::expr& question);
   void Assume(const z3::expr& fact);
-  // Whether something is so in any case here; with `nearby`, as far as the conditions tell that speak of the same. Its parts
-  // that are so are noted, to build upon.
+  // Whether something is so in any case here; with `nearby`, as far as the conditions tell that speak of the same. Its
+  // parts that are so are noted, to build upon.
   bool Follows(const z3::expr& goal, bool nearby);
   // Something that has to hold here.
   void Require(const z3::expr& fact) { duties_.push_back(fact); }
-  // An unknown, the same in every run if made in the same order. The bounds of one range belong together: questions about
-  // one of them are likely to need what is known of the other.
+  // An unknown, the same in every run if made in the same order. The bounds of one range belong together: questions
+  // about one of them are likely to need what is known of the other.
   z3::expr Fresh(const char* name, unsigned width, bool with_last = false);
   int Keep(const z3::expr& e);
   z3::expr Kept(int index) const { return kept_[static_cast<size_t>(index)]; }
@@ -75,11 +75,11 @@ class Explorer {
 
   // Throws where time is up.
   bool IsPossible(const std::vector<z3::expr>& conditions, const z3::expr& extra, std::string* model);
-  // The conditions that speak of no other groups of unknowns. They are few, and the same on many paths, so that what they
-  // imply is often known already.
+  // The conditions that speak of no other groups of unknowns. They are few, and the same on many paths, so that what
+  // they imply is often known already.
   std::vector<z3::expr> Within(const std::set<unsigned>& groups);
-  // With those that conditions connect these with, but for group 0, which is connected with all: the first unknown that a
-  // body makes, and what belongs to it, are meant to be the members that it is about.
+  // With those that conditions connect these with, but for group 0, which is connected with all: the first unknown that
+  // a body makes, and what belongs to it, are meant to be the members that it is about.
   std::set<unsigned> Neighbours(const std::set<unsigned>& groups);
   const Asked& Ask(const std::vector<z3::expr>& conditions, const z3::expr& goal);
   // By those within goal's groups, or their neighbours, or (unless `nearby`) by all.

@@ -3,11 +3,11 @@
 //   prove [--only TEXT,...] [--seconds N] [--csv FILE]
 //
 // Assumed of every operand is that it is well formed and has a member, and nothing else: the parts of a number may know
-// different things. Proved is that the result has the member's result, and that no shift leaves its word on the way.
-// A step that is proved by itself (ByContract in words.h) is used by what it promises; all steps that were used so have to be
-// among those that are proved here, or the exit status is 1, as it is when something is refuted. --only takes those
-// operators whose name contains one of the texts; then, steps are not asked after. --seconds are of CPU time, for each
-// operator. A timeout is told, and no failure. 2: usage.
+// different things. Proved is that the result has the member's result, and that no shift leaves its word on the way. A
+// step that is proved by itself (ByContract in words.h) is used by what it promises; all steps that were used so have
+// to be among those that are proved here, or the exit status is 1, as it is when something is refuted. --only takes
+// those operators whose name contains one of the texts; then, steps are not asked after. --seconds are of CPU time, for
+// each operator. A timeout is told, and no failure. 2: usage.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -96,8 +96,9 @@ bool TakesContract(Scalar& r, const char* step) {
   return true;
 }
 
-// The remaining loop of TnumMulAdd() promises: where x, y and p are members of a, b and acc, p + x * y is one of the result.
-// One turn has gone by, so they are x / 2, 2 * y, and p or p + y; what they come to is the same (prove.cc's facts).
+// The remaining loop of TnumMulAdd() promises: where x, y and p are members of a, b and acc, p + x * y is one of the
+// result. One turn has gone by, so they are x / 2, 2 * y, and p or p + y; what they come to is the same (prove.cc's
+// facts).
 bool TakesContract(Tnum& acc, Tnum& a, Tnum& b, const char* step) {
   g_run.assumed.insert(step);
   const U64 x = g_run.factors[0], y = g_run.factors[1], p = g_run.factors[2];
@@ -125,8 +126,8 @@ struct Lemma {
   bool by_induction = false;  // of a step that takes itself by contract, for less
 };
 
-// The products that the bounds of a multiplication are compared with, and that the low half of a product is the product of
-// the low halves.
+// The products that the bounds of a multiplication are compared with, and that the low half of a product is the product
+// of the low halves.
 void MakeProducts(const Scalar& a, const Scalar& b, U64 x, U64 y) {
   Explorer& explorer = Explorer::Get();
   for (const S64& i : {a.smin, a.smax, S64(x)}) {
@@ -220,8 +221,7 @@ Truth ProveMulAdd() {
 }
 
 Lemma Step(const char* name, void (*step)(Scalar&)) {
-  return {name,
-          [step] {
+  return {name, [step] {
             const U64 x = Any("x");
             Scalar r = AnyScalar();
             Assume(Member(r, x));
@@ -251,7 +251,8 @@ std::vector<Lemma> Lemmas() {
   }
   for (const std::vector<Function>& functions : {Functions(), Swaps()}) {
     for (const Function& f : functions) {
-      if (f.operands == Operands::kAndCount || f.operands == Operands::kAndLowCount) continue;  // part of the general one
+      if (f.operands == Operands::kAndCount || f.operands == Operands::kAndLowCount)
+        continue;  // part of the general one
       all.push_back({f.name, [f] { return ProveFunction(f); }});
     }
   }
@@ -279,8 +280,8 @@ std::vector<Lemma> Lemmas() {
   return all;
 }
 
-// The facts about products that Explorer::Product() and TakesContract() tell Z3, of all numbers (and so of integers, and of
-// words, whose products are those of integers modulo a power of two).
+// The facts about products that Explorer::Product() and TakesContract() tell Z3, of all numbers (and so of integers,
+// and of words, whose products are those of integers modulo a power of two).
 bool ProveProductFacts() {
   z3::context c;
   const z3::expr x = c.real_const("x"), y = c.real_const("y"), z = c.real_const("z"), w = c.real_const("w"),
@@ -358,11 +359,12 @@ int Main(int argc, char** argv) {
     if (lemma.by_induction && !used.empty()) entered = *used.begin();
     const bool is_proved = verdict.kind == Verdict::Kind::kProved;
     const char* text = is_proved ? "proved" : verdict.kind == Verdict::Kind::kRefuted ? "refuted" : "timeout";
-    std::printf("%-28s %-8s %8.1f s %5d paths %6d queries\n%s", lemma.name.c_str(), text, verdict.seconds, verdict.paths,
-                verdict.queries, verdict.model.c_str());
+    std::printf("%-28s %-8s %8.1f s %5d paths %6d queries\n%s", lemma.name.c_str(), text, verdict.seconds,
+                verdict.paths, verdict.queries, verdict.model.c_str());
     std::fflush(stdout);
     if (file != nullptr) {
-      std::fprintf(file, "%s,%s,%.1f,%d,%d\n", lemma.name.c_str(), text, verdict.seconds, verdict.paths, verdict.queries);
+      std::fprintf(file, "%s,%s,%.1f,%d,%d\n", lemma.name.c_str(), text, verdict.seconds, verdict.paths,
+                   verdict.queries);
       std::fflush(file);
     }
     ok &= verdict.kind != Verdict::Kind::kRefuted;

@@ -1,7 +1,7 @@
 // Words of a few bits in place of the machine's (engine/domain/words.h), so that a test can go through all of them.
 //
-// A word has BPFSIEVE_SMALL_BITS bits (4, 6 or 8) and its low half half of them. An instruction's operand of 1, 2, 4 or 8
-// bytes has the same share of a word as it has of 64 bits; with 8 bits a byte is a bit, with 4 an operand of one byte
+// A word has BPFSIEVE_SMALL_BITS bits (4, 6 or 8) and its low half half of them. An instruction's operand of 1, 2, 4 or
+// 8 bytes has the same share of a word as it has of 64 bits; with 8 bits a byte is a bit, with 4 an operand of one byte
 // does not exist. What C++ leaves undefined for machine words (shifts by the width or more) ends the program.
 #ifndef BPFSIEVE_ENGINE_DOMAIN_PROOF_SMALL_WORDS_H_
 #define BPFSIEVE_ENGINE_DOMAIN_PROOF_SMALL_WORDS_H_

@@ -1,9 +1,9 @@
 // Words that are formulas, in place of the machine's (engine/domain/words.h): what the domain computes with them is a
 // formula for its result, over all values of 64 bits at once.
 //
-// A comparison gives a plain bool, so `if` needs one answer. Explorer (explorer.h) gives one that is possible, notes it as
-// a condition of this run, and runs the whole again for the other, until there is none left. A word whose value is known
-// stays a number, and its comparisons are no questions.
+// A comparison gives a plain bool, so `if` needs one answer. Explorer (explorer.h) gives one that is possible, notes it
+// as a condition of this run, and runs the whole again for the other, until there is none left. A word whose value is
+// known stays a number, and its comparisons are no questions.
 #ifndef BPFSIEVE_ENGINE_DOMAIN_PROOF_SYMBOLIC_WORDS_H_
 #define BPFSIEVE_ENGINE_DOMAIN_PROOF_SYMBOLIC_WORDS_H_
 
