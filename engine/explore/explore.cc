@@ -612,6 +612,14 @@ bool Search::Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state) {
   return iter != nullptr && (iter->spilled.flags & kIterDrained) == 0;
 }
 
+// Whether a function that the call at `insn` called back returns to it from `prev`; in doubt, it does not.
+bool Search::CalledBack(uint32_t insn, int64_t prev) const {
+  if (prev < 0 || prog_.insns[static_cast<size_t>(prev)].code != kCodeExit) return false;
+  if (insn == 0 || !IsPseudoCall(prog_.insns[insn - 1])) return true;
+  const int sub = cfg_.SubAt(static_cast<uint32_t>(int64_t{insn} + prog_.insns[insn - 1].imm));
+  return sub < 0 || static_cast<uint16_t>(sub) != cfg_.sub_of[static_cast<size_t>(prev)];
+}
+
 // The loop that the state is in, by its outermost function that is in one; null: none that could matter.
 LoopVisit* Search::VisitOf(const State& state, uint32_t insn) {
   if (!cfg_.any_converge) return nullptr;
@@ -686,8 +694,11 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       // Another entry of a function that runs later says nothing of a loop in it.
       const Frame& was = c->shared.state->frame();
       const bool entered_again = was.in_async_callback && was.async_entries != Get(state).frame().async_entries;
-      if (!entered_again && converge != Converge::kNo && Converges(*c, key, state)) return Prune(*c, insn, path, true);
-      const bool ends = converge == Converge::kIterNext || converge == Converge::kCallback;
+      // A call that calls back is come to again by the functions that it called, or by a loop around it, which has to end
+      // by other means.
+      const bool turn = converge == Converge::kCallback ? CalledBack(insn, path.last_insn) : converge != Converge::kNo;
+      if (!entered_again && turn && Converges(*c, key, state)) return Prune(*c, insn, path, true);
+      const bool ends = turn && converge != Converge::kMayGoto;
       if (!entered_again && !ends && IsLoop(*c, key, state)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;

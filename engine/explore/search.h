@@ -89,6 +89,7 @@ class Search {
   void LetGo(Checkpoint* checkpoint);
   void CountStates();
   Visit Prune(Checkpoint& c, uint32_t insn, Path& path, bool open);
+  bool CalledBack(uint32_t insn, int64_t prev) const;
   bool Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state);
   void Widen(const StepEffects& step, const Path& path);
   void Evict(Checkpoint** link);
