@@ -607,9 +607,12 @@ bool Search::Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state) {
   if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
   if (!SubsumesWithin(*c.shared.state, c.shared.masks, cur, key.id_gen + 1, ids_)) return false;
   if (kind != Converge::kIterNext) return true;
-  // One that is drained stays so, and a loop that goes on all the same is one without an end.
+  // One that is drained stays so, and a loop that goes on all the same is one without an end; and so is one that takes a new
+  // iterator each time, and never asks the same one again.
   const StackSlot* iter = IterAt(cur, cur.regs()[1]);
-  return iter != nullptr && (iter->spilled.flags & kIterDrained) == 0;
+  const StackSlot* was = IterAt(*c.shared.state, cur.regs()[1]);
+  return iter != nullptr && was != nullptr && (iter->spilled.flags & kIterDrained) == 0 &&
+         iter->spilled.ref_obj_id == was->spilled.ref_obj_id;
 }
 
 // Whether a function that the call at `insn` called back returns to it from `prev`; in doubt, it does not.
@@ -698,7 +701,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       // by other means.
       const bool turn = converge == Converge::kCallback ? CalledBack(insn, path.last_insn) : converge != Converge::kNo;
       if (!entered_again && turn && Converges(*c, key, state)) return Prune(*c, insn, path, true);
-      const bool ends = turn && converge != Converge::kMayGoto;
+      const bool ends = turn && converge == Converge::kCallback;
       if (!entered_again && !ends && IsLoop(*c, key, state)) return Visit::kLoop;
       // In a loop, states differ from one iteration to the next; record only some.
       if (!force && jumps < 20 && steps < 100) add = false;
