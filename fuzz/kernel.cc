@@ -103,8 +103,7 @@ Generator::CtxFacts Generator::ReadCtxFacts(ProgType type, AttachType attach) {
 
 bool Generator::Can(int32_t helper) const {
   const HelperProto* proto = FindHelper(static_cast<uint32_t>(helper), p_->type);
-  return proto != nullptr && proto->unsupported == nullptr &&
-         HelperAvailable(static_cast<uint32_t>(helper), p_->type, p_->attach, p_->sleepable);
+  return proto != nullptr && HelperAvailable(static_cast<uint32_t>(helper), p_->type, p_->attach, p_->sleepable);
 }
 
 bool Generator::MayLock() const { return !IsTracingType(p_->type) && p_->type != ProgType::kSocketFilter; }
@@ -567,7 +566,7 @@ std::string_view Generator::ContextName() const {
 
 bool Generator::CanKfunc(const char* name) const {
   const KfuncProto* proto = FindKfunc(name);
-  return proto != nullptr && KfuncAvailable(*proto, p_->type);
+  return proto != nullptr && KfuncSetAllows(proto->set, p_->type, p_->attach);
 }
 
 void Generator::Kfunc(const char* name) {

@@ -23,7 +23,7 @@ constexpr uint64_t kMaxLoops = uint64_t{8} << 20;  // of bpf_loop and of iterato
 enum : uint32_t {
   kMapLookup = 1, kSmpProcessorId = 8, kTailCallFn = 12, kProbeReadStr = 45, kGetStack = 67, kMapPeek = 89, kSpinLockFn = 93,
   kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96, kProbeReadUserStr = 114, kProbeReadKernelStr = 115,
-  kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kForEachMapElem = 164, kSkcUnix = 178, kLoop = 181, kSkcMptcp = 196,
+  kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kForEachMapElem = 164, kFindVma = 180, kSkcUnix = 178, kLoop = 181, kSkcMptcp = 196,
   kUserRingbufDrain = 209,
 };
 bool IsCast(uint32_t id) {
@@ -633,6 +633,7 @@ bool Machine::CallFunction(const Insn& i) {
       if (!argument.set) return Fault("an argument was never set");
       switch (want.kind) {
         case FuncArg::Kind::kScalar: argument.region = -1; break;
+        case FuncArg::Kind::kArena: return NotModelled("arenas");
         case FuncArg::Kind::kCtx:
           if (argument.region != context_) return Fault("an argument is not the context");
           break;
@@ -804,7 +805,7 @@ bool Machine::CallHelper(const Insn& i) {
   if (proto == nullptr || !HelperAvailable(id, program_->type, program_->attach, program_->sleepable)) {
     return Fault("no such helper");
   }
-  if (proto->unsupported != nullptr) return NotModelled(proto->unsupported);
+  if (id == kFindVma) return NotModelled("bpf_find_vma");
   for (const ArgSpec& arg : proto->args) {
     if (arg.type == Arg::kDynptr) return NotModelled("dynptrs");
     if (arg.type == Arg::kTimer) return NotModelled("timers");

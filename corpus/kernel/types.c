@@ -28,7 +28,12 @@ struct bpf_cpumask {
   cpumask_t cpumask;
   int usage;
 };
+struct cgroup_subsys_state {
+  struct cgroup* cgroup;
+  int id;
+};
 struct cgroup {
+  struct cgroup_subsys_state self;
   u64 id;
   int level;
 };
@@ -69,6 +74,7 @@ struct mm_struct__safe_rcu_or_null {
   struct file __attribute__((btf_type_tag("rcu"))) * exe_file;
 };
 struct bpf_map {
+  const struct inode* owner;
   int map_type;
   u32 key_size, value_size, max_entries;
 };
@@ -172,6 +178,65 @@ struct bpf_rb_node* bpf_rbtree_root(struct bpf_rb_root* root) { return (struct b
 struct bpf_rb_node* bpf_rbtree_left(struct bpf_rb_root* root, struct bpf_rb_node* node) { return root ? node : 0; }
 struct bpf_rb_node* bpf_rbtree_right(struct bpf_rb_root* root, struct bpf_rb_node* node) { return root ? node : 0; }
 
+void bpf_rcu_read_lock(void) {}
+void bpf_rcu_read_unlock(void) {}
+struct vm_area_struct {
+  unsigned long vm_start, vm_end;
+};
+struct bpf_iter_task {
+  u64 opaque[3];
+};
+struct bpf_iter_task_vma {
+  u64 opaque[1];
+};
+struct bpf_iter_css_task {
+  u64 opaque[1];
+};
+int bpf_iter_css_task_new(struct bpf_iter_css_task* it, struct cgroup_subsys_state* css, unsigned flags) {
+  return it && css && flags;
+}
+struct task_struct* bpf_iter_css_task_next(struct bpf_iter_css_task* it) { return (struct task_struct*)it; }
+void bpf_iter_css_task_destroy(struct bpf_iter_css_task* it) { keep(it); }
+struct cgroup* bpf_cgroup_from_id(u64 cgid) { return (struct cgroup*)cgid; }
+int bpf_iter_task_new(struct bpf_iter_task* it, struct task_struct* task__nullable, unsigned flags) {
+  return it && task__nullable && flags;
+}
+struct task_struct* bpf_iter_task_next(struct bpf_iter_task* it) { return (struct task_struct*)it; }
+void bpf_iter_task_destroy(struct bpf_iter_task* it) { keep(it); }
+int bpf_iter_task_vma_new(struct bpf_iter_task_vma* it, struct task_struct* task, u64 addr) { return it && task && addr; }
+struct vm_area_struct* bpf_iter_task_vma_next(struct bpf_iter_task_vma* it) { return (struct vm_area_struct*)it; }
+void bpf_iter_task_vma_destroy(struct bpf_iter_task_vma* it) { keep(it); }
+long long bpf_map_sum_elem_count(const struct bpf_map* map) { return (long)map; }
+
+void* bpf_arena_alloc_pages(void* p__map, void* addr__ign, u32 page_cnt, int node_id, u64 flags) {
+  return p__map && page_cnt && node_id && flags ? addr__ign : 0;
+}
+void bpf_arena_free_pages(void* p__map, void* ptr__ign, u32 page_cnt) { keep(p__map), keep(ptr__ign), keep(&page_cnt); }
+
+u64* bpf_session_cookie(void) { return 0; }
+_Bool bpf_session_is_return(void) { return 0; }
+
+struct nf_conn {
+  u64 lock_and_tuples[16];
+  unsigned long status;
+  u32 mark;
+};
+struct __sk_buff {
+  u32 len;
+};
+struct bpf_sock_tuple {
+  u32 addresses[9];
+};
+struct bpf_ct_opts {
+  int netns_id, error;
+  u8 l4proto, dir, reserved[2];
+};
+struct nf_conn* bpf_skb_ct_lookup(struct __sk_buff* skb_ctx, struct bpf_sock_tuple* bpf_tuple, u32 tuple__sz,
+                                  struct bpf_ct_opts* opts, u32 opts__sz) {
+  return skb_ctx && bpf_tuple && tuple__sz && opts && opts__sz ? (struct nf_conn*)opts : 0;
+}
+void bpf_ct_release(struct nf_conn* nfct) { keep(nfct); }
+
 // The compiler leaves out what nothing has the size of.
 struct {
   struct seq_file seq_file;
@@ -200,6 +265,8 @@ struct {
   struct bpf_rb_root bpf_rb_root;
   struct bpf_rb_node bpf_rb_node;
   struct sk_buff sk_buff;
+  struct vm_area_struct vm_area_struct;
+  struct nf_conn nf_conn;
   struct nf_hook_state nf_hook_state;
   btf_trace_task_newtask task_newtask;
   btf_trace_sched_pi_setprio sched_pi_setprio;

@@ -1,9 +1,11 @@
 #include "corpus/oracle/maps.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -132,6 +134,16 @@ absl::StatusOr<int> OracleMaps::Create(size_t index, int depth) {
             absl::StrCat("map '", map.name, "': failed to freeze: ", strerror(-frozen)));
       }
     }
+  }
+  if (map.type == MapType::kArena) {
+    // As libbpf does: where an arena lies is known when it is first mapped. Its pages come with their first use.
+    const size_t size = size_t{map.max_entries} * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    void* at = mmap(reinterpret_cast<void*>(map.extra), size, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | (map.extra != 0 ? MAP_FIXED_NOREPLACE : 0), fd, 0);
+    if (at == MAP_FAILED) {
+      return absl::FailedPreconditionError(absl::StrCat("map '", map.name, "': failed to map: ", strerror(errno)));
+    }
+    munmap(at, size);
   }
   fds_[index] = std::move(owner);
   return fds_[index].get();

@@ -232,6 +232,7 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kStackSpill:
     case Rule::kStackVarOff:
     case Rule::kMapBounds:
+    case Rule::kArena:
     case Rule::kMapAccess:
     case Rule::kPacketBounds:
     case Rule::kPacketAccess:

@@ -90,8 +90,8 @@ struct Row {
   HelperProto proto;
 };
 
-constexpr Row MakeRow(TypeSet types, const char* unsupported, uint32_t id, const char* name, RetSpec ret,
-                      uint32_t flags, std::initializer_list<ArgSpec> args) {
+constexpr Row MakeRow(TypeSet types, uint32_t id, const char* name, RetSpec ret, uint32_t flags,
+                      std::initializer_list<ArgSpec> args) {
   Row row;
   row.types = types;
   row.proto.id = id;
@@ -107,17 +107,13 @@ constexpr Row MakeRow(TypeSet types, const char* unsupported, uint32_t id, const
   row.proto.changes_packet = (flags & kMovesPacket) != 0;
   row.proto.acquires = (flags & kAcquires) != 0;
   row.proto.allow_fastcall = (flags & kFastcall) != 0;
-  row.proto.unsupported = unsupported;
   return row;
 }
 
 constexpr Row kRows[] = {
-#define HELPER(id, name, ret, flags, ...) MakeRow(~TypeSet{0}, nullptr, id, name, ret, flags, {__VA_ARGS__}),
-#define HELPER_OF(types, id, name, ret, flags, ...) MakeRow(types, nullptr, id, name, ret, flags, {__VA_ARGS__}),
-#define UNMODELLED(feature, id, name, ret, flags, ...) \
-  MakeRow(~TypeSet{0}, feature, id, name, ret, flags, {__VA_ARGS__}),
+#define HELPER(id, name, ret, flags, ...) MakeRow(~TypeSet{0}, id, name, ret, flags, {__VA_ARGS__}),
+#define HELPER_OF(types, id, name, ret, flags, ...) MakeRow(types, id, name, ret, flags, {__VA_ARGS__}),
 #include "engine/spec/helpers.inc"
-#undef UNMODELLED
 #undef HELPER_OF
 #undef HELPER
 };

@@ -7,7 +7,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr KfuncArg kNone = KfuncArg::kNone, kScalar = KfuncArg::kScalar, kIter = KfuncArg::kIter,
-                   kIgnored = KfuncArg::kIgnored, kDynptr = KfuncArg::kDynptr, kDynptrNew = KfuncArg::kDynptrNew,
+                   kIgnored = KfuncArg::kIgnored, kTyped = KfuncArg::kTyped, kDynptr = KfuncArg::kDynptr, kDynptrNew = KfuncArg::kDynptrNew,
                    kHead = KfuncArg::kListHead, kListNode = KfuncArg::kListNode, kRoot = KfuncArg::kTreeRoot,
                    kTreeNode = KfuncArg::kTreeNode;
 
@@ -26,17 +26,23 @@ constexpr KfuncProto Writes(KfuncProto k) { return k.writes_dynptr = true, k; }
 constexpr KfuncProto Percpu(KfuncProto k) { return k.percpu = true, k; }
 constexpr KfuncProto Of(KfuncSet set, KfuncProto k) { return k.set = set, k; }
 constexpr KfuncProto Iter(IterType type, KfuncProto k) { return k.iter = type, k; }
+constexpr KfuncProto Typed(uint16_t flags, KfuncProto k) { return k.flags = flags, k; }
 constexpr KfuncProto PacketDynptr(KfuncSet set, DynptrKind kind, std::string_view name) {
   KfuncProto k = Plain(name, {KfuncArg::kCtx, kScalar, kDynptrNew});
   k.set = set;
   k.dynptr = kind;
-  k.trusted = true;
   return k;
 }
 
 constexpr IterProto kIters[] = {
     {"num", 1, 4},
     {"bits", 2, 8},
+    {"task", 3, 0, "task_struct", true},
+    {"css", 3, 0, "cgroup_subsys_state", true},
+    {"task_vma", 1, 0, "vm_area_struct"},
+    {"css_task", 1, 0, "task_struct"},
+    {"kmem_cache", 1, 0, "kmem_cache"},
+    {"dmabuf", 1, 0, "dma_buf"},
 };
 
 constexpr KfuncProto kKfuncs[] = {
@@ -49,6 +55,24 @@ constexpr KfuncProto kKfuncs[] = {
     Iter(IterType::kBits, Plain("bpf_iter_bits_new", {kIter, kIgnored, kScalar}, KfuncKind::kIterNew)),
     Iter(IterType::kBits, Plain("bpf_iter_bits_next", {kIter}, KfuncKind::kIterNext)),
     Iter(IterType::kBits, Void(Plain("bpf_iter_bits_destroy", {kIter}, KfuncKind::kIterDestroy))),
+    Iter(IterType::kTask, Plain("bpf_iter_task_new", {kIter, kTyped, kScalar}, KfuncKind::kIterNew)),
+    Iter(IterType::kTask, Plain("bpf_iter_task_next", {kIter}, KfuncKind::kIterNext)),
+    Iter(IterType::kTask, Void(Plain("bpf_iter_task_destroy", {kIter}, KfuncKind::kIterDestroy))),
+    Iter(IterType::kCss, Plain("bpf_iter_css_new", {kIter, kTyped, kScalar}, KfuncKind::kIterNew)),
+    Iter(IterType::kCss, Plain("bpf_iter_css_next", {kIter}, KfuncKind::kIterNext)),
+    Iter(IterType::kCss, Void(Plain("bpf_iter_css_destroy", {kIter}, KfuncKind::kIterDestroy))),
+    Iter(IterType::kTaskVma, Typed(kKfuncRcu, Plain("bpf_iter_task_vma_new", {kIter, kTyped, kScalar}, KfuncKind::kIterNew))),
+    Iter(IterType::kTaskVma, Plain("bpf_iter_task_vma_next", {kIter}, KfuncKind::kIterNext)),
+    Iter(IterType::kTaskVma, Void(Plain("bpf_iter_task_vma_destroy", {kIter}, KfuncKind::kIterDestroy))),
+    Iter(IterType::kCssTask, Plain("bpf_iter_css_task_new", {kIter, kTyped, kScalar}, KfuncKind::kIterNew)),
+    Iter(IterType::kCssTask, Plain("bpf_iter_css_task_next", {kIter}, KfuncKind::kIterNext)),
+    Iter(IterType::kCssTask, Void(Plain("bpf_iter_css_task_destroy", {kIter}, KfuncKind::kIterDestroy))),
+    Iter(IterType::kKmemCache, Sleeps(Plain("bpf_iter_kmem_cache_new", {kIter}, KfuncKind::kIterNew))),
+    Iter(IterType::kKmemCache, Sleeps(Plain("bpf_iter_kmem_cache_next", {kIter}, KfuncKind::kIterNext))),
+    Iter(IterType::kKmemCache, Sleeps(Void(Plain("bpf_iter_kmem_cache_destroy", {kIter}, KfuncKind::kIterDestroy)))),
+    Iter(IterType::kDmabuf, Sleeps(Plain("bpf_iter_dmabuf_new", {kIter}, KfuncKind::kIterNew))),
+    Iter(IterType::kDmabuf, Sleeps(Plain("bpf_iter_dmabuf_next", {kIter}, KfuncKind::kIterNext))),
+    Iter(IterType::kDmabuf, Sleeps(Void(Plain("bpf_iter_dmabuf_destroy", {kIter}, KfuncKind::kIterDestroy)))),
 
     // Sections in which a program may not sleep.
     Void(Plain("bpf_rcu_read_lock", {}, KfuncKind::kRcuLock)),
@@ -145,7 +169,5 @@ const KfuncProto* FindKfunc(std::string_view name) {
   }
   return nullptr;
 }
-
-bool KfuncAvailable(const KfuncProto& proto, ProgType type) { return KfuncSetAllows(proto.set, type); }
 
 }  // namespace bpfsieve

@@ -94,9 +94,6 @@ struct HelperProto {
   bool changes_packet = false;
   bool acquires = false;  // returns a reference that must be released
   bool allow_fastcall = false;
-  // Not null: the engine must not model this helper by its prototype alone; names the feature for `unsupported`
-  // ("callback: bpf_loop", "dynptr", "timer", "kptr", ...).
-  const char* unsupported = nullptr;
 };
 // The prototype as program type `type` sees it (a few helpers have several); null: no such helper number.
 const HelperProto* FindHelper(uint32_t id, ProgType type);
@@ -145,11 +142,13 @@ enum class KfuncKind : uint8_t {
   kTreePeek,  // likewise
 };
 // Open-coded iterators: struct bpf_iter_NAME.
-enum class IterType : uint8_t { kNum, kBits };
+enum class IterType : uint8_t { kNum, kBits, kTask, kCss, kTaskVma, kCssTask, kKmemCache, kDmabuf };
 struct IterProto {
   std::string_view name;
   int slots;           // eight bytes of stack each
-  uint32_t elem_size;  // bytes that next() points to
+  uint32_t elem_size;  // bytes that next() points to; 0: an object of the kernel
+  std::string_view elem{};  // that structure
+  bool rcu = false;    // elements are kept alive by the RCU lock, else by the iterator
 };
 const IterProto& FindIter(IterType type);
 
@@ -157,6 +156,7 @@ enum class KfuncArg : uint8_t {
   kNone,
   kScalar,
   kIgnored,  // may be anything, even nothing
+  kTyped,    // what the BTF prototype says
   kContext,
   kIter,     // the iterator that the function belongs to, on the stack
   kConstant,    // a number that is known
@@ -186,6 +186,13 @@ enum class KfuncSet : uint8_t {
   kConntrack,
   kSkb,      // for those that run on a socket buffer
   kSched,    // of these, for those of traffic control
+  kSchedCls,
+  kSocketAddress,
+  kTypedIterator,  // programs that iterate over objects of the kernel
+  kTestRun,        // the kernel's own test runs
+  kSession,        // probes of a function's entry and exit
+  kSyscall,
+  kCrypto,
   kXdp,
 };
 struct KfuncProto {
@@ -195,7 +202,7 @@ struct KfuncProto {
   KfuncSet set = KfuncSet::kCommon;
   IterType iter = {};                    // kIter*
   DynptrKind dynptr = DynptrKind::kNone;  // of a kDynptrNew argument; kNone: as that of the kDynptr argument
-  bool trusted = false;                  // a null pointer is told from other wrong arguments (KF_TRUSTED_ARGS)
+  uint16_t flags = 0;                    // TypedKfuncFlag, for kTyped arguments
   bool sleeps = false;
   bool writes_dynptr = false;            // into the first one that it is given
   bool is_void = false;
@@ -211,9 +218,9 @@ enum TypedKfuncFlag : uint16_t {
   kKfuncAcquire = 1,       // returns a reference
   kKfuncRelease = 2,       // gives one back
   kKfuncRetNull = 4,       // may return null
-  kKfuncTrustedArgs = 8,   // wants pointers that are referenced or trusted
-  kKfuncRcu = 16,          // those, or RCU-protected ones
-  kKfuncSleepable = 32,
+  kKfuncRcu = 8,           // takes pointers that are RCU-protected, else only those that are referenced or trusted
+  kKfuncSleepable = 16,
+  kKfuncRetWritable = 32,  // memory that it returns may be written
 };
 struct TypedKfunc {
   std::string_view name;
@@ -222,10 +229,9 @@ struct TypedKfunc {
   KfuncSet set;
 };
 const TypedKfunc* FindTypedKfunc(std::string_view name);
-bool KfuncSetAllows(KfuncSet set, ProgType type);
+// Whether a program of this type may call those of the set (btf_kfunc_id_set_contains, and the filters that some have).
+bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach);
 bool TakesGenericKfuncs(ProgType type);
-// Whether a program of this type may call it (the kernel's btf_kfunc_id_set_contains).
-bool KfuncAvailable(const KfuncProto& proto, ProgType type);
 
 // ---- Context ---------------------------------------------------------------------------------------------------
 

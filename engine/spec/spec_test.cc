@@ -56,12 +56,17 @@ TEST(FindKfunc, KnowsWhatIsModelledAlone) {
   EXPECT_EQ(FindKfunc(""), nullptr);
 }
 
-TEST(KfuncAvailable, SharesTheGenericSetAmongTypesOfOneHook) {
-  const KfuncProto& proto = *FindKfunc("bpf_throw");
-  EXPECT_TRUE(KfuncAvailable(proto, ProgType::kCgroupSkb));
-  EXPECT_TRUE(KfuncAvailable(proto, ProgType::kSockOps));
-  EXPECT_FALSE(KfuncAvailable(proto, ProgType::kSchedAct));
-  EXPECT_FALSE(KfuncAvailable(proto, static_cast<ProgType>(kProgTypeCount)));
+TEST(KfuncSetAllows, SharesTheGenericSetAmongTypesOfOneHook) {
+  const auto allows = [](ProgType type) { return KfuncSetAllows(KfuncSet::kGeneric, type, AttachType{}); };
+  EXPECT_TRUE(allows(ProgType::kCgroupSkb));
+  EXPECT_TRUE(allows(ProgType::kSockOps));
+  EXPECT_FALSE(allows(ProgType::kSchedAct));
+  EXPECT_FALSE(allows(static_cast<ProgType>(kProgTypeCount)));
+}
+
+TEST(KfuncSetAllows, TellsProbesOfEntryAndExitFromOthers) {
+  EXPECT_TRUE(KfuncSetAllows(KfuncSet::kSession, ProgType::kKprobe, AttachType::kTraceKprobeSession));
+  EXPECT_FALSE(KfuncSetAllows(KfuncSet::kSession, ProgType::kKprobe, AttachType::kTraceKprobeMulti));
 }
 
 TEST(HelperAvailable, IsFalseOutOfRange) {

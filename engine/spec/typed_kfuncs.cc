@@ -5,17 +5,21 @@
 namespace bpfsieve {
 namespace {
 
-constexpr uint16_t kAcquire = kKfuncAcquire, kRelease = kKfuncRelease, kRetNull = kKfuncRetNull,
-                   kTrusted = kKfuncTrustedArgs, kRcu = kKfuncRcu, kSleepable = kKfuncSleepable;
+constexpr uint16_t kAcquire = kKfuncAcquire, kRelease = kKfuncRelease, kRetNull = kKfuncRetNull, kRcu = kKfuncRcu,
+                   kSleepable = kKfuncSleepable, kRetWritable = kKfuncRetWritable;
 constexpr KfuncSet kGeneric = KfuncSet::kGeneric, kCommon = KfuncSet::kCommon, kCpumask = KfuncSet::kCpumask,
-                   kConntrack = KfuncSet::kConntrack;
+                   kConntrack = KfuncSet::kConntrack, kSchedCls = KfuncSet::kSchedCls, kSession = KfuncSet::kSession,
+                   kSyscall = KfuncSet::kSyscall, kCrypto = KfuncSet::kCrypto;
 
 constexpr TypedKfunc kTyped[] = {
+    {"bpf_arena_alloc_pages", 5, kSleepable, kCommon},
+    {"bpf_arena_free_pages", 3, kSleepable, kCommon},
+    {"bpf_arena_reserve_pages", 3, kSleepable, kCommon},
     {"bpf_cgroup_acquire", 1, kAcquire | kRcu | kRetNull, kGeneric},
     {"bpf_cgroup_ancestor", 2, kAcquire | kRcu | kRetNull, kGeneric},
     {"bpf_cgroup_from_id", 1, kAcquire | kRetNull, kGeneric},
     {"bpf_cgroup_release", 1, kRelease, kGeneric},
-    {"bpf_cpumask_acquire", 1, kAcquire | kTrusted, kCpumask},
+    {"bpf_cpumask_acquire", 1, kAcquire, kCpumask},
     {"bpf_cpumask_and", 3, kRcu, kCpumask},
     {"bpf_cpumask_any_and_distribute", 2, kRcu, kCpumask},
     {"bpf_cpumask_any_distribute", 1, kRcu, kCpumask},
@@ -41,15 +45,27 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_cpumask_weight", 1, kRcu, kCpumask},
     {"bpf_cpumask_xor", 3, kRcu, kCpumask},
     {"bpf_copy_from_user_str", 4, kSleepable, kCommon},
-    {"bpf_ct_change_status", 2, kTrusted, kConntrack},
-    {"bpf_ct_change_timeout", 2, kTrusted, kConntrack},
+    {"bpf_crypto_ctx_acquire", 1, kAcquire | kRcu | kRetNull, kSyscall},
+    {"bpf_crypto_ctx_create", 3, kAcquire | kRetNull | kSleepable, kSyscall},
+    {"bpf_crypto_ctx_release", 1, kRelease, kSyscall},
+    {"bpf_crypto_decrypt", 4, kRcu, kCrypto},
+    {"bpf_crypto_encrypt", 4, kRcu, kCrypto},
+    {"bpf_ct_change_status", 2, 0, kConntrack},
+    {"bpf_ct_change_timeout", 2, 0, kConntrack},
     {"bpf_ct_insert_entry", 1, kAcquire | kRetNull | kRelease, kConntrack},
     {"bpf_ct_release", 1, kRelease, kConntrack},
-    {"bpf_ct_set_status", 2, kTrusted, kConntrack},
-    {"bpf_ct_set_timeout", 2, kTrusted, kConntrack},
-    {"bpf_map_sum_elem_count", 1, kTrusted, kCommon},
+    {"bpf_ct_set_status", 2, 0, kConntrack},
+    {"bpf_ct_set_timeout", 2, 0, kConntrack},
+    {"bpf_kfunc_call_memb_release", 1, kRelease, KfuncSet::kTestRun},
+    {"bpf_kfunc_call_test_release", 1, kRelease, KfuncSet::kTestRun},
+    {"bpf_map_sum_elem_count", 1, 0, kCommon},
+    {"bpf_session_cookie", 0, kRetWritable, kSession},
+    {"bpf_session_is_return", 0, 0, kSession},
+    {"bpf_sk_assign_tcp_reqsk", 4, 0, kSchedCls},
     {"bpf_skb_ct_alloc", 5, kAcquire | kRetNull, kConntrack},
     {"bpf_skb_ct_lookup", 5, kAcquire | kRetNull, kConntrack},
+    {"bpf_sock_addr_set_sun_path", 3, 0, KfuncSet::kSocketAddress},
+    {"bpf_sock_destroy", 1, 0, KfuncSet::kTypedIterator},
     {"bpf_task_acquire", 1, kAcquire | kRcu | kRetNull, kGeneric},
     {"bpf_task_from_pid", 1, kAcquire | kRetNull, kGeneric},
     {"bpf_task_from_vpid", 1, kAcquire | kRetNull, kGeneric},
@@ -58,7 +74,24 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_task_under_cgroup", 2, kRcu, kGeneric},
     {"bpf_xdp_ct_alloc", 5, kAcquire | kRetNull, kConntrack},
     {"bpf_xdp_ct_lookup", 5, kAcquire | kRetNull, kConntrack},
+    {"bpf_xdp_get_xfrm_state", 3, kAcquire | kRetNull, KfuncSet::kXdp},
+    {"bpf_xdp_xfrm_state_release", 1, kRelease, KfuncSet::kXdp},
 };
+
+bool TakesCgroupSets(ProgType type) {
+  switch (type) {
+    case ProgType::kCgroupSkb:
+    case ProgType::kCgroupSock:
+    case ProgType::kCgroupSockAddr:
+    case ProgType::kCgroupDevice:
+    case ProgType::kCgroupSockopt:
+    case ProgType::kCgroupSysctl:
+    case ProgType::kSockOps:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // Types that see the functions on socket buffers, though not all of them have one (bpf_kfunc_set_skb).
 bool TakesSkbSet(ProgType type) {
@@ -72,20 +105,13 @@ bool TakesSkbSet(ProgType type) {
     case ProgType::kLwtXmit:
     case ProgType::kLwtSeg6local:
     case ProgType::kNetfilter:
-    // One hook for all of control groups, and one for tracing.
-    case ProgType::kCgroupSkb:
-    case ProgType::kCgroupSock:
-    case ProgType::kCgroupSockAddr:
-    case ProgType::kCgroupDevice:
-    case ProgType::kCgroupSockopt:
-    case ProgType::kCgroupSysctl:
-    case ProgType::kSockOps:
+    // One hook for tracing.
     case ProgType::kTracepoint:
     case ProgType::kPerfEvent:
     case ProgType::kTracing:
       return true;
     default:
-      return false;
+      return TakesCgroupSets(type);
   }
 }
 
@@ -98,7 +124,7 @@ const TypedKfunc* FindTypedKfunc(std::string_view name) {
   return nullptr;
 }
 
-bool KfuncSetAllows(KfuncSet set, ProgType type) {
+bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach) {
   const bool tracing = type == ProgType::kTracing || type == ProgType::kTracepoint || type == ProgType::kPerfEvent ||
                        type == ProgType::kLsm;
   switch (set) {
@@ -109,6 +135,17 @@ bool KfuncSetAllows(KfuncSet set, ProgType type) {
     case KfuncSet::kSkb: return TakesSkbSet(type);
     case KfuncSet::kSched: return type == ProgType::kSchedCls || type == ProgType::kSchedAct;
     case KfuncSet::kXdp: return type == ProgType::kXdp;
+    case KfuncSet::kSchedCls: return type == ProgType::kSchedCls;
+    // A hook of all of control groups.
+    case KfuncSet::kSocketAddress: return TakesCgroupSets(type);
+    case KfuncSet::kTypedIterator: return type == ProgType::kTracing && attach == AttachType::kTraceIter;
+    case KfuncSet::kSession:
+      return type == ProgType::kKprobe &&
+             (attach == AttachType::kTraceKprobeSession || attach == AttachType::kTraceUprobeSession);
+    case KfuncSet::kTestRun: return tracing || type == ProgType::kSchedCls || type == ProgType::kSyscall;
+    case KfuncSet::kSyscall: return type == ProgType::kSyscall;
+    case KfuncSet::kCrypto:
+      return type == ProgType::kSchedCls || type == ProgType::kSchedAct || type == ProgType::kXdp;
   }
   return false;
 }

@@ -55,6 +55,7 @@ void AppendReg(std::string& out, const Reg& reg, int frameno, const std::vector<
     return;
   }
   out += RegTypeName(reg);
+  if (reg.type == RegType::kArena) return;
   if (reg.type == RegType::kStack) {
     if (reg.frameno != frameno) absl::StrAppend(&out, "[", reg.frameno, "]");
     if (reg.s.IsConst()) {

@@ -8,7 +8,7 @@ std::string RegTypeName(RegType type, uint16_t flags) {
   static constexpr const char* kNames[] = {"?",        "scalar", "ctx",         "map_ptr",  "map_value",
                                            "map_key",  "fp",     "pkt_meta",    "pkt",      "pkt_end",
                                            "flow_keys", "sock",  "sock_common", "tcp_sock", "xdp_sock",
-                                           "tp_buffer", "ptr_",  "mem",         "buf",      "func",
+                                           "tp_buffer", "ptr_",  "mem",         "buf",      "func", "arena",
                                            "iter",     "dynptr_ptr", "irq"};
   std::string name;
   static constexpr struct {

@@ -41,6 +41,7 @@ inline constexpr int64_t kMaxVarSize = 1 << 29; // BPF_MAX_VAR_SIZ
 enum class RegType : uint8_t {
   kNotInit, kScalar, kCtx, kConstMapPtr, kMapValue, kMapKey, kStack, kPacketMeta, kPacket, kPacketEnd, kFlowKeys,
   kSocket, kSockCommon, kTcpSock, kXdpSock, kTpBuffer, kBtfId, kMem, kBuf, kFunc,
+  kArena,   // in an arena: any address is, and reading or writing where nothing is does no harm
   kIter,    // only in a stack slot: an iterator
   kDynptr,  // a dynptr that may not be changed, or in a stack slot: (half of) one
   kIrq,     // only in a stack slot: the flags that disabling interrupts saved

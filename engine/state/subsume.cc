@@ -62,6 +62,8 @@ bool RegSafe(const Reg& o, const Reg& c, bool precise, IdMap& ids) {
     case RegType::kTpBuffer:
       return o.off == c.off && o.range == c.range && o.map_uid == c.map_uid && ValueWithin(o, c) &&
              ids.Check(o.id, c.id) && ids.Check(o.ref_obj_id, c.ref_obj_id);
+    case RegType::kArena:
+      return true;
     case RegType::kPacket:
     case RegType::kPacketMeta:
       // A negative range says that the pointer is at or beyond the end: no length to compare.

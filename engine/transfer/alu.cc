@@ -54,7 +54,14 @@ bool Transfer::AluMov() {
     return true;
   }
   if (!ReadReg(i.src)) return false;
-  if (is64 && i.off == kAddrSpaceCast) return Unsupported("arena: addr_space_cast");
+  if (is64 && i.off == kAddrSpaceCast) {
+    if (!ctx_.has_arena) {
+      return Fail(Rule::kArena, i.src, "addr_space_cast insn can only be used in a program that has an associated arena");
+    }
+    dst.MakeUnknown();
+    if (i.imm == 1) dst.MakePointer(RegType::kArena);
+    return true;
+  }
   Reg& src = reg(i.src);
   if (is64 && i.off == 0) {
     LinkBeforeCopy(src, *st_);
@@ -90,6 +97,12 @@ bool Transfer::AluBinary() {
   if (UsesX(i) && !ReadReg(i.src)) return false;
   if (!ReadReg(i.dst)) return false;
   Reg& dst = reg(i.dst);
+  // Whatever is computed with an address in an arena is one.
+  if (dst.type == RegType::kArena) return true;
+  if (UsesX(i) && reg(i.src).type == RegType::kArena) {
+    dst = reg(i.src);
+    return true;
+  }
   if (UsesX(i)) {
     const Reg& src = reg(i.src);
     if (!src.IsScalar()) {

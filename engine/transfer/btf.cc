@@ -140,6 +140,20 @@ bool Transfer::LoadField(int r, uint32_t type, int off, int size, int value, uin
   return true;
 }
 
+// Of a connection, only its mark may be written (nf_conntrack_btf_struct_access).
+bool Transfer::ConntrackWrite(int r, int off, int size) {
+  const struct btf* btf = Kernel()->get();
+  const btf_type* type = btf__type_by_id(btf, Kernel()->Find("nf_conn", BTF_KIND_STRUCT));
+  for (uint32_t i = 0; type != nullptr && i < btf_vlen(type); ++i) {
+    const btf_member& m = btf_members(type)[i];
+    if (BtfName(btf, m.name_off) != "mark" || btf_member_bit_offset(type, i) != 8 * static_cast<uint32_t>(off)) continue;
+    if (size <= 4) return true;
+    return Fail(Rule::kBtfAccess, r, absl::StrCat("write access at off ", off, " with size ", size,
+                                                  " beyond the member of nf_conn ended at ", off + 4));
+  }
+  return Fail(Rule::kBtfAccess, r, absl::StrCat("no write support to nf_conn at off ", off));
+}
+
 bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
   const Reg p = reg(r);
   if (p.Has(kProgBtf)) return ObjectAccess(r, off, size, write, value);
@@ -158,9 +172,11 @@ bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
   if ((p.flags & kUser) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access user memory: off=", off));
   if ((p.flags & kPercpu) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access percpu memory: off=", off));
   if (write) {
-    // Some program types may write to some members of some structures.
-    if ((p.flags & kUntrusted) == 0 && prog_.type != ProgType::kTracing) return Unsupported("BTF-typed pointer write");
-    return Fail(Rule::kBtfAccess, r, "only read is supported");
+    const bool conntrack = (p.flags & kUntrusted) == 0 && (name == "nf_conn" || name == "nf_conn___init") &&
+                           (prog_.type == ProgType::kSchedCls || prog_.type == ProgType::kSchedAct ||
+                            prog_.type == ProgType::kXdp);
+    if (!conntrack) return Fail(Rule::kBtfAccess, r, "only read is supported");
+    return ConntrackWrite(r, off, size);
   }
   return LoadField(r, p.btf_id, off, size, value, p.flags);
 }

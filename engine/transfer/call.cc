@@ -19,7 +19,7 @@ enum : uint32_t {
   kGetLocalStorage = 81, kProbeReadStr = 45, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
   kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
-  kGetTaskStack = 141, kForEachMapElem = 164, kSnprintf = 165, kTimerSetCallback = 170, kLoop = 181, kSkcToUnixSock = 178,
+  kGetTaskStack = 141, kForEachMapElem = 164, kFindVma = 180, kSnprintf = 165, kTimerSetCallback = 170, kLoop = 181, kSkcToUnixSock = 178,
   kSkcToMptcpSock = 196, kDynptrFromMem = 197, kDynptrWrite = 202, kUserRingbufDrain = 209, kPerCpuPtr = 153,
   kThisCpuPtr = 154, kKptrXchg = 194,
 };
@@ -115,6 +115,9 @@ bool Transfer::CallGlobal(int sub) {
       case FuncArg::Kind::kScalar:
         if (!p.IsScalar()) return bad(r);
         break;
+      case FuncArg::Kind::kArena:
+        if (!p.IsScalar() && p.type != RegType::kArena) return bad(r);
+        break;
       case FuncArg::Kind::kCtx:
         if (p.type != RegType::kCtx || !ArgOffset(p, r, false)) return bad(r);
         break;
@@ -187,7 +190,6 @@ bool Transfer::CallHelper() {
                                                  : "IRQ-disabled";
     return Fail(Rule::kSection, -1, absl::StrCat("sleepable helper ", FuncText(id), " in ", where, " region"));
   }
-  if (proto->unsupported != nullptr) return Unsupported(proto->unsupported);
 
   CallMeta meta;
   meta.id = id;
@@ -240,6 +242,7 @@ bool Transfer::CallHelper() {
       CallLater(meta.subprog, false);
       break;
     case kForEachMapElem:
+    case kFindVma:
     case kUserRingbufDrain:
     case kLoop:
       if (!CallBack(meta)) return false;

@@ -5,12 +5,13 @@
 // once more and comes back to the call itself. So a turn begins where the function returns, and the search ends when one
 // finds nothing new at the call (push_callback_call, prepare_func_exit).
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_walk.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
 namespace {
 
-enum : uint32_t { kForEachMapElem = 164, kLoop = 181, kUserRingbufDrain = 209 };
+enum : uint32_t { kForEachMapElem = 164, kFindVma = 180, kLoop = 181, kUserRingbufDrain = 209 };
 
 bool HasForEach(MapType type) {
   switch (type) {
@@ -68,11 +69,16 @@ bool Transfer::CallBack(CallMeta& meta) {
   if (st_->cur + 1 < kMaxFrames && meta.id == kForEachMapElem && !HasForEach(ctx_.map(meta.map).type)) {
     return Fail(Rule::kHelperMap, 1, "callback function not allowed for map");
   }
+  if (meta.id == kFindVma && Kernel() == nullptr) return Unsupported("callback: bpf_find_vma");
   Frame* callee = EnterCallback(meta.subprog);
   if (callee == nullptr) return false;
   if (meta.id == kLoop) {
     callee->regs[1].MakeUnknown();
     callee->regs[2] = reg(3);
+  } else if (meta.id == kFindVma) {
+    callee->regs[1] = reg(1);
+    MakeBtfPointer(callee->regs[2], Kernel()->Find("vm_area_struct", BTF_KIND_STRUCT), 0);
+    callee->regs[3] = reg(4);
   } else if (meta.id == kUserRingbufDrain) {
     callee->regs[1].MakePointer(RegType::kDynptr);
     callee->regs[1].dynptr = static_cast<uint32_t>(DynptrKind::kLocal) | kDynptrFirst;

@@ -154,7 +154,7 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
   const btf_param* params = btf_params(proto);
   for (uint32_t i = 0; i < count; ++i) {
     FuncArg arg;
-    bool ctx_tag = false, nonnull = false, trusted = false, nullable = false;
+    bool ctx_tag = false, nonnull = false, trusted = false, nullable = false, arena = false;
     for (std::string_view tag : tags[i]) {
       if (tag == "ctx") {
         ctx_tag = true;
@@ -164,6 +164,8 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
         trusted = true;
       } else if (tag == "nullable") {
         nullable = true;
+      } else if (tag == "arena") {
+        arena = true;
       } else {
         out.unsupported = absl::StrCat("global function argument tag: ", std::string(tag));
         return out;
@@ -175,7 +177,7 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
       return out;
     }
     if (!btf_is_ptr(t)) {
-      if (!IsScalarType(t) || ctx_tag || nonnull) {
+      if (!IsScalarType(t) || !tags[i].empty()) {
         bad(absl::StrCat("Arg#", i, " type in ", info.name, "() is not supported yet."));
         return out;
       }
@@ -216,8 +218,17 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
       out.args.push_back(arg);
       continue;
     }
+    if (arena) {
+      if (tags[i].size() != 1) {
+        bad(absl::StrCat("arg#", i, " arena cannot be combined with any other tags"));
+        return out;
+      }
+      arg.kind = FuncArg::Kind::kArena;
+      out.args.push_back(arg);
+      continue;
+    }
     if (nullable) {
-      bad(absl::StrCat("arg#", i, " is a pointer, but not to memory that may be null"));
+      bad(absl::StrCat("arg#", i, " has invalid combination of tags"));
       return out;
     }
     uint32_t id = t->type;
@@ -252,7 +263,8 @@ void SetArguments(const FuncArgs& args, State& entry) {
     Reg& r = entry.regs()[i + 1];
     const FuncArg& arg = args.args[i];
     switch (arg.kind) {
-      case FuncArg::Kind::kScalar: r.MakeUnknown(); break;
+      case FuncArg::Kind::kScalar:
+      case FuncArg::Kind::kArena: r.MakeUnknown(); break;
       case FuncArg::Kind::kCtx: r.MakePointer(RegType::kCtx); break;
       case FuncArg::Kind::kDynptr:
         r.MakePointer(RegType::kDynptr);

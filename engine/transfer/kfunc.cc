@@ -41,16 +41,26 @@ bool Transfer::CallKfunc(const Extern& function) {
   if (proto == nullptr || (function.weak && function.btf_id == 0)) {
     return Unsupported(absl::StrCat("kfunc: ", function.name));
   }
-  if (!KfuncAvailable(*proto, prog_.type)) {
+  if (!KfuncSetAllows(proto->set, prog_.type, prog_.attach)) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", function.name,
                                                            " is not allowed"));
+  }
+  const bool over_objects = proto->args[0] == KfuncArg::kIter && !FindIter(proto->iter).elem.empty();
+  if (over_objects && (function.btf_id == 0 || Kernel() == nullptr ||
+                       Kernel()->Find(FindIter(proto->iter).elem, BTF_KIND_STRUCT) == 0)) {
+    return Unsupported(absl::StrCat("kfunc: ", function.name));
   }
   if (proto->sleeps && !InSleepable()) {
     return Fail(Rule::kSleepable, -1, absl::StrCat("program must be sleepable to call sleepable kfunc ", function.name));
   }
   if (proto->kind >= KfuncKind::kObjNew) return ObjectKfunc(function, *proto);
+  if (over_objects && proto->kind == KfuncKind::kIterNew && FindIter(proto->iter).rcu && !InRcuSection()) {
+    return Fail(Rule::kSection, -1, absl::StrCat("kernel func ", function.name,
+                                                 " requires RCU critical section protection"));
+  }
   const Reg iter = reg(1), buffer = reg(3);
   KfuncMeta meta;
+  meta.btf_id = function.btf_id;
   if (!KfuncArgs(*proto, meta)) return false;
   if (meta.subprog >= 0) CallLater(meta.subprog, true);
   if (!EnterOrLeave(*proto)) return false;
@@ -63,11 +73,7 @@ bool Transfer::CallKfunc(const Extern& function) {
   if (!proto->is_void) reg(0).MakeUnknown();
   switch (proto->kind) {
     case KfuncKind::kIterNext: {
-      Reg& r0 = reg(0);
-      r0.MakePointer(RegType::kMem, kRdonly | kMaybeNull);
-      r0.mem_size = FindIter(proto->iter).elem_size;
-      r0.ref_obj_id = meta.iter_ref;
-      r0.id = NewId();
+      IterElement(proto->iter, meta.iter_ref);
       return IterNext(iter);
     }
     case KfuncKind::kDynptrSlice:
@@ -87,8 +93,12 @@ bool Transfer::KfuncArgs(const KfuncProto& proto, KfuncMeta& meta) {
       if (!reg(r).IsScalar()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " is not a scalar"));
       continue;
     }
+    if (kind == KfuncArg::kTyped) {
+      if (!TypedArgOf(proto, meta.btf_id, r)) return false;
+      continue;
+    }
     const Reg& p = reg(r);
-    if (proto.trusted && (p.IsNull() || p.MayBeNull())) {
+    if (kind != KfuncArg::kBufferOrNull && (p.IsNull() || p.MayBeNull())) {
       return Fail(Rule::kHelperArg, r, absl::StrCat("Possibly NULL pointer passed to trusted arg", r - 1));
     }
     if (kind == KfuncArg::kCtx && !HasPacketContext(proto.set, prog_.type)) {
@@ -141,13 +151,12 @@ bool Transfer::KfuncArgs(const KfuncProto& proto, KfuncMeta& meta) {
         if (p.type != RegType::kConstMapPtr && p.type != RegType::kMapValue && p.type != RegType::kMapKey) {
           return Fail(Rule::kHelperArg, r, absl::StrCat("pointer in R", r, " isn't map pointer"));
         }
+        if (p.type != RegType::kConstMapPtr) {
+          return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " must be referenced or trusted"));
+        }
         if (meta.map != p.map || meta.map_uid != p.map_uid) {
           return Fail(Rule::kHelperArg, r, absl::StrCat("workqueue pointer in R1 map_uid=", meta.map_uid,
                                                         " doesn't match map pointer in R2 map_uid=", p.map_uid));
-        }
-        if (p.type != RegType::kConstMapPtr) {
-          return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " is ", RegTypeName(p), " expected ",
-                                                        RegTypeName(p), " or socket"));
         }
         break;
       case KfuncArg::kAsyncCallback:
@@ -228,6 +237,10 @@ bool Transfer::IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id) {
   const int64_t spi = (-off - 1) / kSlotBytes;
   const bool placed = p.s.IsConst() && off < 0 && off % kSlotBytes == 0 && spi + 1 >= type.slots;
   if (proto.kind == KfuncKind::kIterNew) {
+    if (proto.iter == IterType::kCssTask && !InSleepable() && prog_.type != ProgType::kLsm &&
+        !(prog_.type == ProgType::kTracing && prog_.attach == AttachType::kTraceIter)) {
+      return Fail(Rule::kIterator, r, "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs");
+    }
     bool fresh = placed;
     for (int i = 0; i < type.slots && fresh && spi < kMaxSlots; ++i) {
       const StackSlot& slot = FrameOf(p).slot(static_cast<int>(spi) - i);
@@ -249,6 +262,7 @@ bool Transfer::IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id) {
       StackSlot& slot = pool_.WritableSlot(f, s);
       slot.spilled.MakePointer(RegType::kIter);
       slot.spilled.iter = static_cast<uint32_t>(proto.iter);
+      if (type.rcu) slot.spilled.flags |= kRcu;
       if (i == 0) slot.spilled.ref_obj_id = ref;
       for (SlotByte& b : slot.bytes) b = SlotByte::kIter;
       f.objects |= uint64_t{1} << s;
@@ -267,12 +281,39 @@ bool Transfer::IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id) {
     return Fail(Rule::kIterator, r, absl::StrCat("expected an initialized iter_", std::string(type.name),
                                                  " as arg #", r - 1));
   }
+  if (first->spilled.Has(kUntrusted)) {
+    return Fail(Rule::kIterator, r, absl::StrCat("expected an RCU CS when using ", std::string(proto.name)));
+  }
   *ref_obj_id = first->spilled.ref_obj_id;
+  DropElements(type);
   if (proto.kind == KfuncKind::kIterDestroy) {
     ReleaseRef(*ref_obj_id);
     ClearIter(p, type.slots);
   }
   return true;
+}
+
+// Linux 6.18 goes on to trust an element that the iterator has left.
+void Transfer::DropElements(const IterProto& type) {
+  if (type.elem.empty() || type.rcu || Kernel() == nullptr) return;
+  const uint32_t elem = Kernel()->Find(type.elem, BTF_KIND_STRUCT);
+  pool_.UpdateRegs(
+      *st_, [elem](const Reg& r) { return r.type == RegType::kBtfId && r.btf_id == elem && r.Has(kTrusted) && r.ref_obj_id == 0; },
+      [](Reg& r) { r.flags = static_cast<uint16_t>((r.flags & ~(kTrusted | kMaybeNull)) | kUntrusted); });
+}
+
+// What next() returns, or null.
+void Transfer::IterElement(IterType iter, uint32_t ref_obj_id) {
+  const IterProto& type = FindIter(iter);
+  Reg& r0 = reg(0);
+  if (type.elem.empty()) {
+    r0.MakePointer(RegType::kMem, kRdonly | kMaybeNull);
+    r0.mem_size = type.elem_size;
+    r0.ref_obj_id = ref_obj_id;
+    r0.id = NewId();
+  } else {
+    MakeBtfPointer(r0, Kernel()->Find(type.elem, BTF_KIND_STRUCT), kMaybeNull | (type.rcu ? kRcu : kTrusted));
+  }
 }
 
 void Transfer::ClearIter(const Reg& iter, int slots) {

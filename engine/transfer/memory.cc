@@ -24,7 +24,7 @@ uint64_t ReadConst(const std::vector<uint8_t>& data, uint64_t off, int size, boo
 // Pointer types that one instruction may not mix with others: their accesses are rewritten at load time.
 bool MustNotMix(RegType t) {
   return t == RegType::kCtx || t == RegType::kSocket || t == RegType::kSockCommon || t == RegType::kTcpSock ||
-         t == RegType::kXdpSock || t == RegType::kBtfId;
+         t == RegType::kXdpSock || t == RegType::kBtfId || t == RegType::kArena;
 }
 
 }  // namespace
@@ -60,8 +60,11 @@ bool Transfer::StoreMem() {
 bool Transfer::Atomic() {
   const Insn& i = insn();
   const int size = AccessBytes(i);
-  auto pointer_ok = [this](int r) {
+  // The processor has no instruction for these, and a loop of them cannot fault in an arena (bpf_jit_supports_insn, x86-64).
+  const bool loops = i.imm == (kAnd | kFetch) || i.imm == (kOr | kFetch) || i.imm == (kXor | kFetch);
+  auto pointer_ok = [this, loops](int r) {
     const Reg& p = reg(r);
+    if (p.type == RegType::kArena) return !loops;
     return p.type != RegType::kCtx && !p.IsPacket() && p.type != RegType::kFlowKeys && !p.IsSockPointer();
   };
   if (i.imm == kLoadAcq || i.imm == kStoreRel) {
@@ -216,6 +219,9 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
         return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
       }
       if (!BufferAccess(r, off, size)) return false;
+      load_unknown();
+      break;
+    case RegType::kArena:
       load_unknown();
       break;
     default:
@@ -459,7 +465,10 @@ bool Transfer::LoadImm64() {
       dst.map = i.imm;
       return true;
     case kPseudoMapValue:
-      if (ctx_.map(i.imm).type == MapType::kArena) return Unsupported("arena");
+      if (ctx_.map(i.imm).type == MapType::kArena) {
+        dst.MakeUnknown();
+        return true;
+      }
       dst.MakePointer(RegType::kMapValue);
       dst.map = i.imm;
       dst.off = high.imm;

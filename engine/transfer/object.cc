@@ -384,9 +384,6 @@ bool Transfer::GraphNodeArg(int r, SpecialField kind, ObjectMeta& meta) {
 bool Transfer::ObjectArg(int r, KfuncArg kind, const Extern& function, const KfuncProto& proto, ObjectMeta& meta) {
   const Reg p = reg(r);
   const bool release = proto.kind == KfuncKind::kObjDrop;
-  if ((release || proto.kind == KfuncKind::kRefcountAcquire) && (p.IsNull() || p.MayBeNull())) {
-    return Fail(Rule::kNullDeref, r, absl::StrCat("Possibly NULL pointer passed to trusted arg", r - 1));
-  }
   if (p.ref_obj_id != 0) {
     meta.ref_obj_id = p.ref_obj_id;
     if (release) meta.release_reg = r;
@@ -468,6 +465,8 @@ bool Transfer::ObjectKfunc(const Extern& function, const KfuncProto& proto) {
       if (!reg(r).s.IsConst()) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " must be a known constant"));
       Precise(r);
       meta.constant = reg(r).s.ConstValue();
+    } else if (reg(r).IsNull() || reg(r).MayBeNull()) {
+      return Fail(Rule::kNullDeref, r, absl::StrCat("Possibly NULL pointer passed to trusted arg", r - 1));
     } else if (!ObjectArg(r, kind, function, proto, meta)) {
       return false;
     }

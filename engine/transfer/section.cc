@@ -1,5 +1,7 @@
 // Sections of a program in which it must not sleep: under the RCU lock, without preemption, without interrupts; and what may
 // not happen while one is open.
+#include <bit>
+
 #include "absl/strings/str_cat.h"
 #include "engine/transfer/transfer.h"
 
@@ -28,6 +30,15 @@ bool Transfer::EnterOrLeave(const KfuncProto& proto) {
       pool_.UpdateRegs(
           *st_, [](const Reg& r) { return (r.flags & kRcu) != 0; },
           [](Reg& r) { r.flags = static_cast<uint16_t>((r.flags & ~(kRcu | kMaybeNull)) | kUntrusted); });
+      for (int i = 0; i <= st_->cur; ++i) {
+        for (uint64_t slots = st_->frames[i]->objects; slots != 0; slots &= slots - 1) {
+          const int slot = std::countr_zero(slots);
+          const StackSlot& iter = st_->frames[i]->slot(slot);
+          if (!iter.IsIter() || !iter.spilled.Has(kRcu)) continue;
+          Reg& r = pool_.WritableSlot(pool_.Writable(*st_, i), slot).spilled;
+          r.flags = static_cast<uint16_t>((r.flags & ~kRcu) | kUntrusted);
+        }
+      }
       --st_->rcu_locks;
       return true;
     case KfuncKind::kPreemptDisable:

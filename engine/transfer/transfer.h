@@ -26,7 +26,7 @@ class KernelBtf;
 
 // What a global function takes, from its BTF prototype.
 struct FuncArg {
-  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kDynptr } kind = Kind::kScalar;
+  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kDynptr, kArena } kind = Kind::kScalar;
   bool nullable = false;   // kMem, kTrusted
   uint32_t btf_id = 0;     // kTrusted: a pointer to this structure of the kernel
   uint32_t mem_size = 0;   // kMem: bytes
@@ -76,6 +76,7 @@ struct Context {
   std::vector<std::string> sub_names;     // per subprogram of cfg
   std::vector<LazyFault> faults;          // per instruction; empty: none anywhere
   bool strict_alignment = false;
+  bool has_arena = false;
   bool gpl = false;
   // For oracles: unknown bytes of stack do not cover a pointer. The kernel lets them; what follows is then only known to be
   // right for numbers, of which a pointer is one.
@@ -186,6 +187,7 @@ class Transfer {
 
   // The same of a kernel function.
   struct KfuncMeta {
+    uint32_t btf_id = 0;   // the function, in the kernel's types; 0: unknown
     uint32_t iter_ref = 0;
     DynptrUse dynptr;      // the last one that it is given
     DynptrKind written = DynptrKind::kNone;  // the first argument, where it is one
@@ -246,6 +248,7 @@ class Transfer {
   bool IsTrusted(const Reg& r) const;
   void MakeBtfPointer(Reg& r, uint32_t type, uint16_t flags);
   bool LoadField(int r, uint32_t type, int off, int size, int value, uint16_t holder_flags);
+  bool ConntrackWrite(int r, int off, int size);
   bool BtfAccess(int r, int off, int size, bool write, int value);
   bool MapStructAccess(int r, int off, int size, bool write, int value);
   bool TracingAccess(int r, int off, int size, bool write, int value);
@@ -307,6 +310,7 @@ class Transfer {
   struct TypedCall;
   bool CallTyped(const TypedKfunc& function, uint32_t type);
   bool TypedArg(TypedCall& call, int arg, bool* with_size);
+  bool TypedArgOf(const KfuncProto& function, uint32_t type, int r);
   bool TypedPointer(TypedCall& call, int r, uint32_t wanted);
   bool TypedResult(TypedCall& call);
   bool CastToKernelContext();
@@ -314,6 +318,8 @@ class Transfer {
   bool IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id);
   bool IterNext(const Reg& iter);
   void ClearIter(const Reg& iter, int slots);
+  void DropElements(const IterProto& type);
+  void IterElement(IterType iter, uint32_t ref_obj_id);
 
   // object.cc
   const std::vector<MapField>& FieldsOf(const Reg& p) const;

@@ -19,8 +19,6 @@ struct Transfer::TypedCall {
   int release_reg = 0;
 
   bool Has(uint16_t flags) const { return (function.flags & flags) != 0; }
-  // A release takes nothing less.
-  bool WantsTrusted() const { return Has(kKfuncTrustedArgs | kKfuncRelease); }
   std::string name() const { return std::string(function.name); }
 };
 
@@ -57,8 +55,10 @@ std::string_view ProgramContext(ProgType type) {
   }
 }
 
-std::string_view SocketStruct(RegType type) {
+// The kernel's structure behind a pointer of this type (reg2btf_ids); empty: there is none.
+std::string_view StructBehind(RegType type) {
   switch (type) {
+    case RegType::kConstMapPtr: return "bpf_map";
     case RegType::kSocket: return "sock";
     case RegType::kSockCommon: return "sock_common";
     case RegType::kTcpSock: return "tcp_sock";
@@ -126,7 +126,7 @@ bool Transfer::CallTyped(const TypedKfunc& function, uint32_t type) {
   if (call.proto == nullptr || !btf_is_func_proto(call.proto) || btf_vlen(call.proto) > 5) {
     return Unsupported(absl::StrCat("kfunc: ", call.name()));
   }
-  if (!KfuncSetAllows(function.set, prog_.type)) {
+  if (!KfuncSetAllows(function.set, prog_.type, prog_.attach)) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("calling kernel function ", call.name(), " is not allowed"));
   }
   if (call.Has(kKfuncSleepable) && !InSleepable()) {
@@ -152,6 +152,19 @@ bool Transfer::CallTyped(const TypedKfunc& function, uint32_t type) {
   return TypedResult(call);
 }
 
+// An argument of a function that is not typed otherwise, in R(r).
+bool Transfer::TypedArgOf(const KfuncProto& function, uint32_t type, int r) {
+  const TypedKfunc as{function.name, function.arg_count(), function.flags, function.set};
+  TypedCall call{.function = as, .btf = Kernel()->get()};
+  const btf_type* func = btf__type_by_id(call.btf, type);
+  call.proto = func != nullptr && btf_is_func(func) ? btf__type_by_id(call.btf, func->type) : nullptr;
+  if (call.proto == nullptr || !btf_is_func_proto(call.proto) || btf_vlen(call.proto) < r) {
+    return Unsupported(absl::StrCat("kfunc: ", call.name()));
+  }
+  bool with_size = false;
+  return TypedArg(call, r - 1, &with_size);
+}
+
 // Argument `arg`, from 0. `*with_size`: the next one is its size and checked with it.
 bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   const int r = arg + 1;
@@ -170,7 +183,7 @@ bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   }
   if (!btf_is_ptr(t)) return unmodelled();
   const bool nullable = name(arg).ends_with("__nullable") || name(arg).ends_with("__opt");
-  if ((call.WantsTrusted() || call.Has(kKfuncRcu)) && (p.IsNull() || p.MayBeNull()) && !nullable) {
+  if ((p.IsNull() || p.MayBeNull()) && !nullable) {
     return Fail(Rule::kHelperArg, r, absl::StrCat("Possibly NULL pointer passed to trusted arg", arg));
   }
   if (p.ref_obj_id != 0) {
@@ -190,16 +203,28 @@ bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   }
   if (is_struct && to_name == KernelContext(prog_.type) && p.type == RegType::kCtx) return unmodelled();
   if (nullable && p.IsNull()) return true;
-  for (const char* suffix : {"__alloc", "__refcounted_kptr", "__map", "__str", "__iter", "__irq_flag", "__prog", "__uninit"}) {
+  for (const char* suffix : {"__alloc", "__refcounted_kptr", "__str", "__iter", "__irq_flag", "__prog", "__uninit"}) {
     if (name(arg).ends_with(suffix)) return unmodelled();
   }
-  if (is_struct && (to_name == "bpf_map" || to_name == "bpf_dynptr" || to_name == "bpf_wq" || to_name == "bpf_timer" ||
+  if (is_struct && (to_name == "bpf_wq" || to_name == "bpf_timer" ||
                     to_name == "bpf_list_head" || to_name == "bpf_rb_root" || to_name == "bpf_res_spin_lock" ||
                     to_name == "bpf_list_node" || to_name == "bpf_rb_node" || to_name == "bpf_task_work")) {
-    if (to_name != "bpf_map" || p.type != RegType::kBtfId) return unmodelled();
+    return unmodelled();
   }
-  const bool socket = (p.flags == 0 && !SocketStruct(p.type).empty());
-  if (p.type == RegType::kBtfId || socket) {
+  if (is_struct && to_name == "bpf_dynptr") {
+    DynptrUse use;
+    return ArgOffset(p, r, false) && DynptrArg(r, {Arg::kDynptr, kArgRdonly}, DynptrKind::kNone, use);
+  }
+  const bool known_struct = p.flags == 0 && !StructBehind(p.type).empty();
+  if (name(arg).ends_with("__map")) {
+    // The kernel asks for any pointer that names a map or a type, and for the right one afterwards.
+    if (p.type != RegType::kBtfId && p.type != RegType::kConstMapPtr && p.type != RegType::kMapValue &&
+        p.type != RegType::kMapKey) {
+      return Fail(Rule::kHelperArg, r, absl::StrCat("pointer in R", r, " isn't map pointer"));
+    }
+    return TypedPointer(call, r, Kernel()->Find("bpf_map", BTF_KIND_STRUCT));
+  }
+  if (p.type == RegType::kBtfId || known_struct) {
     if (!is_struct) {
       return Fail(Rule::kHelperArg, r, absl::StrCat("kernel function ", call.name(), " args#", arg, " pointer type ",
                                                     KindText(to), " ", to_name, " is not supported"));
@@ -241,7 +266,8 @@ bool Transfer::TypedPointer(TypedCall& call, int r, uint32_t wanted) {
   const Reg p = reg(r);
   const struct btf* btf = call.btf;
   const bool typed = p.type == RegType::kBtfId;
-  if ((call.WantsTrusted() || call.Has(kKfuncRcu)) && !IsTrusted(p)) {
+  const bool trusted = typed ? IsTrusted(p) : p.flags == 0 && !StructBehind(p.type).empty();
+  if (!trusted) {
     if (!call.Has(kKfuncRcu)) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " must be referenced or trusted"));
     if ((p.flags & kRcu) == 0) return Fail(Rule::kHelperArg, r, absl::StrCat("R", r, " must be a rcu pointer"));
   }
@@ -253,7 +279,7 @@ bool Transfer::TypedPointer(TypedCall& call, int r, uint32_t wanted) {
     return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", r - 1, " is ", RegTypeName(p), " expected ",
                                                   RegTypeName(RegType::kBtfId, plain), " or socket"));
   }
-  const uint32_t is = typed ? p.btf_id : Kernel()->Find(SocketStruct(p.type), BTF_KIND_STRUCT);
+  const uint32_t is = typed ? p.btf_id : Kernel()->Find(StructBehind(p.type), BTF_KIND_STRUCT);
   const std::string want(BtfTypeName(btf, wanted)), have(BtfTypeName(btf, is));
   // A type and one named after it with ___init are told apart strictly.
   const bool alias = EssentialName(want) == EssentialName(have) && want != have &&
@@ -275,11 +301,22 @@ bool Transfer::TypedResult(TypedCall& call) {
     return true;
   }
   uint32_t pointee = 0;
-  if (t == nullptr || !btf_is_ptr(t) || !btf_is_composite(SkipModifiers(btf, t->type, &pointee))) {
+  const btf_type* to = t != nullptr && btf_is_ptr(t) ? SkipModifiers(btf, t->type, &pointee) : nullptr;
+  if (to != nullptr && btf_is_void(to)) {
+    r0.MakeUnknown();
+    return true;
+  }
+  if (to == nullptr || (!btf_is_composite(to) && !IsNumber(to))) {
     return Unsupported(absl::StrCat("kfunc: ", call.name()));
   }
-  r0.MakePointer(RegType::kBtfId, call.Has(kKfuncRetNull) ? kMaybeNull : 0);
-  r0.btf_id = pointee;
+  const uint16_t null = call.Has(kKfuncRetNull) ? kMaybeNull : 0;
+  if (IsNumber(to)) {
+    r0.MakePointer(RegType::kMem, call.Has(kKfuncRetWritable) ? null : static_cast<uint16_t>(null | kRdonly));
+    r0.mem_size = to->size;
+  } else {
+    r0.MakePointer(RegType::kBtfId, null);
+    r0.btf_id = pointee;
+  }
   if (call.Has(kKfuncRetNull)) r0.id = NewId();
   if (call.Has(kKfuncAcquire)) {
     const uint32_t ref = NewId();

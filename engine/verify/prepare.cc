@@ -111,6 +111,7 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
     }
   }
   int cgroup_storage[2] = {-1, -1};
+  int arena = -1;
   constexpr int kMaxUsedMaps = 64;  // MAX_USED_MAPS
   std::vector<bool> used(object.maps.size(), false);
   int used_count = 0;
@@ -138,10 +139,20 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
       }
       seen = in.imm;
     }
-    if (in.src != kPseudoMapValue || map.type == MapType::kArena) continue;
+    if (map.type == MapType::kArena) {
+      if (arena >= 0 && arena != in.imm) return At(at, Rule::kArena, "Only one arena per program");
+      arena = in.imm;
+    }
+    if (in.src != kPseudoMapValue) continue;
     const uint32_t off = static_cast<uint32_t>(insns[at + 1].imm);
     if (off >= static_cast<uint32_t>(kMaxVarOff)) {
       return At(at, Rule::kMapBounds, absl::StrCat("direct value offset of ", off, " is not allowed"));
+    }
+    if (map.type == MapType::kArena) {
+      constexpr uint64_t kPage = 4096;
+      if (off <= map.max_entries * kPage) continue;
+      return At(at, Rule::kMapBounds, absl::StrCat("invalid access to map value pointer, value_size=", map.value_size,
+                                                   " off=", off));
     }
     if (map.type != MapType::kArray) {
       return At(at, Rule::kMapAccess, "no direct value access support for this map type");
@@ -168,8 +179,7 @@ std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& pr
   return std::nullopt;
 }
 
-std::optional<std::string> UnmodelledReference(const Object& object, const Program& program,
-                                               const Cfg& cfg) {
+std::optional<std::string> UnmodelledReference(const Program& program, const Cfg& cfg) {
   if (program.exception_callback >= 0) {
     // The kernel takes no notice of the tag where the program has no function information, and follows tail calls below
     // the callback in a way of its own.
@@ -182,9 +192,6 @@ std::optional<std::string> UnmodelledReference(const Object& object, const Progr
     const Insn& in = program.insns[i];
     if (!IsLdImm64(in)) continue;
     ++i;  // the second half names nothing
-    if ((in.src == kPseudoMapFd || in.src == kPseudoMapValue) && object.maps[in.imm].type == MapType::kArena) {
-      return "arena";
-    }
     // The kernel looks up the address of each, used or not, and not every kernel keeps it.
     if (in.src == kPseudoBtfId) return "ksym variable";
   }
@@ -238,6 +245,7 @@ HelperTraits TraitsFor(ProgType type) {
       case KfuncArg::kBufferOrNull: return {ArgAccess::kSizedMem, 0};
       case KfuncArg::kScalar:
       case KfuncArg::kIgnored:
+      case KfuncArg::kTyped:
       case KfuncArg::kConstant:
       case KfuncArg::kContext:
       case KfuncArg::kCtx:
@@ -258,7 +266,7 @@ HelperTraits TraitsFor(ProgType type) {
   };
   t.arg = [type](uint32_t id, int arg) -> ArgTrait {
     const HelperProto* p = FindHelper(id, type);
-    if (p == nullptr || p->unsupported != nullptr) return {};
+    if (p == nullptr) return {};
     const ArgSpec& spec = p->args[arg - 1];
     switch (spec.type) {
       case Arg::kDontcare:
@@ -315,7 +323,9 @@ Context MakeContext(const Object& object, const Program& program, const Cfg& cfg
       c.faults.resize(program.insns.size());
       c.faults[i] = {true, RuleOf(e->kind), e->message};
     }
-    if (IsLdImm64(program.insns[i])) ++i;
+    if (!IsLdImm64(program.insns[i])) continue;
+    const Insn& in = program.insns[i++];
+    c.has_arena |= (in.src == kPseudoMapFd || in.src == kPseudoMapValue) && object.maps[in.imm].type == MapType::kArena;
   }
   return c;
 }

@@ -23,7 +23,7 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
 // be known.
 std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& program, const Cfg& cfg);
 // The first thing that the program refers to and that is not modelled; CheckReferences must have passed.
-std::optional<std::string> UnmodelledReference(const Object& object, const Program& program, const Cfg& cfg);
+std::optional<std::string> UnmodelledReference(const Program& program, const Cfg& cfg);
 // The helper facts that control flow and liveness use, for programs of this type.
 HelperTraits TraitsFor(ProgType type);
 // `cfg` and `liveness` must outlive the context.

@@ -121,7 +121,7 @@ std::optional<SearchResult> Passes::Check() {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
   if (std::optional<Finding> f = CheckReferences(object_, program_)) return Settle(Verdict::kReject, std::move(*f));
-  if (std::optional<std::string> feature = UnmodelledReference(object_, program_, cfg_)) return Unsupported(*feature);
+  if (std::optional<std::string> feature = UnmodelledReference(program_, cfg_)) return Unsupported(*feature);
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckSleepable(program_)) return Settle(Verdict::kReject, std::move(*f));
   return std::nullopt;
