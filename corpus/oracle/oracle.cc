@@ -272,7 +272,8 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
     report.verdict = KernelReport::Verdict::kAccept;
     return report;
   }
-  const bool judged = !report.message.empty() || report.stats.processed >= 0;
+  // EPERM without a word: the attach point is not for this kernel to judge.
+  const bool judged = !report.message.empty() || (report.stats.processed >= 0 && report.error != EPERM);
   if (!judged && report.error == EINVAL && !KernelHasType(program.type)) {
     report.message = "this kernel is built without the program type";
     return report;
