@@ -7,24 +7,6 @@
 
 namespace bpfsieve {
 
-LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int innermost) {
-  LiveMasks live;
-  for (int f = 0; f <= innermost; ++f) {
-    const bool top = f == innermost;
-    const uint32_t at = top ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
-    live.regs[f] = context.cfg->live_regs[at];
-    const int instance = state.frames[f]->instance;
-    uint64_t slots = context.liveness->LiveOwn(instance, top ? insn : at + 1);
-    for (int g = f + 1; g <= innermost; ++g) {
-      const bool g_top = g == innermost;
-      const uint32_t g_at = g_top ? insn : static_cast<uint32_t>(state.frames[g + 1]->callsite) + 1;
-      slots |= context.liveness->LiveOuter(state.frames[g]->instance, g_at, g - f);
-    }
-    live.slots[f] = slots;
-  }
-  return live;
-}
-
 void Checkpoint::Clear() {
   std::destroy_at(this);
   std::construct_at(this);

@@ -137,8 +137,6 @@ struct LoopVisit {
   std::vector<Checkpoint*> kept;      // finished, but backedges lead back through them
 };
 
-// What may still be read, in every frame of a state up to `innermost`, which stands at `insn`.
-LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int innermost);
 // Six bits per register for type and flags, for R0..R9: equal fingerprints under the mask are necessary for
 // subsumption.
 uint64_t Fingerprint(const Frame& frame, uint16_t live, uint64_t* mask);

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "absl/strings/str_cat.h"
+#include "engine/program/liveness.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
@@ -148,16 +149,22 @@ bool Transfer::DynptrSlice(bool writable, const DynptrUse& use, uint64_t size, c
   return true;
 }
 
-// Whether a slice may still write to the slot.
+// Whether a slice may still write to the slot: one that nobody looks at any more does not.
 bool Transfer::IsSliceBuffer(Frame& f, int spi) {
   if ((f.buffers >> spi & 1) == 0) return false;
   const auto writes = [&](const Reg& r) { return r.type == RegType::kMem && r.frameno == f.frameno + 1; };
+  const LiveMasks live = LiveAt(ctx_, *st_, pc_, st_->cur);
   for (int i = 0; i <= st_->cur; ++i) {
     const Frame& holder = *st_->frames[i];
-    for (const Reg& r : holder.regs) {
-      if (writes(r)) return true;
+    for (uint32_t m = live.regs[i]; m != 0; m &= m - 1) {
+      if (writes(holder.regs[static_cast<size_t>(std::countr_zero(m))])) return true;
     }
-    for (uint64_t m = holder.spills; m != 0; m &= m - 1) {
+    uint64_t slots = live.slots[i];
+    // It is to the call that a function comes back which a helper calls back.
+    if (i < st_->cur && st_->frames[i + 1]->in_callback) {
+      slots |= ctx_.liveness->LiveOwn(holder.instance, static_cast<uint32_t>(st_->frames[i + 1]->callsite));
+    }
+    for (uint64_t m = holder.spills & slots; m != 0; m &= m - 1) {
       if (writes(holder.slot(std::countr_zero(m)).spilled)) return true;
     }
   }

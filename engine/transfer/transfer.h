@@ -85,6 +85,9 @@ struct Context {
   const MapDef& map(int i) const { return object->maps[i]; }
 };
 
+// What may still be read, in every frame of a state up to `innermost`, which stands at `insn`.
+LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int innermost);
+
 // What a step asks of the search.
 struct StepEffects {
   // A second state to explore after this one's path, from `branch_insn`; owned by the caller.
