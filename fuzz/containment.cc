@@ -65,6 +65,12 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
     case RegType::kSockCommon:
     case RegType::kTcpSock:
     case RegType::kXdpSock: return g.kind == Region::Kind::kSocket && OffsetWithin(r, w.bits, g.base);
+    case RegType::kDynptr: return g.kind == Region::Kind::kDynptr && w.bits == g.base;
+    case RegType::kMapKey: return g.kind == Region::Kind::kMemory && !g.writable && OffsetWithin(r, w.bits, g.base);
+    case RegType::kBtfId:
+      if (!r.Has(kProgBtf) || !r.IsObject()) return true;
+      return g.kind == Region::Kind::kObject && g.type_id == r.btf_id && !g.untrusted && g.percpu == r.Has(kPercpu) &&
+             OffsetWithin(r, w.bits, g.base);
     case RegType::kFlowKeys: return g.kind == Region::Kind::kFlowKeys && OffsetWithin(r, w.bits, g.base);
     default: return true;
   }
@@ -114,9 +120,37 @@ class Links {
   uint64_t values_[kMax];
 };
 
-bool SlotHolds(const StateLog::Item& item, const Word& w, const Machine& machine, Links& links) {
+// Whether there is what the slot, one of a frame of the machine's, is thought to be a part of.
+bool ObjectHolds(const StateLog::Item& item, int frame, const Machine& machine) {
+  using Kind = Machine::StackObject::Kind;
+  const Reg& r = item.reg;
+  switch (r.type) {
+    case RegType::kDynptr: {
+      const bool first = (r.dynptr & kDynptrFirst) != 0;
+      const Machine::StackObject* d = machine.ObjectAt(frame, item.index + (first ? 0 : 1));
+      return d != nullptr && d->kind == Kind::kDynptr && (d->dynptr == r.Dynptr() || r.Dynptr() == DynptrKind::kAny) &&
+             (d->reference >= 0) == (r.ref_obj_id != 0);
+    }
+    case RegType::kIter: {
+      const IterProto& type = FindIter(static_cast<IterType>(r.iter));
+      for (int i = 0; i < type.slots; ++i) {
+        const Machine::StackObject* it = machine.ObjectAt(frame, item.index + i);
+        if (it != nullptr) return it->kind == Kind::kIterator && static_cast<uint32_t>(it->iter) == r.iter;
+      }
+      return false;
+    }
+    case RegType::kIrq: {
+      const Machine::StackObject* flag = machine.ObjectAt(frame, item.index);
+      return flag != nullptr && flag->kind == Kind::kIrqFlag;
+    }
+    default: return true;
+  }
+}
+
+bool SlotHolds(const StateLog::Item& item, int frame, const Word& w, const Machine& machine, Links& links) {
   SlotByte kinds[kSlotBytes];
   std::memcpy(kinds, &item.bytes, sizeof kinds);
+  if (IsObject(kinds[0])) return ObjectHolds(item, frame, machine);
   int spilled = 0;
   while (spilled < kSlotBytes && kinds[kSlotBytes - 1 - spilled] == SlotByte::kSpill) ++spilled;
   if (spilled == kSlotBytes) return Holds(item.reg, w, machine) && links.Check(item.reg, w);
@@ -154,7 +188,12 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
   e.first = static_cast<uint32_t>(items_.size());
   e.frames = state.cur + 1;
   e.locks = state.active_locks;
-  for (const Ref& ref : state.refs) e.references += ref.kind == Ref::Kind::kPointer;
+  for (const Ref& ref : state.refs) {
+    e.references += ref.kind == Ref::Kind::kPointer;
+    e.irq += ref.kind == Ref::Kind::kIrq;
+  }
+  e.rcu = state.rcu_locks;
+  e.preempt = state.preempt_locks;
   LiveMasks live = LiveAt(context, state, insn, state.cur);
   // Where a helper calls back, it is to the call that the search comes back, and there that it compares: what is dead then is
   // dead in the function as well, though alone it is thought to read everything.
@@ -211,13 +250,17 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
     if (why != nullptr) *why = machine.locked() ? "a lock is held that is not known" : "the lock is not held";
     return false;
   }
+  if (machine.rcu() != entry.rcu || machine.preempt() != entry.preempt || machine.irq() != entry.irq) {
+    if (why != nullptr) *why = "a section is open that is not known, or the other way round";
+    return false;
+  }
   Links links;
   const StateLog::Item* items = states_->items(entry);
   for (uint32_t i = 0; i < entry.count; ++i) {
     const StateLog::Item& item = items[i];
     const int frame = base + item.frame;
     const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
-    if (item.slot ? SlotHolds(item, w, machine, links)
+    if (item.slot ? SlotHolds(item, frame, w, machine, links)
                   : Holds(item.reg, w, machine) && links.Check(item.reg, w)) {
       continue;
     }

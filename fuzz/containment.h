@@ -56,6 +56,7 @@ class StateLog : public StateObserver {
     uint32_t older = kNone;         // of the same instruction
     int32_t frames = 0;
     uint32_t references = 0, locks = 0;
+    uint32_t rcu = 0, preempt = 0, irq = 0;  // sections that are open
     int32_t callsites[kMaxFrames] = {};
   };
   static constexpr uint32_t kNone = ~0u;

@@ -131,7 +131,7 @@ void Generator::EarlyExit() {
   }
   Label on = NewLabel();
   BranchImm(SomeCompare(), x, c_.Between(1, 100), on, c_.Chance(0.7));
-  code_.MovImm(0, static_cast<int32_t>(c_.Below(2)));
+  code_.MovImm(0, static_cast<int32_t>(c_.Below(sub_ >= 0 && subs_[sub_].later ? 1 : 2)));
   code_.Exit();
   Bind(on, false);
 }
@@ -363,6 +363,8 @@ void Generator::CallBack() {
   const int off = m_.regs[buffer].off;
   Sub sub;
   sub.callback = sub.called = true;
+  sub.in_section = held_ > 0;
+  sub.in_rcu = reading_;
   sub.ret_max = 1;
   sub.forks = std::min(forks_, 1);
   Param memory;

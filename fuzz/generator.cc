@@ -1,6 +1,7 @@
 #include "fuzz/generator.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "absl/status/status.h"
@@ -21,6 +22,7 @@ std::shared_ptr<Object> Generator::Run() {
   object_->license = "GPL";
   object_->programs.emplace_back();
   p_ = &object_->programs[0];
+  std::fill(std::begin(maps_), std::end(maps_), -1);
   p_->name = "generated";
   ChooseType();
   if (o_.subprograms) ChooseSubs();
@@ -38,7 +40,7 @@ std::shared_ptr<Object> Generator::Run() {
     for (const Param& param : subs_[s].params) absl::StrAppend(&prototype, prototype.empty() ? "" : ",", param.text);
     p_->subprogs.push_back({static_cast<uint32_t>(starts[s]), absl::StrCat("sub", s), 0, subs_[s].global,
                             subs_[s].global ? prototype : ""});
-    described |= subs_[s].global || subs_[s].callback;
+    described |= subs_[s].global || subs_[s].callback || subs_[s].later;
     SubBody(static_cast<int>(s));
   }
   described |= p_->subprogs.size() > 1 && c_.Chance(0.3);
@@ -87,6 +89,13 @@ int Generator::UseMap(MapUse use) {
         map.frozen = true;
       }
       break;
+    case kTimerMap:
+    case kQueueMap:
+      map.name = use == kTimerMap ? "timers" : "queues";
+      map.type = MapType::kArray;
+      map.value_size = 24;
+      map.fields.push_back({use == kTimerMap ? SpecialField::kTimer : SpecialField::kWorkqueue, 8, 16});
+      break;
     default:
       map.name = "guarded";
       map.type = MapType::kHash;
@@ -131,7 +140,7 @@ void Generator::ChooseSubs() {
 
 void Generator::Main() {
   slots_ = kModelSlots;
-  kept_slots_ = 4;
+  kept_slots_ = 6;
   forks_ = o_.max_forks;
   Value ctx;
   ctx.kind = Kind::kCtx;
@@ -170,8 +179,8 @@ void Generator::SubBody(int index) {
   const Sub sub = subs_[index];
   m_ = Model{};
   sub_ = index;
-  slots_ = 8;
-  kept_slots_ = 2;
+  slots_ = 10;
+  kept_slots_ = 4;
   pinned_ = pinned_slots_ = 0;
   bail_floor_ = 0;
   forks_ = sub.forks;
@@ -183,7 +192,9 @@ void Generator::SubBody(int index) {
     const Param& param = sub.params[i];
     if (param.kind == Kind::kNone) continue;
     Value v = Value::Scalar(0, param.max);
-    if (param.kind != Kind::kScalar) {
+    if (param.kind == Kind::kDynptr) {
+      v = Value{};
+    } else if (param.kind != Kind::kScalar) {
       v = Value::Pointer(param.kind, param.room);
       // Some call may pass memory of a packet that may only be read, or a packet at all.
       v.writable = !param.read_only && (param.own || PacketWritable());
@@ -200,6 +211,16 @@ void Generator::SubBody(int index) {
         pinned_ |= 1u << home;
       }
     }
+  }
+  reading_ = sub.in_rcu;
+  held_ = sub.in_section;
+  if (sub.params.size() > 0 && sub.params[0].kind == Kind::kDynptr) {
+    Dynptr d;
+    d.home = 6;
+    code_.MovReg(6, 1);
+    pinned_ |= 1u << 6;
+    Set(6, Value{});
+    for (int n = c_.Between(1, 3); n > 0; --n) UseDynptr(d);
   }
   const int buffer = RegOf(Kind::kBuffer);
   if (buffer >= 0 && Defect(0.2)) {
@@ -241,7 +262,7 @@ void Generator::Return(Label& leave, uint64_t max, bool context_range) {
   code_.Exit();
   if (shared || !leave.used) return;
   Bind(leave, false);
-  code_.MovImm(0, checked ? rule.range.min : static_cast<int32_t>(c_.Below(2)));
+  code_.MovImm(0, checked ? rule.range.min : static_cast<int32_t>(c_.Below(max == 0 ? 1 : 2)));
   code_.Exit();
 }
 
@@ -294,6 +315,10 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
+      {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && CanKfunc("bpf_preempt_disable"), [](Generator& g, int d) { g.Section(d); }},
+      {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},
+      {4, maps && fork, [](Generator& g, int d) { g.Dynptrs(d); }},
+      {1, maps && o_.subprograms && o_.open_loops && sub_ < 0 && fork && Can(209), [](Generator& g, int) { g.DrainRing(); }},
       {1, maps && fork && held_ == 0 && MayLock(), [](Generator& g, int) { g.TwoLocks(); }},
       {3, true, [](Generator& g, int) { g.Fetched(); }},
       {2, ctx && CallsAllowed() && (Can(26) || Can(189)), [](Generator& g, int) { g.Filled(); }},
@@ -433,7 +458,7 @@ void Generator::ClobberedByCall(const Value& result) {
 
 void Generator::ForgetPackets() {
   auto forget = [](Value& v) {
-    if (v.kind == Kind::kPacket || v.kind == Kind::kPacketEnd) v = Value{};
+    if (v.kind == Kind::kPacket || v.kind == Kind::kPacketEnd || v.kind == Kind::kSlice) v = Value{};
   };
   for (Value& v : m_.regs) forget(v);
   for (Value& v : m_.slots) forget(v);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 #include "fuzz/choices.h"
 #include "fuzz/code.h"
 #include "fuzz/generate.h"
@@ -28,7 +29,7 @@ class Generator {
 
  private:
   using Kind = Value::Kind;
-  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kMapUses };
+  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kTimerMap, kQueueMap, kMapUses };
 
   // A place to jump to, and what the jumps there leave behind.
   struct Label {
@@ -59,11 +60,19 @@ class Generator {
     bool read_only = false;
     std::string text{};      // of a global function, as its prototype has it
   };
+  // One that lies at a slot, the lower of its two, or that a register points to.
+  struct Dynptr {
+    int slot = -1, home = -1;
+    DynptrKind kind = DynptrKind::kLocal;
+    int size = 8;  // that is mostly there
+  };
   struct Sub {
     std::vector<Param> params;  // in R1, R2, ...
     uint64_t ret_max = ~uint64_t{0};
     bool global = false;
     bool callback = false;  // a helper calls it, any number of times
+    bool later = false;     // a timer or a work queue runs it
+    bool in_section = false, in_rcu = false;  // called within one
     bool called = false;
     int forks = 0;  // in its body
   };
@@ -120,6 +129,21 @@ class Generator {
   void Linked();
   void Spill();
   void Fill();
+
+  // sections.cc
+  int ClaimSlots(int count);
+  void GiveSlotsBack(int lowest, int count);
+  void While(Label& back, const std::function<void()>& body);
+  void Section(int depth);
+  void Timer();
+
+  // dynptrs.cc
+  bool HasPacketKfuncs() const;
+  void DynptrAddress(int to, const Dynptr& d);
+  void ForgetSlices();
+  void Dynptrs(int depth);
+  void UseDynptr(const Dynptr& d);
+  void DrainRing();
 
   // control.cc
   void Diamond(int depth);
@@ -197,7 +221,7 @@ class Generator {
   Program* p_ = nullptr;
   Code code_;
   std::vector<Sub> subs_;
-  int maps_[kMapUses] = {-1, -1, -1, -1, -1, -1, -1};  // indices, -1: not used yet
+  int maps_[kMapUses];  // indices, -1: not used yet
 
   std::vector<std::pair<MapType, int>> extra_maps_;
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
@@ -222,6 +246,8 @@ class Generator {
   size_t bail_floor_ = 0;      // those below would leak what is held
   int held_ = 0;               // references
   bool locked_ = false;
+  bool reading_ = false;       // in an RCU section
+  std::vector<int> clones_;    // slots of dynptrs that go with another one
   int forks_ = 0;
   bool defect_ = false;        // the fragment being written is to be broken
 };

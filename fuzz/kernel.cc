@@ -144,6 +144,7 @@ int Generator::ExtraMap(MapType type) {
       break;
     case MapType::kStackTrace: map.value_size = 8 * 16; break;
     case MapType::kRingbuf:
+    case MapType::kUserRingbuf:
       map.key_size = map.value_size = 0;
       map.max_entries = 4096;
       break;

@@ -4,31 +4,16 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/isa/insn.h"
+#include "engine/program/btf_fields.h"
 #include "engine/spec/spec.h"
+#include "fuzz/machine_limits.h"
 
 namespace bpfsieve {
 namespace {
 
-constexpr int kMaxDepth = 16;              // of calls; a verified program needs 8
-constexpr size_t kMaxRegions = 4096;       // a run that makes more is cut off
 constexpr uint64_t kFirstBase = 0xffff'9000'0100'0000;  // as the kernel's addresses, and the low half is never zero
 constexpr uint64_t kBaseStep = uint64_t{1} << 32;
-constexpr uint32_t kContextSize = 4096;    // what lies where in it, the tables say
-constexpr int kStackSize = 512;
-constexpr uint64_t kMaxLoops = uint64_t{8} << 20;  // of bpf_loop and of iterators over numbers; more is an error
-
-// Helpers whose contract the prototype does not tell.
-enum : uint32_t {
-  kMapLookup = 1, kSmpProcessorId = 8, kTailCallFn = 12, kProbeReadStr = 45, kGetStack = 67, kMapPeek = 89, kSpinLockFn = 93,
-  kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96, kProbeReadUserStr = 114, kProbeReadKernelStr = 115,
-  kSkcFirst = 136, kSkcLast = 140, kGetTaskStack = 141, kForEachMapElem = 164, kFindVma = 180, kSkcUnix = 178, kLoop = 181, kSkcMptcp = 196,
-  kUserRingbufDrain = 209,
-};
-bool IsCast(uint32_t id) {
-  return id == kTcpSockFn || id == kSkFullsock || (id >= kSkcFirst && id <= kSkcLast) || id == kSkcUnix || id == kSkcMptcp;
-}
 
 uint64_t Truncate(uint64_t v, int size) { return size == 8 ? v : v & ((uint64_t{1} << (size * 8)) - 1); }
 uint64_t SignExtended(uint64_t v, int bits) {
@@ -93,6 +78,8 @@ void Machine::Load(const Object& object, int program) {
     function_at_[sub.start] = static_cast<int32_t>(globals_.size());
     globals_.push_back(ReadFuncArgs(object, *program_, sub));
   }
+  kfuncs_.clear();
+  for (const Extern& each : program_->externs) kfuncs_.push_back(FindKfunc(each.name));
   if (frames_.empty()) frames_.resize(kMaxDepth);
 }
 
@@ -100,10 +87,12 @@ void Machine::Reset(uint64_t seed) {
   random_ = seed * 0x9e3779b97f4a7c15 + 0x632be59bd9b4e019;
   regions_.clear();
   held_.clear();
-  iterators_.clear();
+  objects_.clear();
+  later_.clear();
   direct_values_.assign(object_->maps.size(), -1);
   depth_ = base_ = 0;
-  next_reference_ = 0;
+  next_reference_ = next_number_ = 0;
+  rcu_ = preempt_ = irq_ = 0;
   context_ = packet_ = -1;
   lock_ = Word{};
   locked_ = false;
@@ -226,6 +215,12 @@ int Machine::MapValueRegion(int map) {
   return at;
 }
 
+int Machine::MapKeyRegion(int map) {
+  const int at = NewRegion(Region::Kind::kMemory, object_->maps[static_cast<size_t>(map)].key_size);
+  regions_.back().writable = false;
+  return at;
+}
+
 Word Machine::PointerTo(int region, uint64_t at) const {
   return {regions_[static_cast<size_t>(region)].base + at, region, true};
 }
@@ -243,6 +238,9 @@ int Machine::Packet() {
 void Machine::PacketMoved() {
   if (packet_ >= 0) regions_[static_cast<size_t>(packet_)].alive = false;
   packet_ = -1;
+  for (Region& each : regions_) {
+    if (each.packet_slice) each.alive = false;
+  }
 }
 
 void Machine::PushFrame(int32_t callsite, bool global) {
@@ -255,7 +253,10 @@ void Machine::PushFrame(int32_t callsite, bool global) {
   f.pointers.fill(-1);
   f.callsite = callsite;
   f.global = global;
-  f.callback = false;
+  f.callback = f.later = false;
+  f.rcu = rcu_;
+  f.preempt = preempt_;
+  f.irq = irq_;
   f.stack_region = NewRegion(Region::Kind::kStack, kStackSize);
   f.regs[kRegFp] = PointerTo(f.stack_region, kStackSize);
   if (global) base_ = depth_;
@@ -272,12 +273,14 @@ Word Machine::StackWord(int frame, int slot) const {
   return w;
 }
 
-bool Machine::TouchesField(const Region& g, uint64_t at, uint64_t size) const {
-  if (g.kind != Region::Kind::kMapValue) return false;
-  for (const MapField& f : object_->maps[static_cast<size_t>(g.map)].fields) {
-    if (at < uint64_t{f.offset} + f.size && f.offset < at + size) return true;
+// The first of the fields there that are the kernel's; null: none.
+const MapField* Machine::FieldTouched(const Region& g, uint64_t at, uint64_t size) const {
+  const std::vector<MapField>* fields = FieldsOf(g);
+  if (fields == nullptr) return nullptr;
+  for (const MapField& f : *fields) {
+    if (at < uint64_t{f.offset} + f.size && f.offset < at + size) return &f;
   }
-  return false;
+  return nullptr;
 }
 
 bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint64_t* at) {
@@ -287,10 +290,21 @@ bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint6
   *at = p.bits + static_cast<uint64_t>(off) - g.base;
   if (*at > g.size || size > g.size - *at) return Fault("access out of bounds");
   if (write ? !g.writable : !g.readable) return Fault(write ? "write to read-only memory" : "read of write-only memory");
-  if (TouchesField(g, *at, size)) return Fault("access to a field that is the kernel's");
-  for (const LiveIterator& each : iterators_) {
-    if (each.region == p.region && *at < each.at + each.size && each.at < *at + size) return Fault("access to an iterator");
+  if (g.kind == Region::Kind::kMapValue || g.kind == Region::Kind::kObject) {
+    const MapField* field = FieldTouched(g, *at, size);
+    // A pointer that is kept in a map may be loaded, and some may be stored.
+    const bool kept = field != nullptr && g.kind == Region::Kind::kMapValue && IsKptr(field->kind) && size == 8 &&
+                      *at == field->offset && (!write || field->kind == SpecialField::kKptrUntrusted);
+    if (field != nullptr && !kept) return Fault("access to a field that is the kernel's");
+    if (g.percpu) return Fault("access to what every processor has its own of");
+    if (write && g.untrusted) return Fault("write to what may be anything");
   }
+  for (const StackObject& each : objects_) {
+    if (size > 0 && each.region == p.region && *at < each.at + each.size && each.at < *at + size) {
+      return Fault("access to what only its own functions look into");
+    }
+  }
+  if (g.within >= 0 && !regions_[static_cast<size_t>(g.within)].alive) return Fault("access to memory that is gone");
   return true;
 }
 
@@ -340,7 +354,11 @@ bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {
   switch (g.kind) {
     case Region::Kind::kContext: return LoadContext(at, size, out);
     case Region::Kind::kMap:
+    case Region::Kind::kDynptr:
     case Region::Kind::kOther: return NotModelled("loads from kernel structures");
+    case Region::Kind::kMapValue:
+      if (const MapField* field = FieldTouched(g, at, static_cast<uint64_t>(size))) return LoadKept(*field, out);
+      break;
     case Region::Kind::kStack: {
       if (at % static_cast<uint64_t>(size) != 0) return Fault("misaligned access to the stack");
       const Frame& frame = *FrameOf(p.region);
@@ -364,6 +382,10 @@ bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {
 
 bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
   uint64_t at;
+  if (!objects_.empty() && p.region >= 0) {
+    const uint64_t first = p.bits + static_cast<uint64_t>(off) - regions_[static_cast<size_t>(p.region)].base;
+    if (!OverwriteDynptrs(p.region, first, static_cast<uint64_t>(size))) return false;
+  }
   if (!Reach(p, off, static_cast<uint64_t>(size), true, &at)) return false;
   const Region& g = regions_[static_cast<size_t>(p.region)];
   switch (g.kind) {
@@ -372,7 +394,12 @@ bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
       return Fault("the field in the context may not be written");
     case Region::Kind::kMap:
     case Region::Kind::kSocket:
+    case Region::Kind::kDynptr:
     case Region::Kind::kOther: return Fault("write to a kernel structure");
+    case Region::Kind::kMemory:
+      // A slice may be a buffer on the stack.
+      if (g.within >= 0) Scramble({g.base + at, g.within, true}, static_cast<uint64_t>(size));
+      break;
     case Region::Kind::kStack: {
       if (at % static_cast<uint64_t>(size) != 0) return Fault("misaligned access to the stack");
       Frame& frame = *FrameOf(p.region);
@@ -605,446 +632,6 @@ bool Machine::LoadPacket(const Insn& i) {
     return depth_ > 1 ? Return() : Exit();
   }
   reg(0) = Word::Number(Truncate(Value(), AccessBytes(i)));
-  ++pc_;
-  return true;
-}
-
-// ---- Calls -------------------------------------------------------------------------------------------------------
-
-bool Machine::CallFunction(const Insn& i) {
-  const uint32_t target = static_cast<uint32_t>(int64_t{pc_} + 1 + i.imm);
-  if (target >= program_->insns.size()) return Fault("execution leaves the program");
-  if (depth_ == kMaxDepth) return Fault("calls too deep");
-  const int global = function_at_[target];
-  std::array<Word, 6> arguments;
-  for (int r = 1; r <= 5; ++r) arguments[static_cast<size_t>(r)] = reg(r);
-  if (global >= 0) {
-    // A function that is verified on its own sees its arguments as the prototype has them.
-    if (locked_) return Fault("a global function is called with a lock held");
-    const FuncArgs& prototype = globals_[static_cast<size_t>(global)];
-    if (!prototype.unsupported.empty() || prototype.error) return NotModelled("arguments of a global function");
-    for (size_t n = 0; n < 5; ++n) {
-      Word& argument = arguments[n + 1];
-      if (n >= prototype.args.size()) {
-        argument = Word{};
-        continue;
-      }
-      const FuncArg& want = prototype.args[n];
-      if (!argument.set) return Fault("an argument was never set");
-      switch (want.kind) {
-        case FuncArg::Kind::kScalar: argument.region = -1; break;
-        case FuncArg::Kind::kArena: return NotModelled("arenas");
-        case FuncArg::Kind::kCtx:
-          if (argument.region != context_) return Fault("an argument is not the context");
-          break;
-        case FuncArg::Kind::kMem: {
-          if (argument.region < 0 && argument.bits == 0) {
-            if (!want.nullable) return Fault("an argument is null");
-            break;
-          }
-          uint64_t at;
-          if (!Reach(argument, 0, want.mem_size, false, &at) || !Reach(argument, 0, want.mem_size, true, &at)) return false;
-          Scramble(argument, want.mem_size);
-          const int memory = NewRegion(Region::Kind::kMemory, want.mem_size);
-          regions_.back().base = argument.bits;
-          argument.region = memory;
-          break;
-        }
-        case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
-        case FuncArg::Kind::kDynptr: return NotModelled("dynptrs");
-      }
-    }
-  }
-  for (int r = 0; r <= 5; ++r) reg(r) = Word{};
-  PushFrame(static_cast<int32_t>(pc_), global >= 0);
-  for (int r = 1; r <= 5; ++r) reg(r) = arguments[static_cast<size_t>(r)];
-  pc_ = target;
-  return true;
-}
-
-bool Machine::Return() {
-  Frame& callee = frames_[static_cast<size_t>(depth_ - 1)];
-  if (callee.callback) return EndOfTurn();
-  if (callee.global && !Read(0)) return false;
-  Word result = callee.regs[0];
-  if (callee.global) result.region = -1;
-  regions_[static_cast<size_t>(callee.stack_region)].alive = false;
-  pc_ = static_cast<uint32_t>(callee.callsite + 1);
-  --depth_;
-  for (base_ = depth_ - 1; !frames_[static_cast<size_t>(base_)].global;) --base_;
-  reg(0) = result;
-  return true;
-}
-
-bool Machine::Exit() {
-  if (!ReturnRule(program_->type, program_->attach).exempt && !Read(0)) return false;
-  if (locked_) return Fault("the program ends with a lock held");
-  if (!held_.empty()) return Fault("the program ends with a reference that was not given back");
-  out_.kind = Outcome::Kind::kExit;
-  out_.r0 = reg(0).bits;
-  return false;
-}
-
-bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
-  int map = -1;
-  for (int a = 0; a < 5; ++a) {
-    ArgSpec spec = proto.args[a];
-    // A bloom filter is asked for a value, where queues give one.
-    if (id == kMapPeek && map >= 0 && object_->maps[static_cast<size_t>(map)].type == MapType::kBloomFilter) spec.flags = 0;
-    if (spec.type == Arg::kDontcare) continue;
-    if (!Read(a + 1)) return false;
-    const Word w = reg(a + 1);
-    const bool null = w.region < 0 && w.bits == 0;
-    uint64_t size = 0;
-    switch (spec.type) {
-      case Arg::kConstMapPtr:
-        if (w.region < 0 || region(w.region).kind != Region::Kind::kMap) return Fault("an argument is not a map");
-        map = region(w.region).map;
-        continue;
-      case Arg::kCtx:
-        if (null && (spec.flags & kArgNullable) != 0) continue;
-        if (w.region != context_ || w.bits != region(context_).base) return Fault("an argument is not the context");
-        continue;
-      case Arg::kSpinLock: {
-        if (w.region < 0 || region(w.region).kind != Region::Kind::kMapValue) return Fault("an argument is not a lock");
-        const Region& g = region(w.region);
-        if (!g.alive) return Fault("access to memory that is gone");
-        bool found = false;
-        for (const MapField& f : object_->maps[static_cast<size_t>(g.map)].fields) {
-          found |= f.kind == SpecialField::kSpinLock && w.bits - g.base == f.offset;
-        }
-        if (!found) return Fault("an argument is not a lock");
-        if (id == kSpinLockFn) {
-          if (locked_) return Fault("two locks are taken");
-          locked_ = true;
-          lock_ = w;
-        } else {
-          if (!locked_ || lock_.bits != w.bits) return Fault("a lock that is not held is given back");
-          locked_ = false;
-        }
-        continue;
-      }
-      case Arg::kRingbufMem:
-      case Arg::kSockCommon:
-      case Arg::kSocket:
-      case Arg::kBtfIdSockCommon: {
-        if (null && (spec.flags & kArgNullable) != 0) continue;
-        if (w.region < 0) return Fault("an argument is not an object");
-        const Region& g = region(w.region);
-        if (!g.alive) return Fault("access to memory that is gone");
-        if (g.kind != (spec.type == Arg::kRingbufMem ? Region::Kind::kMemory : Region::Kind::kSocket) || w.bits != g.base) {
-          return Fault("an argument is not an object");
-        }
-        if ((spec.flags & kArgRelease) != 0) {
-          const auto at = std::find(held_.begin(), held_.end(), g.reference);
-          if (g.reference < 0 || at == held_.end()) return Fault("what is given back is not held");
-          const int32_t reference = *at;
-          held_.erase(at);
-          for (Region& each : regions_) {
-            if (each.reference == reference) each.alive = false;
-          }
-        }
-        continue;
-      }
-      case Arg::kMapKey:
-      case Arg::kMapValue:
-        if (null && (spec.flags & kArgNullable) != 0) continue;
-        if (map < 0) return Fault("a key without a map");
-        if (w.region >= 0 && region(w.region).kind == Region::Kind::kSocket) continue;  // the value of a socket map
-        size = spec.type == Arg::kMapKey ? object_->maps[static_cast<size_t>(map)].key_size
-                                         : object_->maps[static_cast<size_t>(map)].value_size;
-        break;
-      case Arg::kMem:
-        if ((spec.flags & kArgFixedSize) != 0) {
-          size = spec.size;
-        } else {
-          if (a == 4 || !Read(a + 2)) return false;
-          size = reg(a + 2).bits;
-        }
-        if (null && (size == 0 || (spec.flags & kArgNullable) != 0)) continue;
-        break;
-      case Arg::kFunc:
-        if (w.region < 0 || region(w.region).function < 0) return Fault("an argument is not a function");
-        continue;
-      case Arg::kStack:
-        if (null && (spec.flags & kArgNullable) != 0) continue;
-        if (w.region < 0 || FrameOf(w.region) == nullptr) return Fault("an argument is not memory on the stack");
-        continue;
-      case Arg::kConstStr: {
-        if (w.region < 0 || region(w.region).bytes == nullptr) return Fault("an argument is not a constant string");
-        const Region& g = region(w.region);
-        const uint64_t at = w.bits - g.base;
-        if (at >= g.size || std::memchr(g.bytes + at, 0, g.size - at) == nullptr) {
-          return Fault("an argument is not a constant string");
-        }
-        continue;
-      }
-      default: continue;  // numbers
-    }
-    // Memory. The context of a syscall program counts as such.
-    if (w.region >= 0 && region(w.region).kind == Region::Kind::kContext && program_->type == ProgType::kSyscall) continue;
-    if (w.region >= 0 && (region(w.region).kind == Region::Kind::kContext || region(w.region).kind == Region::Kind::kMap ||
-                          region(w.region).kind == Region::Kind::kSocket)) {
-      return Fault("an argument is not memory");
-    }
-    uint64_t at;
-    if ((spec.flags & kArgWrite) == 0 || (spec.flags & kArgUninit) == 0) {
-      if (!Reach(w, 0, size, false, &at)) return false;
-    }
-    if ((spec.flags & kArgWrite) != 0) {
-      if (!Reach(w, 0, size, true, &at)) return false;
-      Scramble(w, size);
-    }
-  }
-  return true;
-}
-
-bool Machine::CallHelper(const Insn& i) {
-  const uint32_t id = static_cast<uint32_t>(i.imm);
-  const HelperProto* proto = FindHelper(id, program_->type);
-  if (proto == nullptr || !HelperAvailable(id, program_->type, program_->attach, program_->sleepable)) {
-    return Fault("no such helper");
-  }
-  if (id == kFindVma) return NotModelled("bpf_find_vma");
-  for (const ArgSpec& arg : proto->args) {
-    if (arg.type == Arg::kDynptr) return NotModelled("dynptrs");
-    if (arg.type == Arg::kTimer) return NotModelled("timers");
-  }
-  if (id == kUserRingbufDrain) return NotModelled("dynptrs");
-  if (locked_ && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
-  // What a result is made from, before the arguments are gone.
-  const Word first = reg(1);
-  const uint64_t second = reg(2).bits, third = reg(3).bits;
-  uint64_t key = Value();
-  const int map = first.set && first.region >= 0 && region(first.region).kind == Region::Kind::kMap
-                      ? region(first.region).map
-                      : -1;
-  if (id == kMapLookup && map >= 0 && reg(2).region >= 0) {
-    const Region& g = region(reg(2).region);
-    const uint64_t at = reg(2).bits - g.base;
-    if (Frame* frame = FrameOf(reg(2).region); frame != nullptr && at <= kStackSize - 4) {
-      uint32_t v;
-      std::memcpy(&v, &frame->stack[at], 4);
-      key = v;
-    }
-  }
-  if (!HelperArguments(id, *proto)) return false;
-  if (id == kForEachMapElem || id == kLoop) return CallBack(id, map);
-
-  if (id == kTailCallFn) {
-    if (!held_.empty() && depth_ == 1) return Fault("a tail call with a reference that was not given back");
-    if (Random() % 4 == 0) {  // it goes well: this program is over
-      if (depth_ == 1) {
-        reg(0) = Word::Number(0);
-        return Exit();
-      }
-      PacketMoved();
-      reg(0) = Word::Number(Value());
-      return Return();
-    }
-  }
-  for (int r = 0; r <= 5; ++r) reg(r) = Word{};
-  if (proto->changes_packet) PacketMoved();
-  ++pc_;
-
-  const auto null = [&] { return proto->ret_nullable && Random() % 3 == 0; };
-  Word& r0 = reg(0);
-  switch (proto->ret) {
-    case Ret::kVoid: return true;
-    case Ret::kInteger: {
-      uint64_t v = Value();
-      switch (id) {
-        case kGetStack:
-        case kGetTaskStack:
-        case kProbeReadStr:
-        case kProbeReadKernelStr:
-        case kProbeReadUserStr: {
-          const uint64_t size = id == kGetStack || id == kGetTaskStack ? third : second;
-          v = Coin() ? Random() % (size + 1) : 0 - Random() % 4096;
-          break;
-        }
-        case kSmpProcessorId: v = Random() % 8192; break;
-        default: break;
-      }
-      r0 = Word::Number(v);
-      return true;
-    }
-    case Ret::kMapValue: {
-      if (map < 0) return Fault("a key without a map");
-      const MapDef& def = object_->maps[static_cast<size_t>(map)];
-      const bool array = def.type == MapType::kArray || def.type == MapType::kPercpuArray;
-      const bool found = id == kMapLookup && array ? static_cast<uint32_t>(key) < def.max_entries : !null();
-      if (!found) {
-        r0 = Word::Number(0);
-        return true;
-      }
-      switch (def.type) {
-        case MapType::kArrayOfMaps:
-        case MapType::kHashOfMaps:
-          if (def.inner < 0) return NotModelled("map in map");
-          r0 = PointerTo(NewRegion(Region::Kind::kMap, 0, def.inner));
-          return true;
-        case MapType::kSockmap:
-        case MapType::kSockhash:
-        case MapType::kXskmap:
-          r0 = PointerTo(NewRegion(Region::Kind::kSocket, kContextSize));
-          if (def.type != MapType::kXskmap) {
-            regions_.back().reference = next_reference_;
-            held_.push_back(next_reference_++);
-          }
-          return true;
-        default:
-          r0 = PointerTo(MapValueRegion(map));
-          return true;
-      }
-    }
-    case Ret::kSocket:
-    case Ret::kSockCommon:
-    case Ret::kTcpSock:
-    case Ret::kRingbufMem:
-    case Ret::kMem: {
-      if (null()) {
-        r0 = Word::Number(0);
-        return true;
-      }
-      const bool memory = proto->ret == Ret::kRingbufMem || proto->ret == Ret::kMem;
-      if (memory && second > 1u << 30) return Fault("a record of no sensible size");
-      const int at = memory ? NewRegion(Region::Kind::kMemory, static_cast<uint32_t>(second))
-                            : NewRegion(Region::Kind::kSocket, kContextSize);
-      if (IsCast(id)) {
-        if (first.region >= 0) regions_[static_cast<size_t>(at)].reference = region(first.region).reference;
-      } else if (proto->acquires) {
-        regions_[static_cast<size_t>(at)].reference = next_reference_;
-        held_.push_back(next_reference_++);
-      }
-      r0 = PointerTo(at);
-      return true;
-    }
-    default: return NotModelled("kernel objects");
-  }
-}
-
-// ---- Functions that a helper calls back --------------------------------------------------------------------------
-
-bool Machine::CallBack(uint32_t helper, int map) {
-  if (helper == kForEachMapElem && map < 0) return Fault("an argument is not a map");
-  Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
-  caller.turns = 0;
-  caller.turns_left = helper == kLoop ? static_cast<uint32_t>(reg(1).bits)
-                                      : Random() % (object_->maps[static_cast<size_t>(map)].max_entries + 1);
-  if (helper == kLoop && caller.turns_left > kMaxLoops) caller.turns_left = 0;  // an error, and no turn
-  caller.function = static_cast<uint32_t>(region(reg(2).region).function);
-  caller.passed_on = reg(3);
-  return NextTurn();
-}
-
-// With the frame of the one that called the helper innermost, and the call as the instruction.
-bool Machine::NextTurn() {
-  Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
-  if (caller.turns_left == 0) {
-    for (int r = 0; r <= 5; ++r) reg(r) = Word{};
-    reg(0) = Word::Number(caller.turns);
-    ++pc_;
-    return true;
-  }
-  if (depth_ == kMaxDepth) return Fault("calls too deep");
-  const bool loop = program_->insns[pc_].imm == static_cast<int32_t>(kLoop);
-  const Word first = loop ? Word::Number(caller.turns) : reg(1);
-  PushFrame(static_cast<int32_t>(pc_), false);
-  frames_[static_cast<size_t>(depth_ - 1)].callback = true;
-  reg(1) = first;
-  if (loop) {
-    reg(2) = caller.passed_on;
-  } else {
-    const int map = region(first.region).map;
-    const int key = NewRegion(Region::Kind::kMemory, object_->maps[static_cast<size_t>(map)].key_size);
-    regions_.back().writable = false;
-    reg(2) = PointerTo(key);
-    reg(3) = PointerTo(MapValueRegion(map));
-    reg(4) = caller.passed_on;
-  }
-  pc_ = caller.function;
-  return true;
-}
-
-bool Machine::EndOfTurn() {
-  if (!Read(0)) return false;
-  const Frame& callee = frames_[static_cast<size_t>(depth_ - 1)];
-  const Word result = callee.regs[0];
-  if (result.region >= 0 || result.bits > 1) return Fault("a function that was called back returns neither 0 nor 1");
-  regions_[static_cast<size_t>(callee.stack_region)].alive = false;
-  pc_ = static_cast<uint32_t>(callee.callsite);
-  --depth_;
-  Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
-  ++caller.turns;
-  caller.turns_left = result.bits == 1 ? 0 : caller.turns_left - 1;
-  return NextTurn();
-}
-
-// ---- Kernel functions --------------------------------------------------------------------------------------------
-
-bool Machine::CallKfunc(const Insn& i) {
-  const size_t at = static_cast<size_t>(i.imm);
-  if (i.src != kPseudoKfuncCall || at >= program_->externs.size()) return Fault("no such function");
-  const KfuncProto* proto = FindKfunc(program_->externs[at].name);
-  if (proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
-  const bool iterator = proto->kind == KfuncKind::kIterNew || proto->kind == KfuncKind::kIterNext ||
-                        proto->kind == KfuncKind::kIterDestroy;
-  if (!iterator && proto->kind != KfuncKind::kThrow) return NotModelled("kfunc: " + program_->externs[at].name);
-  for (int r = 1; r <= proto->arg_count(); ++r) {
-    if (proto->args[r - 1] != KfuncArg::kIgnored && !Read(r)) return false;
-  }
-  if (proto->kind != KfuncKind::kThrow) return Iterator(*proto);
-  if (locked_) return Fault("a throw with a lock held");
-  if (!held_.empty()) return Fault("a throw with a reference that was not given back");
-  if (program_->exception_callback != Program::kNoCallback) return NotModelled("exception callback");
-  out_.kind = Outcome::Kind::kExit;
-  out_.r0 = reg(1).bits;
-  return false;
-}
-
-bool Machine::Iterator(const KfuncProto& proto) {
-  const Word p = reg(1);
-  Frame* frame = p.region >= 0 ? FrameOf(p.region) : nullptr;
-  if (frame == nullptr) return Fault("an iterator that is not on the stack");
-  const uint64_t at = p.bits - region(p.region).base;
-  const IterProto& type = FindIter(proto.iter);
-  const uint64_t size = static_cast<uint64_t>(type.slots) * 8;
-  const auto known = std::find_if(iterators_.begin(), iterators_.end(), [&](const LiveIterator& each) {
-    return each.region == p.region && each.at == at && each.type == proto.iter;
-  });
-  Word result;
-  if (proto.kind == KfuncKind::kIterNew) {
-    uint64_t place;
-    if (at % 8 != 0) return Fault("an iterator that is not aligned");
-    if (!Reach(p, 0, size, true, &place)) return false;  // in another iterator, too
-    Scramble(p, size);
-    const auto begin = static_cast<int32_t>(reg(2).bits), end = static_cast<int32_t>(reg(3).bits);
-    const uint64_t count = proto.iter == IterType::kNum ? static_cast<uint64_t>(int64_t{end} - begin) : Random() % 4;
-    const bool empty = proto.iter == IterType::kNum && (end <= begin || count > kMaxLoops);
-    iterators_.push_back({proto.iter, p.region, at, size, empty ? 0 : count, next_reference_});
-    held_.push_back(next_reference_++);
-    result = Word::Number(Value());
-  } else if (known == iterators_.end()) {
-    return Fault("no such iterator");
-  } else if (proto.kind == KfuncKind::kIterNext) {
-    result = Word::Number(0);
-    if (known->left > 0) {
-      --known->left;
-      const int element = NewRegion(Region::Kind::kMemory, type.elem_size);
-      regions_.back().writable = false;
-      regions_.back().reference = known->reference;
-      result = PointerTo(element);
-    }
-  } else {
-    for (Region& each : regions_) {
-      if (each.reference == known->reference) each.alive = false;
-    }
-    held_.erase(std::find(held_.begin(), held_.end(), known->reference));
-    iterators_.erase(known);
-  }
-  for (int r = 0; r <= 5; ++r) reg(r) = Word{};
-  reg(0) = result;
   ++pc_;
   return true;
 }

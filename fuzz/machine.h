@@ -38,11 +38,22 @@ struct Word {
 };
 
 struct Region {
-  enum class Kind : uint8_t { kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kOther };
+  // kObject: made by the program, of one of its own types. kDynptr: one that a function is given by its caller.
+  enum class Kind : uint8_t {
+    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kDynptr, kOther,
+  };
   Kind kind = Kind::kOther;
   bool alive = true;
   bool readable = true, writable = true;
+  bool lent = false;         // kObject: somebody else's; gone when the lock is
+  bool rcu = false;          // kObject: somebody else's, there until the section ends
+  bool untrusted = false;    // kObject: may be anything, and is only good for reading
+  bool percpu = false;       // kObject: a copy for each processor
+  bool packet_slice = false;  // gone when the packet moves
   int32_t map = -1;        // kMap, kMapValue: index in Object::maps
+  uint32_t type_id = 0;    // kObject: in Object::btf
+  int32_t within = -1;     // a slice: the region whose bytes these are
+  int32_t data_of = -1;    // a slice: of the dynptr with this number, with which it goes
   int32_t function = -1;   // kOther: of a function's address, its first instruction
   int32_t reference = -1;  // what has to be given back, and the region dies with
   uint32_t size = 0;       // bytes
@@ -81,10 +92,30 @@ class Machine {
     int32_t stack_region = -1;
     bool global = false;               // verified on its own
     bool callback = false;             // called by a helper, the one at `callsite`
+    bool later = false;                // run by a timer or a work queue
+    bool sleeps = false;               // it may, whatever the program may
+    uint32_t rcu = 0, preempt = 0, irq = 0;  // sections open when it was called
     // Of the one that called such a helper, while it calls back: how often it has, and is to, and what it passes on.
+    enum class Turn : uint8_t { kLoop, kElement, kSample, kLess } kind = Turn::kLoop;
     uint64_t turns = 0, turns_left = 0;
     uint32_t function = 0;
     Word passed_on;
+  };
+
+  // Something on the stack that only its own functions may look into.
+  struct StackObject {
+    enum class Kind : uint8_t { kIterator, kDynptr, kIrqFlag };
+    Kind kind = Kind::kIterator;
+    int32_t region = -1;     // the stack that it lies on, and where; or a region of kind kDynptr
+    uint64_t at = 0, size = 0;
+    int32_t reference = -1;  // to be given back; -1: none
+    IterType iter = {};
+    uint64_t left = 0;       // kIterator: elements
+    DynptrKind dynptr = DynptrKind::kNone;
+    int32_t number = 0;      // kDynptr: no other has it. kIrqFlag: the later, the greater
+    int32_t memory = -1;     // kDynptr: the region of its memory, which begins at `begin`; -1: it is null
+    uint64_t begin = 0, length = 0;
+    bool read_only = false;
   };
 
   // Prepares for a program, which has to be one that Verify accepts; of others, runs end in a fault or in nonsense.
@@ -101,6 +132,12 @@ class Machine {
   // References that have to be given back, and whether a lock is held.
   size_t held() const { return held_.size(); }
   bool locked() const { return locked_; }
+  // Sections that the innermost function that is verified on its own has opened.
+  uint32_t rcu() const { return rcu_ - frame(base_).rcu; }
+  uint32_t preempt() const { return preempt_ - frame(base_).preempt; }
+  uint32_t irq() const { return irq_ - frame(base_).irq; }
+  // What begins at this slot of a frame; null: nothing does.
+  const StackObject* ObjectAt(int frame, int slot) const;
   const std::vector<MapDef>& maps() const { return object_->maps; }
   const Region& region(int i) const { return regions_[static_cast<size_t>(i)]; }
   // The stack word at slot `slot` (fp - 8 * (slot + 1)) of a frame.
@@ -121,13 +158,45 @@ class Machine {
   bool CallFunction(const Insn& i);
   bool CallHelper(const Insn& i);
   bool CallKfunc(const Insn& i);
-  bool Iterator(const KfuncProto& proto);
   bool CallBack(uint32_t helper, int map);
+  bool CallLess();
   bool NextTurn();
   bool EndOfTurn();
   bool HelperArguments(uint32_t id, const HelperProto& proto);
+  bool HelperResult(uint32_t id, const HelperProto& proto, const std::array<Word, 6>& args, int map, uint64_t key);
+  bool LockArgument(uint32_t id, const Word& w);
   bool Return();
   bool Exit();
+  bool Later();
+  void PopFrame();
+
+  // Kernel functions, and helpers that have to do with the same things (machine_kfuncs.cc).
+  bool KfuncArguments(const KfuncProto& proto);
+  bool Iterator(const KfuncProto& proto, Word* result);
+  bool Section(KfuncKind kind);
+  bool Interrupts(bool save);
+  bool MaySleep() const;
+  bool Reading() const;
+  void EndOfReaders();
+  void EndReference(int32_t reference);
+  StackObject* FindObject(const Word& p, StackObject::Kind kind);
+  bool NewPlace(const Word& p, uint64_t size);
+  void MakeDynptr(const Word& place, DynptrKind kind, int32_t memory, uint64_t begin, uint64_t length, int32_t reference);
+  bool OverwriteDynptrs(int32_t stack, uint64_t at, uint64_t size);
+  Word Slice(const StackObject& of, uint64_t offset, uint64_t size);
+  Word SliceOrBuffer(bool write);
+  void WrittenThrough(const StackObject& d);
+  void DynptrHelper(uint32_t id, const std::array<Word, 6>& args, Word* result);
+  void DynptrKfunc(const KfuncProto& proto, Word* result);
+  const std::vector<MapField>* FieldsOf(const Region& g) const;
+  bool Field(const Word& w, SpecialField kind, const MapField** field);
+  int NewObject(uint32_t type_id, uint64_t base, bool owned);
+  bool Owned(const Word& w);
+  bool GraphRoot(const Word& w, SpecialField kind, const MapField** root);
+  bool GraphNode(const Word& w, const MapField& root);
+  bool ObjectKfunc(const KfuncProto& proto, Word* result);
+  bool ObjectHelper(uint32_t id, const std::array<Word, 6>& args);
+  bool LoadKept(const MapField& field, Word* out);
 
   bool Fault(const char* what);
   bool NotModelled(std::string what);
@@ -140,10 +209,11 @@ class Machine {
   bool Store(const Word& p, int64_t off, int size, const Word& value);
   Frame* FrameOf(int32_t region);  // null: not a stack, or gone
   void Scramble(const Word& p, uint64_t size);
-  bool TouchesField(const Region& g, uint64_t at, uint64_t size) const;
+  const MapField* FieldTouched(const Region& g, uint64_t at, uint64_t size) const;
 
   int NewRegion(Region::Kind kind, uint32_t size, int map = -1);
   int MapValueRegion(int map);
+  int MapKeyRegion(int map);
   Word PointerTo(int region, uint64_t at = 0) const;
   int Packet();
   void PacketMoved();
@@ -163,16 +233,17 @@ class Machine {
   std::vector<Region> regions_;
   std::vector<int32_t> direct_values_;    // per map: region of the value that instructions name; -1
   std::vector<int32_t> held_;             // references
-  struct LiveIterator {
-    IterType type;
-    int32_t region;       // the stack that it lies on, and where
-    uint64_t at, size;
-    uint64_t left;        // elements
-    int32_t reference;
+  std::vector<StackObject> objects_;
+  struct LaterCall {
+    uint32_t function;
+    int map;
+    bool sleeps;
   };
-  std::vector<LiveIterator> iterators_;
+  std::vector<LaterCall> later_;          // functions that timers and work queues are to run
+  std::vector<const KfuncProto*> kfuncs_;  // per extern; null: not modelled
   int depth_ = 0, base_ = 0;
-  int32_t next_reference_ = 0;
+  int32_t next_reference_ = 0, next_number_ = 0;
+  uint32_t rcu_ = 0, preempt_ = 0, irq_ = 0;  // sections that are open
   int32_t context_ = -1, packet_ = -1;
   Word lock_;                             // where the lock that is held lies; region -1: none
   bool locked_ = false;

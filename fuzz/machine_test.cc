@@ -213,6 +213,61 @@ TEST(Machine, IteratorsAreGivenBack) {
   EXPECT_NE(FaultOf(make + next + "*(u32 *)(r0 +0) = 1\n" + destroy + "r0 = 0\nexit\n"), "") << "it is not written";
 }
 
+TEST(Machine, SectionsAreLeft) {
+  const auto call = [](const std::string& name) { return "call kfunc[bpf_" + name + "]\n"; };
+  const auto flags = [&](const std::string& off, const std::string& name) {
+    return "r1 = r10\nr1 += " + off + "\n" + call("local_irq_" + name);
+  };
+  const std::string end = "r0 = 0\nexit\n";
+  EXPECT_EQ(FaultOf(call("rcu_read_lock") + call("rcu_read_unlock") + end), "");
+  EXPECT_NE(FaultOf(call("rcu_read_lock") + end), "");
+  EXPECT_NE(FaultOf(call("rcu_read_unlock") + end), "");
+  EXPECT_NE(FaultOf(call("rcu_read_lock") + call("rcu_read_lock") + call("rcu_read_unlock") + end), "");
+  EXPECT_EQ(FaultOf(call("preempt_disable") + call("preempt_disable") + call("preempt_enable") + call("preempt_enable") + end), "");
+  EXPECT_NE(FaultOf(call("preempt_disable") + end), "");
+  EXPECT_EQ(FaultOf(flags("-8", "save") + flags("-16", "save") + flags("-16", "restore") + flags("-8", "restore") + end), "");
+  EXPECT_NE(FaultOf(flags("-8", "save") + flags("-16", "save") + flags("-8", "restore") + flags("-16", "restore") + end), "");
+  EXPECT_NE(FaultOf(flags("-8", "save") + "r2 = *(u64 *)(r10 -8)\n" + flags("-8", "restore") + end), "");
+  EXPECT_NE(FaultOf(flags("-8", "save") + flags("-8", "restore") + flags("-8", "restore") + end), "");
+}
+
+TEST(Machine, DynptrsAndTheirSlices) {
+  const std::string maps = ".map m type=array key=4 value=16 entries=1\n.map rb type=ringbuf entries=4096\n.type sched_cls\n";
+  const std::string at = "r1 = r10\nr1 += -16\n", end = "r0 = 0\nexit\n";
+  const std::string local = "r1 = map[m]+0 ll\nr2 = 16\nr3 = 0\nr4 = r10\nr4 += -16\ncall bpf_dynptr_from_mem\n";
+  const std::string record = "r1 = map[rb] ll\nr2 = 16\nr3 = 0\nr4 = r10\nr4 += -16\ncall bpf_ringbuf_reserve_dynptr\n";
+  const std::string submit = at + "r2 = 0\ncall bpf_ringbuf_submit_dynptr\n";
+  const std::string data = at + "r2 = 0\nr3 = 8\ncall bpf_dynptr_data\nr6 = r0\nif r0 == 0 goto out\n";
+  const std::string skb = "r2 = 0\nr3 = r10\nr3 += -16\ncall kfunc[bpf_dynptr_from_skb]\n";
+  const std::string slice = at + "r2 = 0\nr3 = r10\nr3 += -24\nr4 = 8\ncall kfunc[bpf_dynptr_slice_rdwr]\nr6 = r0\nif r0 == 0 goto out\n";
+  const auto faults = [&](const std::string& text) {
+    std::set<std::string> all;
+    for (uint64_t seed = 1; seed <= 40; ++seed) all.insert(RunText(text, maps, seed).what);
+    return all;
+  };
+  const std::set<std::string> none = {""}, gone = {"", "access to memory that is gone"};
+  EXPECT_EQ(faults(local + data + "*(u64 *)(r6 +0) = 1\nout:\n" + end), none);
+  EXPECT_EQ(faults(local + data + "*(u64 *)(r10 -8) = 0\nr1 = *(u64 *)(r6 +0)\nout:\n" + end), gone) << "overwritten";
+  EXPECT_EQ(faults(local + data + "r1 = *(u64 *)(r6 +1)\nout:\n" + end), (std::set<std::string>{"", "access out of bounds"}));
+  EXPECT_EQ(faults(record + data + "*(u64 *)(r6 +0) = 1\nout:\n" + submit + end), none);
+  EXPECT_EQ(faults(record + submit + submit + end), (std::set<std::string>{"an argument is not a dynptr"}));
+  EXPECT_EQ(faults(record + end), (std::set<std::string>{"the program ends with a reference that was not given back"}));
+  EXPECT_EQ(faults(record + "*(u64 *)(r10 -8) = 0\n" + submit + end),
+            (std::set<std::string>{"a dynptr is overwritten that has to be given back"}));
+  EXPECT_EQ(faults(local + "r1 = *(u8 *)(r10 -1)\n" + end), (std::set<std::string>{"access to what only its own functions look into"}));
+  EXPECT_EQ(faults("r7 = r1\n" + skb + slice + "*(u64 *)(r6 +0) = 1\nout:\n" + end), none);
+  EXPECT_EQ(faults("r7 = r1\n" + skb + slice + "r1 = r7\nr2 = 0\ncall bpf_skb_pull_data\nr1 = *(u64 *)(r6 +0)\nout:\n" + end), gone);
+}
+
+TEST(Machine, AFunctionRunsLater) {
+  const std::string maps = ".map t type=array key=4 value=24 entries=1 field=timer@8\n.type sched_cls\n.license GPL\n";
+  const std::string set = "r1 = map[t]+8 ll\nr2 = func[f] ll\ncall bpf_timer_set_callback\nr0 = 0\nexit\n.func f\n";
+  EXPECT_EQ(FaultOf(set + "r0 = *(u64 *)(r3 +0)\nr0 = *(u32 *)(r2 +0)\nr0 = 0\nexit\n", maps), "");
+  EXPECT_NE(FaultOf(set + "r0 = 1\nexit\n", maps), "");
+  EXPECT_NE(FaultOf(set + "r0 = *(u64 *)(r3 +8)\nr0 = 0\nexit\n", maps), "");
+  EXPECT_NE(FaultOf(set + "r0 = r6\nexit\n", maps), "");
+}
+
 TEST(Machine, AThrowEndsTheProgram) {
   const std::string type = ".type sched_cls\n";
   EXPECT_EQ(FaultOf("r1 = 5\ncall kfunc[bpf_throw]\nr0 = r9\nexit\n", type), "");

@@ -19,10 +19,12 @@ struct Value {
     kCtx,
     kMapValue,   // not null
     kRingMem,    // not null
+    kSlice,      // memory that a dynptr stands for; not null
     kBuffer,     // a function's argument: memory of any kind, at least `room` bytes
     kStack,      // of this function, at fp + off
     kPacket,
     kPacketEnd,
+    kDynptr,     // an argument that is one
   };
   Kind kind = Kind::kNone;
   bool var = false;       // pointers: a number has been added, so its alignment is unknown

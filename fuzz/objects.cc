@@ -37,7 +37,15 @@ int Generator::Lookup(int index, Label& null) {
   code_.Call(kMapLookup);
   ClobberedByCall(Value{});
   Value v = Value::Pointer(Kind::kMapValue, static_cast<int32_t>(map.value_size));
-  v.lo = map.fields.empty() ? 0 : 8;
+  if (!map.fields.empty()) {
+    // In front of the fields that are the kernel's, or behind the first one.
+    const MapField& first = map.fields.front();
+    if (first.offset > 0) {
+      v.room = static_cast<int32_t>(first.offset);
+    } else {
+      v.lo = 8;
+    }
+  }
   v.atomics = true;
   int reg = 0;
   const int home = c_.Chance(0.6) ? Saved() : -1;
@@ -299,6 +307,8 @@ void Generator::CallSub(int) {
   }
   pinned_ = before;
   sub.called = true;
+  sub.in_section |= held_ > 0;
+  sub.in_rcu |= reading_;
   code_.CallSub(index);
   forks_ -= sub.forks;
   ClobberedByCall(Value::Scalar(0, sub.global ? ~uint64_t{0} : sub.ret_max));
