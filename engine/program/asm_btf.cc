@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -41,10 +42,10 @@ FieldType TypeOf(SpecialField kind) {
     case SpecialField::kKptrTrusted: return {nullptr, 8, 8, "kptr"};
     case SpecialField::kKptrPercpu: return {nullptr, 8, 8, "percpu_kptr"};
     case SpecialField::kUptr: return {nullptr, 8, 8, "uptr"};
-    case SpecialField::kListHead:
-    case SpecialField::kListNode:
-    case SpecialField::kRbRoot:
-    case SpecialField::kRbNode: break;
+    case SpecialField::kListHead: return {"bpf_list_head", 16, 8, nullptr};
+    case SpecialField::kListNode: return {"bpf_list_node", 24, 8, nullptr};
+    case SpecialField::kRbRoot: return {"bpf_rb_root", 16, 8, nullptr};
+    case SpecialField::kRbNode: return {"bpf_rb_node", 32, 8, nullptr};
   }
   return {};
 }
@@ -119,17 +120,128 @@ std::string Identifier(std::string name, size_t number) {
   return absl::ascii_isdigit(name[0]) ? absl::StrCat("_", name) : name;
 }
 
-uint32_t AddField(Builder* b, const MapField& field, const FieldType& type) {
-  if (type.tag != nullptr) {
-    return b->Pointer(b->TypeTag(type.tag, b->Struct(field.target.c_str(), 0)));
+// Fields of structures and map values. The structures of the program's own come first, so what their fields are of has to
+// be named before it is there: each gets the number that it will have.
+class Fields {
+ public:
+  Fields(Builder* b, const std::vector<TextStruct>& structs) : b_(b), structs_(structs) {
+    next_ = static_cast<uint32_t>(structs.size()) + 1;
   }
-  const uint32_t element = b->Int(type.align == 8 ? "u64" : "u32", type.align, 0);
-  const uint32_t index = b->Int("index", 4, 0);
-  const uint32_t content = b->Array(index, element, type.size / type.align);
-  const uint32_t id = b->Struct(type.struct_name, type.size);
-  b->Field("opaque", content, 0);
-  return id;
-}
+
+  void AddStructs() {
+    for (const TextStruct& type : structs_) {
+      b_->Struct(type.name.c_str(), type.size);
+      uint32_t end = 0;
+      for (size_t i = 0; i < type.fields.size(); ++i) {
+        const MapField& field = type.fields[i];
+        if (field.offset > end) b_->Field(absl::StrCat("bytes", i).c_str(), Bytes(field.offset - end), end);
+        Member(field, i);
+        end = field.offset + field.size;
+      }
+      if (type.size > end) b_->Field("bytes", Bytes(type.size - end), end);
+      Tags(static_cast<uint32_t>(&type - structs_.data()) + 1, type.fields, type.size);
+    }
+    AddPromised();
+  }
+
+  // 0: it holds something of which the type is not known.
+  uint32_t AddValue(const std::vector<MapField>& fields, uint32_t size) {
+    for (const MapField& field : fields) {
+      if (TypeOf(field.kind).tag != nullptr && field.target.empty()) return 0;
+      if (IsRoot(field) && Contains(field).empty()) return 0;
+    }
+    const uint32_t id = b_->Struct("value", size);
+    next_ = id + 1;
+    for (size_t i = 0; i < fields.size(); ++i) Member(fields[i], i);
+    Tags(id, fields, 0);
+    AddPromised();
+    return id;
+  }
+
+ private:
+  static bool IsRoot(const MapField& f) { return f.kind == SpecialField::kListHead || f.kind == SpecialField::kRbRoot; }
+
+  void Member(const MapField& field, size_t number) {
+    b_->Field(absl::StrCat("field", number).c_str(), Type(field), field.offset);
+  }
+
+  // The declaration tag of a list or tree, by its field's target; empty: there is no such node.
+  std::string Contains(const MapField& root) const {
+    const size_t dot = root.target.rfind('.');
+    const std::string name = root.target.substr(0, dot);
+    uint32_t offset = 0;
+    if (dot == std::string::npos || !absl::SimpleAtoi(root.target.substr(dot + 1), &offset)) return "";
+    const SpecialField node = root.kind == SpecialField::kListHead ? SpecialField::kListNode : SpecialField::kRbNode;
+    for (const TextStruct& type : structs_) {
+      for (size_t i = 0; type.name == name && i < type.fields.size(); ++i) {
+        if (type.fields[i].offset == offset && type.fields[i].kind == node) return absl::StrCat("contains:", name, ":field", i);
+      }
+    }
+    return "";
+  }
+
+  // Of structure `holder`. Members are counted with the bytes between them, where these are described (`size` not 0).
+  void Tags(uint32_t holder, const std::vector<MapField>& fields, uint32_t size) {
+    int component = 0;
+    uint32_t end = 0;
+    for (const MapField& field : fields) {
+      if (size != 0 && field.offset > end) ++component;
+      end = field.offset + field.size;
+      if (IsRoot(field)) {
+        Promise(1, [=, this, tag = Contains(field)] { b_->DeclTag(tag.c_str(), holder, component); });
+      }
+      ++component;
+    }
+  }
+
+  // `add` will add so many types, the last of which is the one wanted: its number.
+  uint32_t Promise(uint32_t types, std::function<void()> add) {
+    next_ += types;
+    promised_.push_back(std::move(add));
+    return next_ - 1;
+  }
+  void AddPromised() {
+    for (const auto& add : promised_) add();
+    promised_.clear();
+  }
+
+  uint32_t Bytes(uint32_t count) {
+    return Promise(3, [=, this] {
+      const uint32_t index = b_->Int("index", 4, 0);
+      b_->Array(index, b_->Int("byte", 1, 0), count);
+    });
+  }
+
+  uint32_t Type(const MapField& field) {
+    const FieldType type = TypeOf(field.kind);
+    if (type.tag != nullptr) {
+      for (size_t i = 0; i < structs_.size(); ++i) {
+        if (structs_[i].name != field.target) continue;
+        return Promise(2, [=, this] { b_->Pointer(b_->TypeTag(type.tag, static_cast<uint32_t>(i) + 1)); });
+      }
+      return Promise(3, [=, this, name = field.target] {
+        b_->Pointer(b_->TypeTag(type.tag, b_->Struct(name.c_str(), 0)));
+      });
+    }
+    // The kernel looks for structures that hold the first one of that name.
+    uint32_t& known = special_[static_cast<size_t>(field.kind)];
+    if (known == 0) {
+      known = Promise(4, [=, this] {
+        const uint32_t element = b_->Int(type.align == 8 ? "u64" : "u32", type.align, 0);
+        const uint32_t content = b_->Array(b_->Int("index", 4, 0), element, type.size / type.align);
+        b_->Struct(type.struct_name, type.size);
+        b_->Field("opaque", content, 0);
+      });
+    }
+    return known;
+  }
+
+  Builder* b_;
+  const std::vector<TextStruct>& structs_;
+  uint32_t next_;  // the number that the next type promised will have
+  std::vector<std::function<void()>> promised_;
+  uint32_t special_[static_cast<size_t>(SpecialField::kRefcount) + 1] = {};
+};
 
 // Argument registers that the subprogram reads before it writes them, in program order: the highest one's number.
 int ArgumentCount(const Program& program, uint32_t start, uint32_t end) {
@@ -229,20 +341,11 @@ bool WantsTypes(const MapDef& map) {
 }
 
 // The map's fields are in order of their offsets, as the loader has sorted them.
-void DescribeMap(Builder* b, MapDef* map) {
+void DescribeMap(Builder* b, Fields* fields, MapDef* map) {
   constexpr uint32_t kMaxValue = 1u << 28;  // offsets are counted in bits
   if (map->value_size > kMaxValue) return;
-  for (const MapField& field : map->fields) {
-    const FieldType type = TypeOf(field.kind);
-    if (type.size == 0 || (type.tag != nullptr && field.target.empty())) return;
-  }
-  std::vector<uint32_t> types;
-  for (const MapField& field : map->fields) types.push_back(AddField(b, field, TypeOf(field.kind)));
-  map->btf_key_type_id = AddKey(b, map->key_size);
-  map->btf_value_type_id = b->Struct("value", map->value_size);
-  for (size_t i = 0; i < types.size(); ++i) {
-    b->Field(absl::StrCat("field", i).c_str(), types[i], map->fields[i].offset);
-  }
+  map->btf_value_type_id = fields->AddValue(map->fields, map->value_size);
+  if (map->btf_value_type_id != 0) map->btf_key_type_id = AddKey(b, map->key_size);
 }
 
 void DescribeFunctions(Builder* b, Program* program) {
@@ -273,12 +376,15 @@ bool ValidPrototype(std::string_view prototype) { return ParsePrototype(prototyp
 
 absl::Status DescribeByBtf(const std::vector<bool>& with_functions, Object* object) {
   const bool any_map = std::any_of(object->maps.begin(), object->maps.end(), WantsTypes);
-  if (!any_map && std::find(with_functions.begin(), with_functions.end(), true) == with_functions.end()) {
+  if (!any_map && object->text_structs.empty() &&
+      std::find(with_functions.begin(), with_functions.end(), true) == with_functions.end()) {
     return absl::OkStatus();
   }
   Builder b;
+  Fields fields(&b, object->text_structs);
+  fields.AddStructs();
   for (MapDef& map : object->maps) {
-    if (WantsTypes(map)) DescribeMap(&b, &map);
+    if (WantsTypes(map)) DescribeMap(&b, &fields, &map);
   }
   for (size_t i = 0; i < object->programs.size(); ++i) {
     if (with_functions[i]) DescribeFunctions(&b, &object->programs[i]);

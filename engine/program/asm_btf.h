@@ -19,10 +19,9 @@ namespace bpfsieve {
 //   mem:16       null, or a pointer to a structure of 16 bytes; nonnull:16 is tagged not to be null
 bool ValidPrototype(std::string_view prototype);
 
-// Sets `object`'s BTF, where there is anything to describe, and in
+// Sets `object`'s BTF, where there is anything to describe. It begins with `text_structs`; and in
 //  - each map with special fields, or of a local storage type, the types of key and value: an integer or bytes, and a
-//    structure with each field in its place. Lists, trees and what their elements hold are left out: the kernel wants
-//    to know the type of the elements.
+//    structure with each field in its place. A map with a list or tree that holds none of the structures is left out.
 //  - each subprogram of program i, if `with_functions[i]`, the function: it returns int, and takes what its prototype says,
 //    or, without one, 64-bit numbers in as many registers as it reads, in program order, before it writes them.
 // `with_functions` is as long as `object`'s programs. Fails only without memory.

@@ -60,6 +60,7 @@ struct AsmFile {
   NameIndex map_index;
   std::vector<std::pair<size_t, std::string>> inner_maps;  // map, name of its inner definition
   std::set<std::string, std::less<>> weak;  // externs
+  std::vector<TextStruct> structs;
   std::vector<AsmProgram> programs;
 };
 
@@ -72,6 +73,7 @@ struct Word {
 // Bytes of an expected message, and the number of alternatives: both are copied into every program that inherits them.
 constexpr size_t kMaxMessage = 1000;
 constexpr size_t kMaxAlternatives = 4;
+constexpr uint32_t kMaxStruct = 4096;  // bytes
 
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v'; }
 
@@ -153,6 +155,9 @@ class FileReader {
   absl::StatusOr<std::vector<Word>> SplitWords(std::string_view text) const;
   // `words` without the directive itself.
   absl::Status ReadDirective(std::string_view directive, const std::vector<Word>& words);
+  absl::StatusOr<MapField> ReadField(std::string_view value) const;
+  absl::Status SortFields(std::vector<MapField>* fields, uint32_t size) const;
+  absl::Status ReadStruct(const std::vector<Word>& words);
   absl::Status ReadMap(const std::vector<Word>& words);
   absl::Status ReadMapAttribute(std::string_view key, std::string_view value, MapDef* map);
   absl::Status ReadFlags(const std::vector<Word>& words);
@@ -199,6 +204,57 @@ absl::StatusOr<std::vector<Word>> FileReader::SplitWords(std::string_view text) 
   return words;
 }
 
+absl::StatusOr<MapField> FileReader::ReadField(std::string_view value) const {
+  const size_t at = value.find('@');
+  const size_t colon = value.find(':', std::min(at, value.size()));
+  const std::string_view target = colon == std::string_view::npos ? "" : value.substr(colon + 1);
+  MapField field{};
+  auto kind = FieldFromName(value.substr(0, at), &field.size);
+  auto offset = at == std::string_view::npos ? std::nullopt
+                                             : ParseUnsigned(value.substr(at + 1, colon - at - 1), UINT32_MAX);
+  if (!kind || !offset || (colon != std::string_view::npos && !IsName(target))) {
+    return Error(absl::StrFormat("'%s' is not a field: KIND@OFFSET or KIND@OFFSET:STRUCT", value));
+  }
+  field.kind = *kind;
+  field.offset = static_cast<uint32_t>(*offset);
+  field.target = target;
+  return field;
+}
+
+// By offset; apart from one another, and within `size` bytes.
+absl::Status FileReader::SortFields(std::vector<MapField>* fields, uint32_t size) const {
+  std::sort(fields->begin(), fields->end(), [](const MapField& a, const MapField& b) { return a.offset < b.offset; });
+  uint64_t end = 0;
+  for (const MapField& field : *fields) {
+    if (field.offset < end) return Error("fields overlap");
+    end = uint64_t{field.offset} + field.size;
+  }
+  return end > size ? Error("a field reaches past the end of what it is in") : absl::OkStatus();
+}
+
+absl::Status FileReader::ReadStruct(const std::vector<Word>& words) {
+  if (words.empty() || !IsName(words[0].text)) return Error(".struct needs a name");
+  TextStruct type{.name = words[0].text, .size = 0, .fields = {}};
+  for (size_t i = 1; i < words.size(); ++i) {
+    const std::string_view word = words[i].text;
+    if (word.starts_with("size=")) {
+      auto size = ParseUnsigned(word.substr(5), kMaxStruct);
+      if (!size) return Error(absl::StrFormat("a structure has at most %d bytes", kMaxStruct));
+      type.size = static_cast<uint32_t>(*size);
+    } else if (word.starts_with("field=")) {
+      absl::StatusOr<MapField> field = ReadField(word.substr(6));
+      if (!field.ok()) return field.status();
+      type.fields.push_back(*std::move(field));
+    } else {
+      return Error(absl::StrFormat("no attribute '%s' of a structure", word));
+    }
+  }
+  if (type.size == 0) return Error("a structure needs size=");
+  absl::Status status = SortFields(&type.fields, type.size);
+  if (status.ok()) file_.structs.push_back(std::move(type));
+  return status;
+}
+
 absl::Status FileReader::ReadMapAttribute(std::string_view key, std::string_view value, MapDef* map) {
   auto number = ParseUnsigned(value, key == "extra" ? UINT64_MAX : UINT32_MAX);
   if (key == "type") {
@@ -218,20 +274,9 @@ absl::Status FileReader::ReadMapAttribute(std::string_view key, std::string_view
     if (!IsName(value)) return Error("inner= takes the name of a map");
     file_.inner_maps.emplace_back(file_.maps.size(), std::string(value));
   } else if (key == "field") {
-    const size_t at = value.find('@');
-    const size_t colon = value.find(':', std::min(at, value.size()));
-    const std::string_view target = colon == std::string_view::npos ? "" : value.substr(colon + 1);
-    MapField field{};
-    auto kind = FieldFromName(value.substr(0, at), &field.size);
-    auto offset = at == std::string_view::npos ? std::nullopt
-                                               : ParseUnsigned(value.substr(at + 1, colon - at - 1), UINT32_MAX);
-    if (!kind || !offset || (colon != std::string_view::npos && !IsName(target))) {
-      return Error(absl::StrFormat("'%s' is not a field: KIND@OFFSET or KIND@OFFSET:STRUCT", value));
-    }
-    field.kind = *kind;
-    field.offset = static_cast<uint32_t>(*offset);
-    field.target = target;
-    map->fields.push_back(field);
+    absl::StatusOr<MapField> field = ReadField(value);
+    if (!field.ok()) return field.status();
+    map->fields.push_back(*std::move(field));
   } else if (key == "data") {
     auto bytes = ParseHex(value);
     if (!bytes) return Error("data= takes bytes as pairs of hexadecimal digits");
@@ -261,15 +306,8 @@ absl::Status FileReader::ReadMap(const std::vector<Word>& words) {
   }
   if (map.type == MapType::kUnspec) return Error("a map needs type=");
   if (!map.data.empty() && map.data.size() != map.value_size) return Error("data= must give the value's every byte");
-  std::sort(map.fields.begin(), map.fields.end(), [](const MapField& a, const MapField& b) {
-    return a.offset < b.offset;
-  });
-  uint64_t end = 0;
-  for (const MapField& field : map.fields) {
-    if (field.offset < end) return Error("fields of a map's value overlap");
-    end = uint64_t{field.offset} + field.size;
-  }
-  if (end > map.value_size) return Error("a field reaches past the map's value");
+  absl::Status status = SortFields(&map.fields, map.value_size);
+  if (!status.ok()) return status;
   if (!file_.map_index.emplace(map.name, static_cast<int32_t>(file_.maps.size())).second) {
     return Error(absl::StrFormat("map '%s' is defined twice", map.name));
   }
@@ -378,6 +416,7 @@ absl::Status FileReader::ReadFunction(const std::vector<Word>& words) {
 
 absl::Status FileReader::ReadDirective(std::string_view directive, const std::vector<Word>& words) {
   if (directive == ".map") return ReadMap(words);
+  if (directive == ".struct") return ReadStruct(words);
   if (directive == ".flags") return ReadFlags(words);
   if (directive == ".expect") return ReadExpect(words);
   if (directive == ".prog") return ReadProgram(words);
@@ -590,12 +629,13 @@ absl::StatusOr<std::shared_ptr<Object>> LoadAsmObject(std::string_view text, con
   object->path = name;
   object->license = std::move(file->license);
   object->maps = std::move(file->maps);
+  object->text_structs = file->structs;
   std::vector<bool> with_functions;
   for (const AsmProgram& source : file->programs) {
     auto program = BuildProgram(source, *file, name, options);
     if (!program.ok()) return program.status();
     object->programs.push_back(*std::move(program));
-    with_functions.push_back(!source.functions.empty());
+    with_functions.push_back(!source.functions.empty() || !file->structs.empty());
   }
   absl::Status status = DescribeByBtf(with_functions, object.get());
   if (!status.ok()) return status;

@@ -5,6 +5,7 @@
 //   .map ro type=array key=4 value=4 entries=1 flags=0x80 frozen data=2a000000
 //   .map locked type=array key=4 value=24 entries=1 field=spin_lock@0 field=timer@8
 //   .map outer type=array_of_maps key=4 value=4 entries=2 inner=counters
+//   .struct node size=40 field=list_node@8 ; a structure of the program's own: the n-th is type n of its BTF
 //   .prog drop_all                     ; starts a program; without one the file is one program, "prog"
 //   .type xdp                          ; libbpf's names
 //   .attach xdp_devmap                 ; expected attach type; else the type's own default
@@ -27,14 +28,15 @@
 //   accept | reject RULE ["message"] | limit RULE ["message"] | unsupported ["feature"] | invalid ["message"]
 // where RULE is a code of rules.inc and the quoted text a part of the message. Where a program breaks two rules and
 // either may be found first, "reject RULE | reject RULE" accepts both.
-// A program with a .func has function information, and each function of it a prototype (asm_btf.h); one that only
+// A program with a .func, and every one in a file with a .struct, has function information, and each function of it a prototype (asm_btf.h); one that only
 // calls labels has none.
 // Maps and programs are named by letters, digits, '_', '.' and '$'. map[NAME], kfunc[NAME] and ksym[NAME] in
 // instructions become indices in Object::maps and Program::externs. Map index -1 is no map, on purpose, as a bad file
 // descriptor is.
 // Fields of map values: spin_lock res_spin_lock timer wq task_work kptr_untrusted kptr percpu_kptr uptr list_head
-// list_node rb_root rb_node refcount; a pointer may name its structure: field=kptr@8:task_struct. "extra=N" gives
-// map_extra, "template" marks a map that is an inner definition only.
+// list_node rb_root rb_node refcount; a pointer may name its structure: field=kptr@8:task_struct; a list or tree what it
+// holds, and where in it its node lies: field=list_head@16:node.8. "extra=N" gives map_extra, "template" marks a map that is
+// an inner definition only. What is no field in a structure is bytes.
 #ifndef BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
 #define BPFSIEVE_ENGINE_PROGRAM_ASM_OBJECT_H_
 

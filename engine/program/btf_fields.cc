@@ -401,9 +401,12 @@ void ResolveFields(Object* object) {
     if (map.fields.empty() || map.btf_value_type_id == 0) continue;
     // A program as text names the structures; their types come with its BTF.
     const bool by_name = std::any_of(map.fields.begin(), map.fields.end(),
-                                     [](const MapField& f) { return IsKptr(f.kind) && f.type_id == 0; });
+                                     [](const MapField& f) { return (IsKptr(f.kind) || IsGraphRoot(f.kind)) && f.type_id == 0; });
     std::vector<MapField> found = by_name ? FindMapFields(btf, map.btf_value_type_id) : std::vector<MapField>();
-    if (found.size() == map.fields.size()) map.fields = std::move(found);
+    if (found.size() == map.fields.size()) {
+      for (size_t i = 0; i < found.size(); ++i) found[i].target = map.fields[i].target;
+      map.fields = std::move(found);
+    }
     for (MapField& f : map.fields) resolve(f);
   }
 }

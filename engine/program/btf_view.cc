@@ -345,6 +345,7 @@ absl::StatusOr<std::shared_ptr<const KernelBtf>> GetKernelBtf(const std::string&
 }
 
 const KernelBtf* KernelTypes(const Object& object) {
+  if (object.kernel_types != nullptr) return object.kernel_types.get();
   absl::StatusOr<std::shared_ptr<const KernelBtf>> types = GetKernelBtf(object.kernel_btf);
   return types.ok() ? types->get() : nullptr;  // the cache keeps it
 }

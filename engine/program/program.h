@@ -15,6 +15,8 @@ struct btf;  // libbpf's BTF reader
 
 namespace bpfsieve {
 
+class KernelBtf;
+
 // A field of a map value that the kernel manages and that programs may not touch as bytes.
 enum class SpecialField : uint8_t {
   kSpinLock, kResSpinLock, kTimer, kWorkqueue, kTaskWork, kKptrUntrusted, kKptrTrusted, kKptrPercpu, kUptr, kListHead,
@@ -24,11 +26,19 @@ struct MapField {
   SpecialField kind;
   uint32_t offset = 0;  // bytes from the start of the value
   uint32_t size = 0;
-  std::string target{};  // kptr and uptr: name of the structure that it points to; empty: unknown
+  // kptr and uptr: name of the structure that it points to; empty: unknown. Lists and trees of a program written as text:
+  // STRUCT.OFFSET, their elements and where in one its node lies.
+  std::string target{};
   // kptr and uptr: that structure; lists and trees: their elements'. 0: unknown.
   uint32_t type_id = 0;
   bool kernel_type = false;  // it is one of the kernel's types, else of Object::btf
   uint32_t node_offset = 0;  // lists and trees: where in an element its node lies
+};
+// A structure of a program written as text; the n-th is type n of the object's BTF.
+struct TextStruct {
+  std::string name;
+  uint32_t size = 0;
+  std::vector<MapField> fields;  // by offset; all other bytes are numbers
 };
 // A structure that programs make objects of, with fields that the kernel manages.
 struct StructFields {
@@ -135,6 +145,8 @@ struct Object {
   std::vector<Program> programs;
   BtfPtr btf;            // may be null
   std::string kernel_btf;  // where the kernel's types are: see LoadOptions and KernelTypes()
+  std::shared_ptr<const KernelBtf> kernel_types;  // these themselves, and not those that kernel_btf names; may be null
+  std::vector<TextStruct> text_structs;  // by type; empty where the file is not text
   std::vector<StructFields> structs;  // by type_id
   bool btf_refused = false;           // the kernel does not take `btf`, for special fields that do not go together
 
