@@ -9,16 +9,18 @@ namespace bpfsieve {
 
 LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int innermost) {
   LiveMasks live;
+  // Where frame `f` goes on. A function that a helper calls back returns to the call, which may call it once more.
+  const auto next = [&](int f) {
+    if (f == innermost) return insn;
+    const Frame& callee = *state.frames[f + 1];
+    return static_cast<uint32_t>(callee.callsite) + (callee.in_callback ? 0 : 1);
+  };
   for (int f = 0; f <= innermost; ++f) {
-    const bool top = f == innermost;
-    const uint32_t at = top ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
+    const uint32_t at = f == innermost ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
     live.regs[f] = context.cfg->live_regs[at];
-    const int instance = state.frames[f]->instance;
-    uint64_t slots = context.liveness->LiveOwn(instance, top ? insn : at + 1);
+    uint64_t slots = context.liveness->LiveOwn(state.frames[f]->instance, next(f));
     for (int g = f + 1; g <= innermost; ++g) {
-      const bool g_top = g == innermost;
-      const uint32_t g_at = g_top ? insn : static_cast<uint32_t>(state.frames[g + 1]->callsite) + 1;
-      slots |= context.liveness->LiveOuter(state.frames[g]->instance, g_at, g - f);
+      slots |= context.liveness->LiveOuter(state.frames[g]->instance, next(g), g - f);
     }
     live.slots[f] = slots;
   }
