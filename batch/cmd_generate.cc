@@ -1,16 +1,20 @@
 // bpfsieve generate: programs to test a verifier with.
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "batch/commands.h"
 #include "batch/options.h"
 #include "fuzz/generate.h"
+#include "fuzz/shapes.h"
 #include "fuzz/write_asm.h"
 
 namespace bpfsieve {
@@ -21,8 +25,36 @@ struct RawGenerateOptions {
   uint64_t count = 1;
   double broken = -1;  // below 0: the size's own
   std::string size = "small";
+  std::string shape;
+  std::vector<uint32_t> shape_sizes;
   std::string folder;
 };
+
+bool Write(const std::string& path, const Object& object, std::string_view note) {
+  std::ofstream out(path, std::ios::binary);
+  out << AsmFileText(object, note);
+  out.close();
+  if (!out) absl::FPrintF(stderr, "bpfsieve generate: %s: cannot be written\n", path);
+  return static_cast<bool>(out);
+}
+
+int RunShapes(const RawGenerateOptions& raw) {
+  for (const uint32_t size : raw.shape_sizes) {
+    const std::shared_ptr<Object> object = MakeShape(raw.shape, size);
+    if (object == nullptr) {
+      const std::vector<Shape> shapes = Shapes();
+      const auto known = std::find_if(shapes.begin(), shapes.end(), [&](const Shape& s) { return s.name == raw.shape; });
+      absl::FPrintF(stderr, "bpfsieve generate: %s: %u to %u %s\n", raw.shape, known->min, known->max, known->size);
+      return kExitUsage;
+    }
+    const std::string name = absl::StrCat(raw.shape, "-", size);
+    if (!Write(absl::StrCat(raw.folder, "/", name, ".bpfasm"), *object,
+               absl::StrCat("bpfsieve generate --shape ", raw.shape, " --shape-size ", size))) {
+      return kExitUsage;
+    }
+  }
+  return kExitAllAccepted;
+}
 
 int RunGenerate(const RawGenerateOptions& raw) {
   GenerateOptions options = raw.size == "big" ? GenerateOptions::Big() : GenerateOptions{};
@@ -33,18 +65,12 @@ int RunGenerate(const RawGenerateOptions& raw) {
     absl::FPrintF(stderr, "bpfsieve generate: %s: %s\n", raw.folder, error.message());
     return kExitUsage;
   }
+  if (!raw.shape.empty()) return RunShapes(raw);
   for (uint64_t i = 0; i < raw.count; ++i) {
     const uint64_t seed = raw.seed + i;
-    const std::string path = absl::StrCat(raw.folder, "/", seed, ".bpfasm");
-    std::ofstream out(path, std::ios::binary);
     const std::string note =
         absl::StrCat("bpfsieve generate --seed ", seed, " --size ", raw.size, " --broken ", options.broken);
-    out << AsmFileText(*Generate(seed, options), note);
-    out.close();
-    if (!out) {
-      absl::FPrintF(stderr, "bpfsieve generate: %s: cannot be written\n", path);
-      return kExitUsage;
-    }
+    if (!Write(absl::StrCat(raw.folder, "/", seed, ".bpfasm"), *Generate(seed, options), note)) return kExitUsage;
   }
   return kExitAllAccepted;
 }
@@ -52,7 +78,7 @@ int RunGenerate(const RawGenerateOptions& raw) {
 }  // namespace
 
 Command AddGenerate(CLI::App* root) {
-  CLI::App* app = root->add_subcommand("generate", "Write random programs as assembly text, SEED.bpfasm and so on");
+  CLI::App* app = root->add_subcommand("generate", "Write random programs, or those of a shape, as assembly text");
   auto raw = std::make_shared<RawGenerateOptions>();
   app->add_option("FOLDER", raw->folder, "Where to; made if it is not there")->required();
   app->add_option("--seed", raw->seed, "Of the first program; the next ones count up");
@@ -61,6 +87,14 @@ Command AddGenerate(CLI::App* root) {
       ->check(CLI::Range(0.0, 1.0));
   app->add_option("--size", raw->size, "small, or big: thousands of instructions")
       ->check(CLI::IsMember({"small", "big"}));
+  std::vector<std::string> names;
+  for (const Shape& shape : Shapes()) names.emplace_back(shape.name);
+  CLI::Option* shape =
+      app->add_option("--shape", raw->shape, "No random programs, but one of known shape, for measuring: SHAPE-N.bpfasm")
+          ->check(CLI::IsMember(names));
+  CLI::Option* sizes = app->add_option("--shape-size", raw->shape_sizes, "The shape's sizes, comma-separated");
+  sizes->delimiter(',')->needs(shape);
+  shape->needs(sizes);
   return {app, [raw] { return RunGenerate(*raw); }};
 }
 

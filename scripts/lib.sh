@@ -61,8 +61,8 @@ want() {
 # What the engine and the command line are built from.
 build_packages=(g++ cmake ninja-build pkg-config libabsl-dev libtbb-dev libelf-dev libbpf-dev zlib1g-dev
   nlohmann-json3-dev libcli11-dev)
-# What the tests need on top: the second compiler, its sanitizers' run-time and symbolizer.
-test_packages=(libgtest-dev libgmock-dev clang-19 libclang-rt-19-dev llvm-19)
+# What the tests need on top: the second compiler, its sanitizers' run-time and symbolizer, and what counts instructions.
+test_packages=(libgtest-dev libgmock-dev clang-19 libclang-rt-19-dev llvm-19 valgrind python3)
 
 # build_preset NAME [cmake arguments]: configures and builds build/NAME.
 build_preset() {
