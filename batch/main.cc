@@ -1,4 +1,5 @@
 // bpfsieve: the command line. Exit codes: 0 all accepted, 1 some not, 2 usage or I/O, 3 our own fault, 130 Ctrl-C.
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -42,6 +43,11 @@ int Main(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifdef M_MMAP_THRESHOLD
+  // One program's memory is the next one's: given back to the system in between, it costs a page fault for every page again.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
   signal(SIGABRT, OnAbort);
   try {
     return Main(argc, argv);

@@ -26,6 +26,24 @@ bool Search::Backtrack::Empty() const {
   return any == 0;
 }
 
+// Most instructions have nothing to do with what is asked for: those for which BacktrackInsn() would change nothing.
+bool Search::PassesBy(const Insn& i, const HistoryNode* hist, const Backtrack& bt) {
+  if (hist != nullptr && hist->linked != 0) return false;
+  const uint16_t regs = bt.regs[bt.frame];
+  switch (Class(i)) {
+    case kClassLdx:
+    case kClassAlu:
+    case kClassAlu64: return (regs >> i.dst & 1) == 0;
+    case kClassJmp:
+    case kClassJmp32: {
+      const uint8_t op = JmpOp(i);
+      if (op == kCall || op == kExit) return false;
+      return op == kJa || !UsesX(i) || ((regs >> i.dst | regs >> i.src) & 1) == 0;
+    }
+    default: return false;
+  }
+}
+
 Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode* hist, Backtrack& bt) const {
   const Insn& i = prog_.insns[at];
   if (i.code == 0) return Back::kOk;  // the second half of a 64-bit immediate, which sets nothing
@@ -177,11 +195,7 @@ bool Search::MarkPrecise(const Path& start, uint32_t insn, Backtrack bt) {
       } else {
         const HistoryNode* hist = node != nullptr && node->insn == i ? node : nullptr;
         const Insn& in = prog_.insns[static_cast<size_t>(i)];
-        // Most instructions have nothing to do with what is asked for.
-        const uint8_t cls = Class(in);
-        const bool sets_other = (cls == kClassLdx || cls == kClassAlu || cls == kClassAlu64) &&
-                                (bt.regs[bt.frame] >> in.dst & 1) == 0 && (hist == nullptr || hist->linked == 0);
-        if (!sets_other) {
+        if (!PassesBy(in, hist, bt)) {
           const Back back = BacktrackInsn(static_cast<uint32_t>(i), next, hist, bt);
           if (back != Back::kOk) {
             lost_ |= back == Back::kLost;

@@ -111,6 +111,7 @@ class Search {
   enum class Back { kOk, kGiveUp, kLost };
   // Whether that was news to some checkpoint.
   bool MarkPrecise(const Path& path, uint32_t insn, Backtrack bt);
+  static bool PassesBy(const Insn& insn, const HistoryNode* hist, const Backtrack& bt);
   Back BacktrackInsn(uint32_t insn, int64_t next, const HistoryNode* hist, Backtrack& bt) const;
   bool MarkAllPrecise(const Path& path);
   // After a trace that got lost: stops, unsupported.

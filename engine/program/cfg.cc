@@ -22,6 +22,8 @@ constexpr int kTailCallStackLimit = 256;
 constexpr int32_t kHelperTailCall = 12, kHelperForEachMapElem = 164, kHelperTimerSetCallback = 170,
                   kHelperFindVma = 180, kHelperLoop = 181, kHelperUserRingbufDrain = 209;
 
+constexpr size_t kFewJumps = 32;  // what lists of pending work have room for from the start
+
 constexpr uint16_t kArgRegs = 0x3e;         // R1..R5
 constexpr uint16_t kCallerSavedRegs = 0x3f;  // R0..R5
 constexpr uint16_t kTrackedRegs = 0x3ff;     // R10 never changes
@@ -102,13 +104,13 @@ class Builder {
 
   std::optional<Finding> FindSubprogs() {
     std::vector<uint32_t> starts = {0};
-    absl::flat_hash_set<uint32_t> known = {0};
+    absl::flat_hash_set<uint32_t> known;  // but for the program's own start
     for (uint32_t i = 0; i < Size(); ++i) {
       const Insn& insn = insns_[i];
       if (!IsPseudoFunc(insn) && !IsPseudoCall(insn)) continue;
       const int64_t target = CallTarget(insn, i);
       if (target < 0 || target >= Size()) return MakeFinding(Rule::kJumpRange, i, "call to invalid destination");
-      if (!known.insert(static_cast<uint32_t>(target)).second) continue;
+      if (target == 0 || !known.insert(static_cast<uint32_t>(target)).second) continue;
       if (starts.size() >= kMaxSubprogs) return MakeFinding(Rule::kProgramSize, i, "too many subprograms");
       starts.push_back(static_cast<uint32_t>(target));
     }
@@ -123,7 +125,7 @@ class Builder {
         return MakeFinding(Rule::kException, callback,
                            absl::StrCat("exception callback '", sub.name, "' must have global linkage"));
       }
-      if (known.insert(callback).second) starts.push_back(callback);
+      if (callback != 0 && known.insert(callback).second) starts.push_back(callback);
     }
     std::sort(starts.begin(), starts.end());
     cfg_->subs.resize(starts.size());
@@ -149,6 +151,7 @@ class Builder {
       if (Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd)) sub.has_ld_abs = true;
       if (IsJa(insn) || IsCond(insn)) {
         const int64_t target = JumpTarget(insn, i);
+        jumps_back_ |= target <= i;
         if (target < sub.start || target >= sub.end) {
           return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump out of range from insn ", i, " to ", target));
         }
@@ -204,7 +207,9 @@ class Builder {
 
   std::optional<Finding> CheckReachable() {
     std::vector<uint8_t> seen(Size(), 0);
-    std::vector<uint32_t> stack = {0};
+    std::vector<uint32_t> stack;
+    stack.reserve(kFewJumps);
+    stack.push_back(0);
     seen[0] = 1;
     if (cfg_->exception_sub >= 0) {
       stack.push_back(cfg_->subs[cfg_->exception_sub].start);
@@ -335,7 +340,10 @@ class Builder {
   void ComputeScc() {
     constexpr uint32_t kDone = UINT32_MAX;
     cfg_->scc.assign(Size(), 0);
+    if (!jumps_back_ && !cfg_->any_converge) return;
     std::vector<uint32_t> pre(Size(), 0), low(Size(), 0), component, path;
+    component.reserve(Size());
+    path.reserve(Size());
     std::vector<uint8_t> edge(Size(), 0);  // successors of the instruction already entered
     uint32_t next_pre = 1, next_scc = 1;
     for (uint32_t root = 0; root < Size(); ++root) {
@@ -434,11 +442,14 @@ class Builder {
     }
     for (uint32_t i = 0; i < Size(); ++i) first_from[i + 1] += first_from[i];
     jumps_from.resize(first_from.back());
-    std::vector<uint32_t> fill(first_from.begin(), first_from.end() - 1);
-    for (uint32_t i = 0; i < Size(); ++i) {
-      if (is_jump(i)) jumps_from[fill[JumpTarget(insns_[i], i)]++] = i;
+    if (!jumps_from.empty()) {
+      std::vector<uint32_t> fill(first_from.begin(), first_from.end() - 1);
+      for (uint32_t i = 0; i < Size(); ++i) {
+        if (is_jump(i)) jumps_from[fill[JumpTarget(insns_[i], i)]++] = i;
+      }
     }
     std::vector<uint32_t> todo;
+    todo.reserve(kFewJumps);
     for (uint32_t i = Size(); i-- > 0;) {
       if (UpdateLiveRegs(i)) todo.push_back(i);
       // Whatever changed here is seen by all that comes before; only jumps back have to be told.
@@ -471,6 +482,7 @@ class Builder {
   const HelperTraits& traits_;
   Cfg* cfg_;
   std::vector<RegEffect> effects_;  // by instruction
+  bool jumps_back_ = false;         // some jump does, or stays where it is
 };
 
 enum class PrivateStack : uint8_t { kUnknown, kNone, kAdaptive };

@@ -171,22 +171,23 @@ struct StackLiveness::Impl {
 
   void IndexCalls() {
     const std::vector<Insn>& insns = program_->insns;
-    call_index_.assign(insns.size(), 0);
     first_call_.assign(cfg_->subs.size() + 1, 0);
+    global_.assign(cfg_->subs.size(), 0);
+    flows_.resize(cfg_->subs.size());
     uint32_t calls = 0;
     for (size_t s = 0; s < cfg_->subs.size(); ++s) {
       first_call_[s] = calls;
       for (uint32_t i = cfg_->subs[s].start; i < cfg_->subs[s].end; ++i) {
-        if (IsPseudoCall(insns[i])) call_index_[i] = ++calls;  // 0: no call
+        if (!IsPseudoCall(insns[i])) continue;
+        if (calls == 0) call_index_.assign(insns.size(), 0);
+        call_index_[i] = ++calls;
       }
     }
     first_call_.back() = calls;
-    global_.assign(cfg_->subs.size(), 0);
     for (const Subprog& sub : program_->subprogs) {
       const int index = cfg_->SubAt(sub.start);
       if (index > 0 && sub.global) global_[index] = 1;
     }
-    flows_.resize(cfg_->subs.size());
   }
 
   void AddRoots() {
@@ -231,17 +232,23 @@ struct StackLiveness::Impl {
     if (!flow.blocks.empty()) return flow;
     const uint32_t start = cfg_->subs[sub].start, end = cfg_->subs[sub].end;
     std::vector<uint8_t> leader(end - start, 0);
+    size_t leaders = 1;
+    const auto lead = [&](uint32_t i) {
+      leaders += leader[i - start] == 0;
+      leader[i - start] = 1;
+    };
     leader[0] = 1;
     for (uint32_t i = start; i < end; ++i) {
       const Insn& insn = program_->insns[i];
       if (!IsJmpClass(insn) || JmpOp(insn) == kCall) continue;
       uint32_t next[2];
       const int count = Successors(*program_, i, next);
-      for (int k = 0; k < count; ++k) leader[next[k] - start] = 1;
-      if (i + 1 < end) leader[i + 1 - start] = 1;
+      for (int k = 0; k < count; ++k) lead(next[k]);
+      if (i + 1 < end) lead(i + 1);
     }
     std::vector<uint32_t> block_of(end - start, 0);
     std::vector<Block> blocks;
+    blocks.reserve(leaders);
     for (uint32_t i = start; i < end; ++i) {
       if (leader[i - start]) {
         blocks.emplace_back();
@@ -259,7 +266,10 @@ struct StackLiveness::Impl {
     }
     // Postorder by an explicit stack of (block, successors already entered).
     std::vector<int> order(blocks.size(), -1), postorder;
-    std::vector<std::pair<int, int>> path = {{0, 0}};
+    std::vector<std::pair<int, int>> path;
+    postorder.reserve(leaders);
+    path.reserve(leaders);
+    path.emplace_back(0, 0);
     order[0] = 0;
     while (!path.empty()) {
       auto& [block, entered] = path.back();
@@ -799,7 +809,7 @@ struct StackLiveness::Impl {
 
   std::vector<Instance> instances_;
   std::vector<int> roots_, callbacks_;  // by subprogram
-  std::vector<uint32_t> call_index_;    // by instruction: 1-based number among the program's bpf-to-bpf calls; 0: none
+  std::vector<uint32_t> call_index_;    // by instruction: 1-based number among the program's bpf-to-bpf calls; 0: none. Empty: no calls
   std::vector<uint32_t> first_call_;    // by subprogram, and one more: calls before it
 };
 

@@ -25,7 +25,10 @@ class Depot {  // thread-safe
   // Fills `own`, which is empty, with at least one part.
   void Fetch(std::vector<T*>* own) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (free_.empty()) Make();
+    if (free_.empty()) {
+      Make(own);
+      return;
+    }
     const size_t n = std::min(free_.size(), kBatch);
     own->assign(free_.end() - static_cast<ptrdiff_t>(n), free_.end());
     free_.resize(free_.size() - n);
@@ -53,12 +56,13 @@ class Depot {  // thread-safe
     T* parts;
     size_t size, made, align;
   };
-  // Small programs need few. Who needs many gets them in huge pages, where the system has them: a page fault costs as
-  // much as copying a state.
-  void Make() {
+  // Small programs need few: chunks double. Who needs many gets them in huge pages, where the system has them: a page
+  // fault costs as much as copying a state. But not before two megabytes are in use, since clearing that much takes as long
+  // as a thousand instructions of a program.
+  void Make(std::vector<T*>* own) {
     constexpr size_t kFirst = 4, kHuge = size_t{2} << 20;
     if (chunks_.empty() || chunks_.back().made == chunks_.back().size) {
-      const bool huge = total_ * sizeof(T) >= kHuge / 8;
+      const bool huge = total_ * sizeof(T) >= kHuge;
       const size_t size = huge ? kHuge / sizeof(T) : std::max(kFirst, total_);
       const size_t align = huge ? kHuge : alignof(T);
       chunks_.push_back({static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{align})), size, 0, align});
@@ -69,7 +73,8 @@ class Depot {  // thread-safe
     Chunk& chunk = chunks_.back();
     const size_t n = std::min(kBatch, chunk.size - chunk.made);
     std::uninitialized_default_construct_n(chunk.parts + chunk.made, n);
-    for (size_t i = n; i-- > 0;) free_.push_back(chunk.parts + chunk.made + i);
+    own->resize(n);
+    for (size_t i = 0; i < n; ++i) (*own)[i] = chunk.parts + chunk.made + (n - 1 - i);
     chunk.made += n;
   }
 

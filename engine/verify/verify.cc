@@ -133,6 +133,7 @@ namespace {
 // removed as dead code, and not found any more when what is left is compiled. That is only looked at where another function
 // is left, the program's or the kernel's own for exceptions ("verifier bug: No program to jit").
 bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<uint8_t>& called_back) {
+  if (cfg.subs.size() == 1) return false;
   std::vector<uint8_t> named(cfg.subs.size(), 0), called(cfg.subs.size(), 0);
   bool throws = false;
   for (size_t i = 0; i < program.insns.size(); ++i) {
@@ -160,9 +161,12 @@ bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<ui
 SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hooks) const {
   if (settled_) return *settled_;
   // 4. Every path.
-  Context context = context_;
-  context.strict_alignment |= options.strict_alignment && !program_.any_alignment;
-  context.strict_stack = hooks.strict_stack;
+  std::optional<Context> stricter;
+  if ((options.strict_alignment && !program_.any_alignment) || hooks.strict_stack) {
+    stricter = context_;
+    stricter->strict_alignment |= options.strict_alignment && !program_.any_alignment;
+    stricter->strict_stack = hooks.strict_stack;
+  }
   SearchLimits limits;
   limits.max_processed = options.max_processed;
   limits.max_pending = options.max_pending;
@@ -179,12 +183,17 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   limits.test_state_freq = options.test_state_freq || program_.test_state_freq;
   limits.observer = hooks.observer;
   limits.all_precise = hooks.all_precise;
-  SearchResult result = Explore(context, limits);
+  SearchResult result = Explore(stricter ? *stricter : context_, limits);
   if (result.verdict != Verdict::kAccept) return result;
 
   // 5. The stack of every call chain, now that each function's use is known.
-  Cfg cfg = cfg_;
-  for (size_t s = 0; s < cfg.subs.size(); ++s) cfg.subs[s].is_async_callback |= result.called_later[s] != 0;
+  std::optional<Cfg> called_later;
+  for (size_t s = 0; s < cfg_.subs.size(); ++s) {
+    if (result.called_later[s] == 0) continue;
+    if (!called_later) called_later = cfg_;
+    called_later->subs[s].is_async_callback = true;
+  }
+  const Cfg& cfg = called_later ? *called_later : cfg_;
   if (std::optional<Finding> f = CheckStackDepth(program_, cfg, result.depths, result.called_back, nullptr)) {
     result.verdict = Verdict::kReject;
     result.finding = std::move(*f);
