@@ -13,8 +13,12 @@ struct inode {
   unsigned short i_mode;
   unsigned long i_ino;
 };
+struct path {
+  void *mnt, *dentry;
+};
 struct file {
   unsigned int f_flags;
+  struct path f_path;
   struct inode* f_inode;
 };
 struct file__safe_trusted {
@@ -105,7 +109,23 @@ struct bpf_iter__bpf_map_elem {
 struct bpf_iter_num {
   u64 opaque[1];
 };
-struct sock;
+struct sock_common {
+  unsigned short skc_family;
+};
+struct sock {
+  struct sock_common __sk_common;
+};
+struct socket {
+  struct sock* sk;
+};
+struct socket__safe_trusted_or_null {
+  struct sock* sk;
+};
+struct sockaddr;
+struct request_sock;
+struct linux_binprm {
+  struct file* file;
+};
 struct sk_buff {
   unsigned int len;
   struct sock* sk;
@@ -126,6 +146,44 @@ int bpf_iter_bpf_map_elem(struct bpf_iter_meta* meta, struct bpf_map* map, void*
   return meta && map && key && value;
 }
 int do_unlinkat(int dfd, struct task_struct* name) { return dfd && name; }
+
+int bpf_fentry_test1(int a) { return a; }
+int bpf_fentry_test2(int a, u64 b) { return a + b; }
+int bpf_modify_return_test(int a, int* b) { return a + *b; }
+int security_file_permission(struct file* file, int mask) { return file && mask; }
+void do_exit(long code) { keep(&code); }
+void migrate_disable(void) { keep(0); }
+long vfs_truncate(const struct path* path, long long length) { return path && length; }
+int vfs_open(const struct path* path, struct file* file) { return path && file; }
+struct sock* inet_csk_accept(struct sock* sk, void* arg) { return arg ? sk : 0; }
+void bpf_sk_storage_free(struct sock* sk) { keep(sk); }
+
+// Hooks of security modules: a function each, and a member of the union.
+int bpf_lsm_file_permission(struct file* file, int mask) { return file && mask; }
+int bpf_lsm_file_open(struct file* file) { return file != 0; }
+void bpf_lsm_bprm_committed_creds(const struct linux_binprm* bprm) { keep((void*)bprm); }
+int bpf_lsm_inode_xattr_skipcap(const char* name) { return name != 0; }
+int bpf_lsm_inode_getsecurity(struct inode* inode, const char* name) { return inode && name; }
+int bpf_lsm_task_alloc(struct task_struct* task, unsigned long clone_flags) { return task && clone_flags; }
+void bpf_lsm_task_free(struct task_struct* task) { keep(task); }
+int bpf_lsm_socket_bind(struct socket* sock, struct sockaddr* address, int addrlen) { return sock && address && addrlen; }
+int bpf_lsm_socket_post_create(struct socket* sock, int family, int type, int protocol, int kern) {
+  return sock && family && type && protocol && kern;
+}
+void bpf_lsm_inet_csk_clone(struct sock* newsk, const struct request_sock* req) { keep(newsk), keep((void*)req); }
+int bpf_lsm_verify_prog(void* log, void* prog) { return log && prog; }
+union security_list_options {
+  int (*file_permission)(void);
+  int (*file_open)(void);
+  void (*bprm_committed_creds)(void);
+  int (*inode_xattr_skipcap)(void);
+  int (*inode_getsecurity)(void);
+  int (*task_alloc)(void);
+  void (*task_free)(void);
+  int (*socket_bind)(void);
+  int (*socket_post_create)(void);
+  void (*inet_csk_clone)(void);
+};
 
 // Kernel functions.
 void bpf_throw(u64 cookie) { keep(&cookie); }
@@ -264,6 +322,13 @@ struct {
   struct bpf_list_node bpf_list_node;
   struct bpf_rb_root bpf_rb_root;
   struct bpf_rb_node bpf_rb_node;
+  struct sock_common sock_common;
+  struct sock sock;
+  struct socket socket;
+  struct socket__safe_trusted_or_null socket__safe_trusted_or_null;
+  struct linux_binprm linux_binprm;
+  struct path path;
+  union security_list_options security_list_options;
   struct sk_buff sk_buff;
   struct vm_area_struct vm_area_struct;
   struct nf_conn nf_conn;

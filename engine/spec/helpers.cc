@@ -191,8 +191,33 @@ bool OneOf(uint32_t id, std::initializer_list<uint32_t> ids) {
 }  // namespace
 
 bool HelperAvailableAt(uint32_t id, AttachType attach, std::string_view target) {
-  // setsockopt and getsockopt, where the iterator holds the socket's lock.
-  return attach == AttachType::kTraceIter && (id == 49 || id == 57) && (target == "tcp" || target == "unix");
+  // setsockopt and getsockopt, where the iterator or the hook's caller holds the socket's lock.
+  if (id != 49 && id != 57) return false;
+  return (attach == AttachType::kTraceIter && (target == "tcp" || target == "unix")) ||
+         (attach == AttachType::kLsmCgroup && FindLsmHook(target).sockopt);
+}
+
+bool HelperAllowedAt(uint32_t id, ProgType type, AttachType attach, std::string_view target) {
+  constexpr std::string_view kPathAllowed[] = {"dentry_open", "filp_close", "security_file_open",
+                                               "security_file_permission", "security_inode_getattr",
+                                               "security_path_truncate", "vfs_fallocate", "vfs_getattr", "vfs_truncate"};
+  const bool sleepable_hook = type == ProgType::kLsm && FindLsmHook(target).sleepable;
+  switch (id) {
+    case 107:  // sk_storage_get, sk_storage_delete: not from within themselves
+    case 108:
+      if (type != ProgType::kTracing || attach == AttachType::kTraceIter || attach == AttachType::kTraceRawTp) return true;
+      return attach != AttachType::kModifyReturn && !target.starts_with("bpf_sk_storage");
+    case 147:  // d_path
+      if (type == ProgType::kLsm) return sleepable_hook;
+      if (type != ProgType::kTracing || attach == AttachType::kTraceIter) return true;
+      for (std::string_view each : kPathAllowed) {
+        if (each == target) return true;
+      }
+      return false;
+    case 161:  // ima_inode_hash, ima_file_hash
+    case 193: return sleepable_hook;
+    default: return true;
+  }
 }
 
 const HelperProto* FindHelper(uint32_t id, ProgType type) {
@@ -218,10 +243,14 @@ bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool /*sleep
       }
       return Probed(id, type, attach);
     case ProgType::kLsm:
-      // spin_lock, spin_unlock, sk_storage_*, inode_storage_*, d_path, bprm_opts_set, ima_*_hash and the tracing ones;
-      // some hooks allow the cgroup's and the socket's.
-      return OneOf(id, {93, 94, 107, 108, 145, 146, 147, 159, 161, 193, 173, 174, 183, 184, 185}) ||
-             OneOf(id, {49, 57, 81, 122, 186, 187}) || Probed(id, ProgType::kTracing, AttachType::kTraceRawTp);
+      // sk_storage_*, inode_storage_*, d_path, bprm_opts_set, ima_*_hash.
+      if (OneOf(id, {107, 108, 145, 146, 147, 159, 161, 193})) return true;
+      // get_local_storage, get_retval, set_retval; get_attach_cookie.
+      if (attach == AttachType::kLsmCgroup && OneOf(id, {81, 186, 187})) return true;
+      if (attach == AttachType::kLsmCgroup && id == 174) return false;
+      // get_attach_cookie, get_func_arg, get_func_ret, get_func_arg_cnt.
+      if (attach == AttachType::kLsmMac && OneOf(id, {174, 183, 184, 185})) return true;
+      return Probed(id, ProgType::kTracing, AttachType::kTraceRawTp);
     case ProgType::kLircMode2:
       // map_*_elem, ktime_get_ns, ktime_get_boot_ns, tail_call, get_prandom_u32, trace_printk, rc_*.
       return OneOf(id, {1, 2, 3, 87, 88, 89, 5, 125, 12, 7, 6, 77, 78, 92});

@@ -100,8 +100,10 @@ const HelperProto* FindHelper(uint32_t id, ProgType type);
 // Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
-// Whether a tracing program may call it because of what it is attached to.
+// Whether a program may call it because of what it is attached to.
 bool HelperAvailableAt(uint32_t id, AttachType attach, std::string_view target);
+// Whether it may call one that is available to its type, where it is attached (the prototype's allowed()).
+bool HelperAllowedAt(uint32_t id, ProgType type, AttachType attach, std::string_view target);
 // Whether the helper takes packet pointers where it wants memory, in a program of this type.
 bool HelperTakesPacket(const HelperProto& proto, ProgType type);
 // Whether the map may be passed to the helper (the kernel's check_map_func_compatibility, both ways). The program
@@ -287,6 +289,30 @@ struct TargetProto {
 };
 const TargetProto* FindTarget(std::string_view name);  // null: no such iterator
 
+// The hooks of security modules ("lsm/NAME").
+struct LsmHook {
+  bool disabled = false;        // takes no programs
+  bool sleepable = false;
+  bool maybe_sleepable = false;  // kernels of 6.18 differ
+  bool untrusted = false;       // what it passes may be on its way out
+  bool unfinished = false;      // what it passes is not wholly there yet
+  bool boolean = false;         // returns 0 or 1; else, where it returns anything, 0 or an error number
+  bool sockopt = false;         // a program of a control group may change the socket's options
+};
+LsmHook FindLsmHook(std::string_view name);
+
+// Functions that a program may take the place of ("fmod_ret"), or sleep at; named where the kernel is built for it.
+enum class ModifyReturn : uint8_t {
+  kNo,
+  kYes,
+  kSleepable,       // and sleep
+  kErrorInjection,  // the same, if the kernel is built with error injection
+  kErrorInjectionAwake,  // without sleeping
+};
+ModifyReturn FindModifyReturn(std::string_view function);
+bool IsDeniedToTracing(std::string_view function);  // what programs themselves run in
+bool NeverReturns(std::string_view function);
+
 // ---- Program types -----------------------------------------------------------------------------------------------
 
 // The values that R0 may have at exit; nullopt: any scalar. When `need_known` the kernel insists on a scalar within
@@ -299,6 +325,7 @@ struct RetRule {
   bool checked = false;  // R0 must lie in `range`
   bool exempt = false;   // the program returns void or anything, initialised or not
   RetRange range;
+  bool is32 = false;     // only the low half of R0 counts
 };
 RetRule ReturnRule(ProgType type, AttachType attach);
 

@@ -36,6 +36,39 @@ constexpr TargetProto kTargets[] = {
     {"unix", {{Kind::kObject, 1}}},
 };
 
+struct Hook {
+  std::string_view name;
+  uint32_t flags;
+};
+constexpr uint32_t kDisabled = 1, kSleepable = 2, kMaybeSleepable = 4, kUntrusted = 8, kBoolean = 16, kSockopt = 32,
+                   kUnfinished = 64;
+constexpr Hook kHooks[] = {
+#define HOOK(name, flags) {name, flags},
+#include "engine/spec/lsm_hooks.inc"
+#undef HOOK
+};
+
+template <size_t N>
+bool In(std::string_view name, const std::string_view (&list)[N]) {
+  for (std::string_view each : list) {
+    if (each == name) return true;
+  }
+  return false;
+}
+
+constexpr std::string_view kErrorInjection[] = {
+    "btrfs_check_leaf", "btrfs_check_node", "btrfs_cow_block", "btrfs_search_slot", "btrfs_should_cancel_balance",
+    "io_ctl_init", "open_ctree", "page_pool_alloc_pages", "should_fail_bio"};
+constexpr std::string_view kErrorInjectionAwake[] = {"__filemap_add_folio", "should_fail_alloc_page", "should_failslab"};
+constexpr std::string_view kModifyReturn[] = {"bpf_modify_return_test", "bpf_modify_return_test2",
+                                              "bpf_modify_return_test_tp", "update_socket_protocol"};
+constexpr std::string_view kDenied[] = {"__rcu_read_lock", "__rcu_read_unlock", "migrate_disable", "migrate_enable",
+                                        "preempt_count_add", "preempt_count_sub", "rcu_read_unlock_strict"};
+constexpr std::string_view kNoReturn[] = {
+    "__ia32_sys_exit", "__ia32_sys_exit_group", "__kunit_abort", "__module_put_and_kthread_exit", "__x64_sys_exit",
+    "__x64_sys_exit_group", "do_exit", "do_group_exit", "kthread_complete_and_exit", "kthread_exit",
+    "kunit_try_catch_throw", "make_task_dead"};
+
 }  // namespace
 
 TracepointArgs FindTracepoint(std::string_view name) {
@@ -51,5 +84,29 @@ const TargetProto* FindTarget(std::string_view name) {
   }
   return nullptr;
 }
+
+LsmHook FindLsmHook(std::string_view name) {
+  for (const Hook& h : kHooks) {
+    if (h.name != name) continue;
+    const auto has = [&](uint32_t flag) { return (h.flags & flag) != 0; };
+    return {has(kDisabled), has(kSleepable), has(kMaybeSleepable), has(kUntrusted), has(kUnfinished), has(kBoolean),
+            has(kSockopt)};
+  }
+  return {};
+}
+
+ModifyReturn FindModifyReturn(std::string_view function) {
+  if (function == "bpf_fentry_test1") return ModifyReturn::kSleepable;
+  if (In(function, kModifyReturn) || function.starts_with("security_")) return ModifyReturn::kYes;
+  if (In(function, kErrorInjectionAwake)) return ModifyReturn::kErrorInjectionAwake;
+  // Every system call is on the list.
+  if (In(function, kErrorInjection) || function.starts_with("__x64_sys_") || function.starts_with("__ia32_sys_")) {
+    return ModifyReturn::kErrorInjection;
+  }
+  return ModifyReturn::kNo;
+}
+
+bool IsDeniedToTracing(std::string_view function) { return In(function, kDenied); }
+bool NeverReturns(std::string_view function) { return In(function, kNoReturn); }
 
 }  // namespace bpfsieve

@@ -109,6 +109,7 @@ bool TakesSkbSet(ProgType type) {
     case ProgType::kTracepoint:
     case ProgType::kPerfEvent:
     case ProgType::kTracing:
+    case ProgType::kLsm:
       return true;
     default:
       return TakesCgroupSets(type);

@@ -27,6 +27,12 @@ uint16_t FlagOf(BtfTag tag) {
   return 0;
 }
 
+// Whether the program finds what the function returned behind its arguments.
+bool SeesReturned(const Program& program) {
+  return program.attach == AttachType::kTraceFexit || program.attach == AttachType::kModifyReturn ||
+         program.attach == AttachType::kLsmMac || program.attach == AttachType::kLsmCgroup;
+}
+
 // The kernel's name of the structure behind a map of this type; empty: it has none that programs may look at.
 std::string_view MapStruct(MapType type) {
   switch (type) {
@@ -202,18 +208,18 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   const btf_param* params = btf_params(target.proto);
   const int count = btf_vlen(target.proto);
   int arg = 0;
-  for (int64_t end = 0; arg < count; ++arg) {
-    const btf_type* t = SkipModifiers(btf, params[arg].type, nullptr);
+  for (int64_t end = 0; arg <= count; ++arg) {  // the last one is what the function returned
+    const btf_type* t = SkipModifiers(btf, arg < count ? params[arg].type : target.proto->type, nullptr);
     if (t == nullptr) return invalid();
-    end += btf_is_ptr(t) ? 8 : (int64_t{t->size} + 7) / 8 * 8;
+    end += btf_is_ptr(t) ? 8 : (BtfSize(btf, arg < count ? params[arg].type : target.proto->type) + 7) / 8 * 8;
     if (off < end) break;
   }
   arg += target.skipped;
   uint32_t id = 0;
   if (arg > count) return invalid();
-  if (arg == count) {
-    // Behind the arguments: what the function returned.
-    if (prog_.attach != AttachType::kTraceFexit) return invalid();
+  const bool returned = arg == count;
+  if (returned) {
+    if (!SeesReturned(prog_)) return invalid();
     id = target.proto->type;
   } else {
     id = params[arg].type;
@@ -224,9 +230,18 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   Reg& dst = value >= 0 ? reg(value) : unused;
   const auto scalar = [&] {
     dst.MakeUnknown();
+    if (returned && prog_.attach == AttachType::kLsmMac && target.returns && target.returns->checked) {
+      const RetRange range = target.returns->range;
+      dst.s.s32_min = range.min;
+      dst.s.s32_max = range.max;
+      dst.s.smin = range.min;
+      dst.s.smax = range.max;
+      SyncAndRepair(dst.s);
+    }
     return true;
   };
   const bool small_int = btf_is_int(t) && btf_int_bits(t) == t->size * 8 && btf_int_offset(t) == 0 && t->size <= 8;
+  if (returned && prog_.attach == AttachType::kModifyReturn && !small_int) return invalid();
   if (small_int || btf_is_any_enum(t) || btf_is_composite(t)) return scalar();
   if (!btf_is_ptr(t) || size != 8) return invalid();
   const AttachTarget::Typed* typed = nullptr;
@@ -242,7 +257,7 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   uint32_t pointee = 0;
   const btf_type* to = SkipModifiers(btf, t->type, &pointee);
   if (to == nullptr || btf_is_void(to) || btf_is_int(to)) return scalar();
-  uint16_t flags = typed != nullptr ? typed->flags : static_cast<uint16_t>(target.trusted ? kTrusted : 0);
+  uint16_t flags = typed != nullptr ? typed->flags : target.pointer;
   if (typed == nullptr) {
     const int number = arg - target.skipped;
     if (number < 32 && (target.nullable >> number & 1) != 0) flags |= kMaybeNull;

@@ -16,7 +16,7 @@ namespace {
 // Helper numbers that have rules of their own.
 enum : uint32_t {
   kMapLookupElem = 1, kMapUpdateElem = 2, kMapDeleteElem = 3, kGetSmpProcessorId = 8, kTailCall = 12,
-  kGetLocalStorage = 81, kProbeReadStr = 45, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
+  kGetLocalStorage = 81, kSetRetval = 187, kProbeReadStr = 45, kGetStack = 67, kMapPushElem = 87, kMapPopElem = 88,
   kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
   kGetTaskStack = 141, kForEachMapElem = 164, kFindVma = 180, kSnprintf = 165, kTimerSetCallback = 170, kLoop = 181, kSkcToUnixSock = 178,
@@ -181,6 +181,9 @@ bool Transfer::CallHelper() {
   if (proto->gpl_only && !ctx_.gpl) {
     return Fail(Rule::kLicense, -1, "cannot call GPL-restricted function from non-GPL compatible program");
   }
+  if (!HelperAllowedAt(id, prog_.type, prog_.attach, ctx_.target.name)) {
+    return Fail(Rule::kHelperUnavailable, -1, "helper call is not allowed in probe");
+  }
   if (proto->might_sleep && !InSleepable()) {
     return Fail(Rule::kSleepable, -1, "helper call might sleep in a non-sleepable prog");
   }
@@ -225,6 +228,11 @@ bool Transfer::CallHelper() {
   switch (id) {
     case kTailCall:
       if (!NoResources(true, "tail_call")) return false;
+      break;
+    case kSetRetval:
+      if (prog_.attach == AttachType::kLsmCgroup && ctx_.target.proto->type == 0) {
+        return Fail(Rule::kHelperArg, -1, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!");
+      }
       break;
     case kGetLocalStorage:
       if (!reg(2).IsNull()) {
@@ -399,37 +407,39 @@ bool Transfer::ReturnFromSubprog() {
 }
 
 bool Transfer::ReturnCode(int r) {
+  const int sub = st_->frames[0]->subprog;
+  const bool main = sub == 0 || sub == ctx_.cfg->exception_sub;
+  const RetRule rule = ctx_.target.returns ? *ctx_.target.returns : ReturnRule(prog_.type, prog_.attach);
+  if (main && rule.exempt) return true;
   if (!ReadReg(r)) return false;
   const Reg& value = reg(r);
-  const int sub = st_->frames[0]->subprog;
   if (st_->frames[0]->in_async_callback) {
-    if (value.IsScalar()) return ReturnRange(r, 0, 0, "async callback return");
+    if (value.IsScalar()) return ReturnRange(r, {0, 0}, false, "async callback return");
     return Fail(Rule::kReturnValue, r, absl::StrCat("At async callback return the register R", r, " is not a known value (",
                                                     RegTypeName(value), ")"));
   }
-  if (sub != 0 && sub != ctx_.cfg->exception_sub) {
+  if (!main) {
     if (value.IsScalar()) return true;
     return Fail(Rule::kReturnValue, r, absl::StrCat("At subprogram exit the register R", r, " is not a scalar value (",
                                                     RegTypeName(value), ")"));
   }
-  const RetRule rule = ReturnRule(prog_.type, prog_.attach);
   if (!rule.checked) return true;
   if (!value.IsScalar()) {
     return Fail(Rule::kReturnValue, r, absl::StrCat("At program exit the register R", r, " is not a known value (",
                                                     RegTypeName(value), ")"));
   }
-  return ReturnRange(r, rule.range.min, rule.range.max, "program exit");
+  return ReturnRange(r, rule.range, rule.is32, "program exit");
 }
 
-bool Transfer::ReturnRange(int r, int64_t min, int64_t max, const char* where) {
+bool Transfer::ReturnRange(int r, RetRange range, bool is32, const char* where) {
   Precise(r);
   const Scalar& s = reg(r).s;
-  if (min <= s.smin && s.smax <= max) return true;
+  if (is32 ? range.min <= s.s32_min && s.s32_max <= range.max : range.min <= s.smin && s.smax <= range.max) return true;
   std::string has = absl::StrCat("At ", where, " the register R", r, " has");
   if (s.smin != kS64Min) absl::StrAppend(&has, " smin=", s.smin);
   if (s.smax != kS64Max) absl::StrAppend(&has, " smax=", s.smax);
   if (s.smin == kS64Min && s.smax == kS64Max) absl::StrAppend(&has, " unknown scalar value");
-  return Fail(Rule::kReturnValue, r, absl::StrCat(has, " should have been in [", min, ", ", max, "]"));
+  return Fail(Rule::kReturnValue, r, absl::StrCat(has, " should have been in [", range.min, ", ", range.max, "]"));
 }
 
 }  // namespace bpfsieve

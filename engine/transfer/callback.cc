@@ -101,7 +101,7 @@ bool Transfer::CallBack(CallMeta& meta) {
 bool Transfer::ReturnFromCallback() {
   Frame& callee = st_->frame();
   if (!callee.regs[0].IsScalar()) return Fail(Rule::kReturnValue, 0, "R0 not a scalar value");
-  if (!ReturnRange(0, 0, 1, "callback return")) return false;
+  if (!ReturnRange(0, {0, 1}, false, "callback return")) return false;
   out_->next = static_cast<uint32_t>(callee.callsite);
   pool_.Writable(*st_, st_->cur - 1);
   pool_.FreeFrame(&callee);

@@ -398,7 +398,7 @@ bool Transfer::PointerOffset(const Reg& p, int r, bool fixed_ok) {
 bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value, bool sign_extend) {
   const Reg p = reg(r);
   if (!PointerOffset(p, r, false)) return false;
-  if (prog_.type == ProgType::kTracing) return TracingAccess(r, off, size, write, value);
+  if (ctx_.target.proto != nullptr) return TracingAccess(r, off, size, write, value);
   if (const char* feature = CtxUnsupported(prog_.type)) return Unsupported(absl::StrCat("context: ", feature));
   const CtxAccess access = CheckCtxAccess(prog_.type, prog_.attach, off, size, write);
   if (!access.ok || (sign_extend && access.yield != CtxYield::kScalar)) {

@@ -49,12 +49,12 @@ struct LazyFault {
   std::string message;
 };
 
-// What a tracing program is attached to: its context is that function's arguments.
+// What a program is attached to: its context is that function's arguments.
 struct AttachTarget {
   std::string name;
   const btf_type* proto = nullptr;  // of the kernel's types
   int skipped = 0;        // arguments of `proto` that programs do not see, from the first
-  bool trusted = false;   // pointers that it passes
+  uint16_t pointer = 0;   // modifiers of the pointers that it passes
   uint32_t nullable = 0, error = 0;  // pointers that may be null, or an error number in its place: a bit per argument
   struct Typed {
     int position;  // eight bytes each
@@ -62,6 +62,7 @@ struct AttachTarget {
     uint16_t flags;
   };
   std::vector<Typed> typed;  // arguments that are not what their type tells alone
+  std::optional<RetRule> returns;  // where the program's type does not tell
 };
 
 // Everything that stays fixed while a program is verified. Immutable; shared by all steps.
@@ -70,7 +71,7 @@ struct Context {
   const Program* program = nullptr;
   const Cfg* cfg = nullptr;
   const StackLiveness* liveness = nullptr;
-  AttachTarget target;                    // of a tracing program
+  AttachTarget target;                    // of a tracing program, or one of a security module's hook
   std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
   std::vector<uint8_t> global_sub;        // per subprogram of cfg
   std::vector<std::string> sub_names;     // per subprogram of cfg
@@ -378,7 +379,7 @@ class Transfer {
   void LeaveFrame();
 
   bool ReturnCode(int r);
-  bool ReturnRange(int r, int64_t min, int64_t max, const char* where);
+  bool ReturnRange(int r, RetRange range, bool is32, const char* where);
   void Invalidate(Reg& r) { r.MakeUnknown(); }
 
   const Context& ctx_;

@@ -1,4 +1,4 @@
-// What a tracing program is attached to, found by name in the kernel's types.
+// What a program is attached to, found by name in the kernel's types.
 #ifndef BPFSIEVE_ENGINE_VERIFY_ATTACH_H_
 #define BPFSIEVE_ENGINE_VERIFY_ATTACH_H_
 
@@ -9,8 +9,10 @@
 
 namespace bpfsieve {
 
-// NotFound: the kernel has no such thing; Unimplemented: it may have, but what programs may do there is not modelled.
-absl::StatusOr<AttachTarget> FindAttachTarget(const Program& program, const KernelBtf& kernel);
+// Of a tracing program or one of a security module's hook; `gpl`: its licence is compatible with the GPL.
+// NotFound: the kernel has no such thing; FailedPrecondition: it takes no such program; Unimplemented: what programs may do
+// there is not modelled.
+absl::StatusOr<AttachTarget> FindAttachTarget(const Program& program, bool gpl, const KernelBtf& kernel);
 
 }  // namespace bpfsieve
 

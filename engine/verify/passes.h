@@ -43,7 +43,7 @@ class Passes {
   const Object& object_;
   const Program& program_;
   std::optional<SearchResult> settled_;
-  AttachTarget target_;  // of a tracing program
+  AttachTarget target_;  // see Context::target
   Cfg cfg_;
   std::unique_ptr<StackLiveness> liveness_;
   Context context_;

@@ -54,9 +54,10 @@ std::optional<Finding> CheckSleepable(const Program& program) {
     if (program.sleepable) return std::nullopt;
     return Plain(Rule::kSleepable, "Syscall programs can only be sleepable");
   }
-  if (!program.sleepable || program.type == ProgType::kKprobe || program.type == ProgType::kTracing) {
-    return std::nullopt;
-  }
+  const bool may_sleep = program.type == ProgType::kKprobe ||
+                         (program.type == ProgType::kTracing && program.attach != AttachType::kTraceRawTp) ||
+                         (program.type == ProgType::kLsm && program.attach != AttachType::kLsmCgroup);
+  if (!program.sleepable || may_sleep) return std::nullopt;
   return Plain(Rule::kSleepable,
                "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable");
 }
@@ -92,17 +93,20 @@ std::optional<SearchResult> Passes::Check() {
   if (!TypeModelled(program_.type)) {
     return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type))));
   }
-  if (program_.type == ProgType::kTracing) {
+  std::optional<Finding> refused_target;
+  if (program_.type == ProgType::kTracing || program_.type == ProgType::kLsm) {
+    const std::string type(ProgTypeName(program_.type));
     const KernelBtf* kernel = KernelTypes(object_);
-    if (kernel == nullptr) return Unsupported("program type: tracing, without the kernel's types");
-    absl::StatusOr<AttachTarget> target = FindAttachTarget(program_, *kernel);
-    if (absl::IsUnimplemented(target.status())) {
-      return Unsupported(absl::StrCat("program type: tracing, ", std::string(target.status().message())));
+    if (kernel == nullptr) return Unsupported(absl::StrCat("program type: ", type, ", without the kernel's types"));
+    absl::StatusOr<AttachTarget> target = FindAttachTarget(program_, object_.GplCompatible(), *kernel);
+    const std::string why(target.status().message());
+    if (absl::IsUnimplemented(target.status())) return Unsupported(absl::StrCat("program type: ", type, ", ", why));
+    if (absl::IsNotFound(target.status())) return Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, why));
+    if (target.ok()) {
+      target_ = *std::move(target);
+    } else {
+      refused_target = Plain(Rule::kProgramLoad, why);
     }
-    if (!target.ok()) {
-      return Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, std::string(target.status().message())));
-    }
-    target_ = *std::move(target);
   }
   if (!AttachTypeValid(program_.type, program_.attach)) {
     return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, "attach type does not go with the program type"));
@@ -124,6 +128,7 @@ std::optional<SearchResult> Passes::Check() {
   if (std::optional<std::string> feature = UnmodelledReference(program_, cfg_)) return Unsupported(*feature);
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckSleepable(program_)) return Settle(Verdict::kReject, std::move(*f));
+  if (refused_target) return Settle(Verdict::kReject, std::move(*refused_target));
   return std::nullopt;
 }
 
