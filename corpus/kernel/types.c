@@ -199,6 +199,15 @@ u32 bpf_cpumask_first(const struct cpumask* cpumask) { return cpumask != 0; }
 int bpf_iter_num_new(struct bpf_iter_num* it, int start, int end) { return it && start && end; }
 int* bpf_iter_num_next(struct bpf_iter_num* it) { return (int*)it; }
 void bpf_iter_num_destroy(struct bpf_iter_num* it) { keep(it); }
+struct bpf_key {
+  void* key;
+};
+struct file* bpf_get_task_exe_file(struct task_struct* task) { return task ? (struct file*)0 : 0; }
+void bpf_put_file(struct file* file) { keep(file); }
+int bpf_path_d_path(struct path* path, char* buf, unsigned long buf__sz) { return path && buf && buf__sz; }
+struct bpf_key* bpf_lookup_user_key(unsigned int serial, u64 flags) { return serial && flags ? (struct bpf_key*)0 : 0; }
+struct bpf_key* bpf_lookup_system_key(u64 id) { return id ? (struct bpf_key*)0 : 0; }
+void bpf_key_put(struct bpf_key* bkey) { keep(bkey); }
 struct bpf_list_head {
   u64 opaque[2];
 };
@@ -327,6 +336,7 @@ struct {
   struct socket socket;
   struct socket__safe_trusted_or_null socket__safe_trusted_or_null;
   struct linux_binprm linux_binprm;
+  struct bpf_key bpf_key;
   struct path path;
   union security_list_options security_list_options;
   struct sk_buff sk_buff;

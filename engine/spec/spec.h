@@ -184,6 +184,8 @@ enum class KfuncArg : uint8_t {
 enum class KfuncSet : uint8_t {
   kCommon,   // for all program types
   kGeneric,  // for many
+  kTracing,  // programs that trace
+  kHooks,    // those at the hooks of security modules
   kCpumask,
   kConntrack,
   kSkb,      // for those that run on a socket buffer

@@ -9,7 +9,7 @@ constexpr uint16_t kAcquire = kKfuncAcquire, kRelease = kKfuncRelease, kRetNull 
                    kSleepable = kKfuncSleepable, kRetWritable = kKfuncRetWritable;
 constexpr KfuncSet kGeneric = KfuncSet::kGeneric, kCommon = KfuncSet::kCommon, kCpumask = KfuncSet::kCpumask,
                    kConntrack = KfuncSet::kConntrack, kSchedCls = KfuncSet::kSchedCls, kSession = KfuncSet::kSession,
-                   kSyscall = KfuncSet::kSyscall, kCrypto = KfuncSet::kCrypto;
+                   kSyscall = KfuncSet::kSyscall, kCrypto = KfuncSet::kCrypto, kHooks = KfuncSet::kHooks;
 
 constexpr TypedKfunc kTyped[] = {
     {"bpf_arena_alloc_pages", 5, kSleepable, kCommon},
@@ -56,9 +56,18 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_ct_release", 1, kRelease, kConntrack},
     {"bpf_ct_set_status", 2, 0, kConntrack},
     {"bpf_ct_set_timeout", 2, 0, kConntrack},
+    {"bpf_get_dentry_xattr", 3, kSleepable, kHooks},
+    {"bpf_get_file_xattr", 3, kSleepable, kHooks},
+    {"bpf_get_fsverity_digest", 2, 0, kHooks},
+    {"bpf_get_task_exe_file", 1, kAcquire | kRetNull, kHooks},
+    {"bpf_key_put", 1, kRelease, kGeneric},
     {"bpf_kfunc_call_memb_release", 1, kRelease, KfuncSet::kTestRun},
     {"bpf_kfunc_call_test_release", 1, kRelease, KfuncSet::kTestRun},
+    {"bpf_lookup_system_key", 1, kAcquire | kRetNull, kGeneric},
+    {"bpf_lookup_user_key", 2, kAcquire | kRetNull | kSleepable, kGeneric},
     {"bpf_map_sum_elem_count", 1, 0, kCommon},
+    {"bpf_path_d_path", 3, 0, kHooks},
+    {"bpf_put_file", 1, kRelease, kHooks},
     {"bpf_session_cookie", 0, kRetWritable, kSession},
     {"bpf_session_is_return", 0, 0, kSession},
     {"bpf_sk_assign_tcp_reqsk", 4, 0, kSchedCls},
@@ -72,10 +81,15 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_task_get_cgroup1", 2, kAcquire | kRcu | kRetNull, kGeneric},
     {"bpf_task_release", 1, kRelease, kGeneric},
     {"bpf_task_under_cgroup", 2, kRcu, kGeneric},
+    {"bpf_verify_pkcs7_signature", 3, kSleepable, kGeneric},
     {"bpf_xdp_ct_alloc", 5, kAcquire | kRetNull, kConntrack},
     {"bpf_xdp_ct_lookup", 5, kAcquire | kRetNull, kConntrack},
     {"bpf_xdp_get_xfrm_state", 3, kAcquire | kRetNull, KfuncSet::kXdp},
     {"bpf_xdp_xfrm_state_release", 1, kRelease, KfuncSet::kXdp},
+    {"cgroup_rstat_flush", 1, kSleepable, KfuncSet::kTracing},
+    {"cgroup_rstat_updated", 2, 0, KfuncSet::kTracing},
+    {"css_rstat_flush", 1, kSleepable, KfuncSet::kTracing},
+    {"css_rstat_updated", 2, 0, KfuncSet::kTracing},
 };
 
 bool TakesCgroupSets(ProgType type) {
@@ -130,6 +144,8 @@ bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach) {
                        type == ProgType::kLsm;
   switch (set) {
     case KfuncSet::kCommon: return true;
+    case KfuncSet::kTracing: return tracing;
+    case KfuncSet::kHooks: return type == ProgType::kLsm;
     case KfuncSet::kGeneric: return TakesGenericKfuncs(type);
     case KfuncSet::kCpumask: return tracing || type == ProgType::kStructOps || type == ProgType::kSyscall;
     case KfuncSet::kConntrack: return type == ProgType::kSchedCls || type == ProgType::kXdp;
