@@ -314,8 +314,9 @@ bool Transfer::HelperResult(CallMeta& meta) {
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
       break;
     case Ret::kMemOrBtfId:
-      // Of an object of the program's own, every processor has its copy.
-      r0.MakePointer(RegType::kBtfId, kAlloc | kRcu | kProgBtf);
+      // Of an object of the program's own, every processor has its copy; of a processor that is not there, there is none, which
+      // Linux 6.18 does not think of.
+      r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kAlloc | kRcu | kProgBtf | (meta.id == kPerCpuPtr ? kMaybeNull : 0)));
       r0.btf_id = percpu_type;
       out_->used_detail = 1;
       break;
