@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "absl/strings/str_cat.h"
-#include "engine/program/liveness.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
@@ -108,7 +107,8 @@ bool Transfer::OwnedDynptr(int r) {
 }
 
 // Ends the dynptr with all its clones, and all that was obtained through any of them. Linux 6.18 leaves the clones in other
-// functions' frames, and the slices that are not bpf_dynptr_data's, and accepts programs that go on using both.
+// functions' frames, and the slices that are not bpf_dynptr_data's, and accepts programs that go on using both. As it refuses
+// what no pointer can do, such a register is not taken for a number here: it must not be used at all.
 bool Transfer::ReleaseDynptr(uint32_t ref_obj_id) {
   if (!ReleaseRef(ref_obj_id)) return false;
   for (int i = 0; i <= st_->cur; ++i) {
@@ -119,8 +119,7 @@ bool Transfer::ReleaseDynptr(uint32_t ref_obj_id) {
       const uint32_t id = slot.spilled.id;
       ClearDynptr(pool_.Writable(*st_, i), s);
       pool_.UpdateRegs(
-          *st_, [=](const Reg& r) { return r.type == RegType::kMem && r.dynptr_id == id; },
-          [this](Reg& r) { Invalidate(r); });
+          *st_, [=](const Reg& r) { return r.type == RegType::kMem && r.dynptr_id == id; }, [](Reg& r) { r.Clear(); });
     }
   }
   return true;
@@ -159,12 +158,7 @@ bool Transfer::IsSliceBuffer(Frame& f, int spi) {
     for (uint32_t m = live.regs[i]; m != 0; m &= m - 1) {
       if (writes(holder.regs[static_cast<size_t>(std::countr_zero(m))])) return true;
     }
-    uint64_t slots = live.slots[i];
-    // It is to the call that a function comes back which a helper calls back.
-    if (i < st_->cur && st_->frames[i + 1]->in_callback) {
-      slots |= ctx_.liveness->LiveOwn(holder.instance, static_cast<uint32_t>(st_->frames[i + 1]->callsite));
-    }
-    for (uint64_t m = holder.spills & slots; m != 0; m &= m - 1) {
+    for (uint64_t m = holder.spills & live.slots[i]; m != 0; m &= m - 1) {
       if (writes(holder.slot(std::countr_zero(m)).spilled)) return true;
     }
   }
@@ -188,8 +182,7 @@ void Transfer::LeaveFrame() {
   if (f.buffers == 0) return;
   const int frameno = f.frameno + 1;
   pool_.UpdateRegs(
-      *st_, [=](const Reg& r) { return r.type == RegType::kMem && r.frameno == frameno; },
-      [this](Reg& r) { Invalidate(r); });
+      *st_, [=](const Reg& r) { return r.type == RegType::kMem && r.frameno == frameno; }, [](Reg& r) { r.Clear(); });
 }
 
 }  // namespace bpfsieve

@@ -65,7 +65,11 @@ bool Transfer::CallKfunc(const Extern& function) {
   if (meta.subprog >= 0) CallLater(meta.subprog, true);
   if (!EnterOrLeave(*proto)) return false;
   if (proto->sleeps && !MaySleepHere(function.name)) return false;
-  if (proto->writes_dynptr && MovesPacket(meta.written)) ClearPacketPointers(*st_);
+  if (proto->writes_dynptr && MovesPacket(meta.written)) {
+    // To the kernel they stay pointers, so they are not numbers either.
+    pool_.UpdateRegs(
+        *st_, [](const Reg& q) { return q.IsPacketAny() || q.IsPacketSlice(); }, [](Reg& q) { q.Clear(); });
+  }
   if (proto->kind == KfuncKind::kThrow) return Throw();
   if (proto->kind == KfuncKind::kCastToKernelContext) return CastToKernelContext();
   if (proto->kind == KfuncKind::kCastToReadOnly) return CastToReadOnly();

@@ -188,7 +188,7 @@ bool Transfer::SpinLock(int r, bool lock) {
       *st_, [](const Reg& q) { return q.type == RegType::kBtfId && q.Has(kRcu) && q.ref_obj_id == 0; },
       [this](Reg& q) {
         if (q.Has(kProgBtf)) {
-          Invalidate(q);
+          q.Clear();
         } else {
           q.flags = static_cast<uint16_t>((q.flags & ~(kRcu | kMaybeNull)) | kUntrusted);
         }
