@@ -58,6 +58,7 @@ int RunShapes(const RawGenerateOptions& raw) {
 
 int RunGenerate(const RawGenerateOptions& raw) {
   GenerateOptions options = raw.size == "big" ? GenerateOptions::Big() : GenerateOptions{};
+  options.kernel_objects = false;  // so that a text means the same on every machine
   if (raw.broken >= 0) options.broken = raw.broken;
   std::error_code error;
   std::filesystem::create_directories(raw.folder, error);

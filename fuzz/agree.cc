@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "bpfsieve/verify.h"
 #include "corpus/oracle/oracle.h"
+#include "engine/program/btf_view.h"
 #include "engine/verify/passes.h"
 #include "fuzz/generate.h"
 #include "fuzz/may_crash.h"
@@ -91,12 +92,19 @@ int Run(int argc, char** argv) {
     return 2;
   }
 
+  const absl::StatusOr<std::shared_ptr<const KernelBtf>> types = GetKernelBtf("");
+  if (!types.ok() || *types == nullptr) {
+    std::cerr << "agree: the kernel's types cannot be read\n";
+    return 2;
+  }
   std::map<std::string, uint64_t> unsupported;
   uint64_t accepted = 0, rejected = 0, same_message = 0, undecided = 0, may_crash = 0, both_limit = 0;
   uint64_t false_accepts = 0, false_rejects = 0, insns = 0;
   const auto begin = std::chrono::steady_clock::now();
   for (uint64_t at = seed; at < seed + programs; ++at) {
-    const std::shared_ptr<const Object> object = Generate(at, SettingsFor(at, broken));
+    GenerateOptions settings = SettingsFor(at, broken);
+    settings.kernel_types = *types;
+    const std::shared_ptr<const Object> object = Generate(at, settings);
     insns += object->programs[0].insns.size();
     const Answers a = Ask(object);
     if (!a.asked) {

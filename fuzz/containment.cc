@@ -68,7 +68,13 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
     case RegType::kDynptr: return g.kind == Region::Kind::kDynptr && w.bits == g.base;
     case RegType::kMapKey: return g.kind == Region::Kind::kMemory && !g.writable && OffsetWithin(r, w.bits, g.base);
     case RegType::kBtfId:
-      if (!r.Has(kProgBtf) || !r.IsObject()) return true;
+      if (!r.Has(kProgBtf)) {
+        // Others may point anywhere.
+        if (!r.Has(kTrusted) && !r.Has(kRcu) && r.ref_obj_id == 0) return true;
+        return g.kind == Region::Kind::kKernel && g.type_id == r.btf_id && !g.untrusted && (r.Has(kRcu) || !g.rcu) &&
+               OffsetWithin(r, w.bits, g.base);
+      }
+      if (!r.IsObject()) return true;
       return g.kind == Region::Kind::kObject && g.type_id == r.btf_id && !g.untrusted && g.percpu == r.Has(kPercpu) &&
              OffsetWithin(r, w.bits, g.base);
     case RegType::kFlowKeys: return g.kind == Region::Kind::kFlowKeys && OffsetWithin(r, w.bits, g.base);

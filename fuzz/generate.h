@@ -37,6 +37,10 @@ struct GenerateOptions {
   // so two verifiers need not agree on such programs.
   bool processor_number = false;
 
+  // Objects of the kernel's own types: their text is only verified as it was meant with the same types at hand.
+  bool kernel_objects = true;
+  std::shared_ptr<const KernelBtf> kernel_types{};  // what these look like; null: SmallKernel()
+
   // Thousands of instructions and so many forks that only a search with pruning gets through.
   static GenerateOptions Big();
 };

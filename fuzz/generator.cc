@@ -7,7 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/program/asm_btf.h"
+#include "engine/program/btf_fields.h"
 #include "engine/spec/spec.h"
+#include "fuzz/kernel_types.h"
 
 namespace bpfsieve {
 namespace {
@@ -24,6 +26,7 @@ std::shared_ptr<Object> Generator::Run() {
   p_ = &object_->programs[0];
   std::fill(std::begin(maps_), std::end(maps_), -1);
   p_->name = "generated";
+  object_->kernel_types = o_.kernel_types != nullptr ? o_.kernel_types : SmallKernel();
   ChooseType();
   if (o_.subprograms) ChooseSubs();
 
@@ -43,10 +46,11 @@ std::shared_ptr<Object> Generator::Run() {
     described |= subs_[s].global || subs_[s].callback || subs_[s].later;
     SubBody(static_cast<int>(s));
   }
-  described |= p_->subprogs.size() > 1 && c_.Chance(0.3);
+  described |= (p_->subprogs.size() > 1 && c_.Chance(0.3)) || !object_->text_structs.empty();
   p_->insns = code_.Finish(starts);
   // Fails only where memory does; without function information the program is still one.
-  (void)DescribeByBtf({described}, object_.get());
+  const bool kept = !object_->text_structs.empty() || maps_[kTaskMap] >= 0;
+  if (DescribeByBtf({described}, object_.get()).ok() && kept) ResolveFields(object_.get());
   return object_;
 }
 
@@ -95,6 +99,13 @@ int Generator::UseMap(MapUse use) {
       map.type = MapType::kArray;
       map.value_size = 24;
       map.fields.push_back({use == kTimerMap ? SpecialField::kTimer : SpecialField::kWorkqueue, 8, 16});
+      break;
+    case kTaskMap:
+      map.name = "tasks";
+      map.type = MapType::kArray;
+      map.value_size = 16;
+      map.max_entries = 1;
+      map.fields.push_back({SpecialField::kKptrTrusted, 8, 8, "task_struct"});
       break;
     default:
       map.name = "guarded";
@@ -177,6 +188,10 @@ void Generator::Main() {
 
 void Generator::SubBody(int index) {
   const Sub sub = subs_[index];
+  if (sub.less) {
+    defect_ = c_.Chance(o_.broken);
+    return LessBody();
+  }
   m_ = Model{};
   sub_ = index;
   slots_ = 10;
@@ -315,9 +330,13 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
+      {p_->type == ProgType::kTracing ? 10 : 2, o_.kernel_objects && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
+      {1, maps && fork && o_.kernel_objects && o_.subprograms && CanTyped("bpf_task_acquire"), [](Generator& g, int) { g.KeptTask(); }},
+      {4, ctx && p_->type == ProgType::kTracing && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
       {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && CanKfunc("bpf_preempt_disable"), [](Generator& g, int d) { g.Section(d); }},
       {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},
       {4, maps && fork, [](Generator& g, int d) { g.Dynptrs(d); }},
+      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && CanKfunc("bpf_obj_new_impl"), [](Generator& g, int d) { g.Objects(d); }},
       {1, maps && o_.subprograms && o_.open_loops && sub_ < 0 && fork && Can(209), [](Generator& g, int) { g.DrainRing(); }},
       {1, maps && fork && held_ == 0 && MayLock(), [](Generator& g, int) { g.TwoLocks(); }},
       {3, true, [](Generator& g, int) { g.Fetched(); }},

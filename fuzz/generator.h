@@ -29,7 +29,7 @@ class Generator {
 
  private:
   using Kind = Value::Kind;
-  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kTimerMap, kQueueMap, kMapUses };
+  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kTimerMap, kQueueMap, kTaskMap, kMapUses };
 
   // A place to jump to, and what the jumps there leave behind.
   struct Label {
@@ -71,6 +71,7 @@ class Generator {
     uint64_t ret_max = ~uint64_t{0};
     bool global = false;
     bool callback = false;  // a helper calls it, any number of times
+    bool less = false;      // it orders a tree
     bool later = false;     // a timer or a work queue runs it
     bool in_section = false, in_rcu = false;  // called within one
     bool called = false;
@@ -144,6 +145,30 @@ class Generator {
   void Dynptrs(int depth);
   void UseDynptr(const Dynptr& d);
   void DrainRing();
+
+  // graph.cc
+  int UseGraph();
+  void AccessObject(int reg, int bytes, int at);
+  void ForgetObjects();
+  void MakeObject(int home, int type, bool copies, Label& none);
+  void DropObject(int home, bool copies);
+  void LessBody();
+  void HandOver(int home, int graph, bool tree);
+  void LookAtElements(int graph, int taken);
+  void Objects(int depth);
+  void Kept(int home, int graph);
+  void Copies(int home, int graph);
+
+  // kernel_objects.cc
+  void ChooseTarget();
+  int KernelMember(const char* type, const char* member) const;
+  bool CanTyped(const char* name) const;
+  const char* SomeKernelObject(int home, Label& none, bool* acquired, bool* sure);
+  void LoadKernelNumber(int reg, const char* type);
+  void UseKernelObject(int home, const char* type);
+  void KernelObjects(int depth);
+  void KeptTask();
+  void TracingArgument();
 
   // control.cc
   void Diamond(int depth);
@@ -224,6 +249,12 @@ class Generator {
   int maps_[kMapUses];  // indices, -1: not used yet
 
   std::vector<std::pair<MapType, int>> extra_maps_;
+  struct Graph {
+    int map = -1;
+    bool list = false, tree = false, counted = false;
+    int list_node = 0, tree_node = 0;  // offsets in an element
+    int taken_node = 0;                // of the one that was taken out last
+  } graph_;
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
   struct CtxFacts {
     std::vector<int> fields, writable;
@@ -232,6 +263,7 @@ class Generator {
   };
   static CtxFacts ReadCtxFacts(ProgType type, AttachType attach);
   const CtxFacts* ctx_facts_ = nullptr;
+  int arguments_ = 0;  // of what a tracing program is attached to
 
   // Of the function being written.
   Model m_;

@@ -11,14 +11,19 @@
 #include <ctime>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_fields.h"
+#include "engine/program/load.h"
 #include "fuzz/check.h"
 #include "fuzz/generate.h"
+#include "fuzz/kernel_types.h"
 #include "fuzz/reduce.h"
 #include "fuzz/settings.h"
 #include "fuzz/write_asm.h"
@@ -38,7 +43,7 @@ int Run(int argc, char** argv) {
   uint64_t seed = 1, programs = ~uint64_t{0};
   double broken = -1;
   bool keep_going = false, shrink = false;
-  std::string folder;
+  std::string folder, text_file;
   CheckOptions check;
   uint64_t parallel_every = 128, naive_every = 2;
   app.add_option("--seconds", seconds, "CPU time of this process");
@@ -52,10 +57,32 @@ int Run(int argc, char** argv) {
   app.add_flag("--shrink", shrink, "make the program of a violation smaller");
   app.add_option("--out", folder, "write each violation's program to this folder, which exists, as seed-N.bpfasm")
       ->check(CLI::ExistingDirectory);
+  app.add_option("--text", text_file, "check this one program, written as text, instead: with the runs of --seed")
+      ->check(CLI::ExistingFile);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
+  }
+
+  if (!text_file.empty()) {
+    std::ifstream in(text_file);
+    const std::string text(std::istreambuf_iterator<char>(in), {});
+    absl::StatusOr<std::shared_ptr<Object>> object = LoadAsmObject(text, text_file, {.kernel_btf = "none"});
+    if (!object.ok()) {
+      std::cerr << "hunt: " << object.status() << "\n";
+      return 2;
+    }
+    (*object)->kernel_types = SmallKernel();
+    for (Program& program : (*object)->programs) {
+      for (Extern& each : program.externs) each.btf_id = SmallKernel()->Find(each.name, BTF_KIND_FUNC);
+    }
+    ResolveFields(object->get());
+    const std::optional<Violation> v = Checker(check).Check(*object, 0, seed);
+    if (v) {
+      std::cout << nlohmann::json{{"oracle", v->oracle}, {"what", v->what}, {"insn", v->insn}, {"step", v->step}}.dump() << std::endl;
+    }
+    return v ? 1 : 0;
   }
 
   // Every program's states take a few megabytes: they are not given back to the system in between, which would clear them.

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <memory>
 
+#include <bpf/btf.h>
+
+#include "engine/program/btf_view.h"
 #include "engine/spec/spec.h"
 #include "fuzz/generator.h"
 
@@ -35,7 +38,7 @@ constexpr TypeChoice kMoreTypes[] = {
 }  // namespace
 
 void Generator::ChooseType() {
-  switch (c_.Below(12)) {
+  switch (c_.Below(13)) {
     case 5:
     case 6:
       p_->type = ProgType::kSchedCls;
@@ -52,6 +55,12 @@ void Generator::ChooseType() {
       p_->attach = choice.attach;
       break;
     }
+    case 12:
+      if (o_.subprograms && o_.kernel_objects) {
+        ChooseTarget();
+        break;
+      }
+      [[fallthrough]];
     default:
       p_->type = ProgType::kXdp;
       p_->attach = AttachType::kXdp;
@@ -573,7 +582,9 @@ bool Generator::CanKfunc(const char* name) const {
 void Generator::Kfunc(const char* name) {
   size_t at = 0;
   while (at < p_->externs.size() && p_->externs[at].name != name) ++at;
-  if (at == p_->externs.size()) p_->externs.push_back({Extern::Kind::kFunc, name});
+  if (at == p_->externs.size()) {
+    p_->externs.push_back({Extern::Kind::kFunc, name, false, object_->kernel_types->Find(name, BTF_KIND_FUNC)});
+  }
   code_.Kfunc(static_cast<int32_t>(at));
 }
 

@@ -79,7 +79,8 @@ void Machine::Load(const Object& object, int program) {
     globals_.push_back(ReadFuncArgs(object, *program_, sub));
   }
   kfuncs_.clear();
-  for (const Extern& each : program_->externs) kfuncs_.push_back(FindKfunc(each.name));
+  for (const Extern& each : program_->externs) kfuncs_.push_back({FindKfunc(each.name), FindTypedKfunc(each.name)});
+  kernel_ = object.kernel_types.get();
   if (frames_.empty()) frames_.resize(kMaxDepth);
 }
 
@@ -316,6 +317,7 @@ Machine::Frame* Machine::FrameOf(int32_t region) {
 }
 
 bool Machine::LoadContext(uint64_t at, int size, Word* out) {
+  if (program_->type == ProgType::kTracing) return LoadArgument(at, size, out);
   const CtxAccess access = CheckCtxAccess(program_->type, program_->attach, static_cast<int>(at), size, false);
   if (!access.ok) return Fault("no such field in the context");
   const auto some_socket = [&](bool null) {
@@ -356,6 +358,7 @@ bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {
     case Region::Kind::kMap:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return NotModelled("loads from kernel structures");
+    case Region::Kind::kKernel: LoadMember(Region(g), at, size, out); return true;
     case Region::Kind::kMapValue:
       if (const MapField* field = FieldTouched(g, at, static_cast<uint64_t>(size))) return LoadKept(*field, out);
       break;
@@ -394,6 +397,7 @@ bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
       return Fault("the field in the context may not be written");
     case Region::Kind::kMap:
     case Region::Kind::kSocket:
+    case Region::Kind::kKernel:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return Fault("write to a kernel structure");
     case Region::Kind::kMemory:

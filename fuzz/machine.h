@@ -38,20 +38,22 @@ struct Word {
 };
 
 struct Region {
-  // kObject: made by the program, of one of its own types. kDynptr: one that a function is given by its caller.
+  // kObject: made by the program, of one of its own types. kKernel: of a type of the kernel's. kDynptr: one that a function is
+  // given by its caller.
   enum class Kind : uint8_t {
-    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kDynptr, kOther,
+    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kKernel, kDynptr, kOther,
   };
   Kind kind = Kind::kOther;
   bool alive = true;
   bool readable = true, writable = true;
   bool lent = false;         // kObject: somebody else's; gone when the lock is
-  bool rcu = false;          // kObject: somebody else's, there until the section ends
-  bool untrusted = false;    // kObject: may be anything, and is only good for reading
+  // kObject, kKernel: somebody else's, there until the section ends; may be anything, and is only good for reading.
+  bool rcu = false, untrusted = false;
+  bool trusted = false;      // kKernel: somebody else's, there as long as the program runs
   bool percpu = false;       // kObject: a copy for each processor
   bool packet_slice = false;  // gone when the packet moves
   int32_t map = -1;        // kMap, kMapValue: index in Object::maps
-  uint32_t type_id = 0;    // kObject: in Object::btf
+  uint32_t type_id = 0;    // kObject: in Object::btf; kKernel: of the kernel's types, 0: unknown
   int32_t within = -1;     // a slice: the region whose bytes these are
   int32_t data_of = -1;    // a slice: of the dynptr with this number, with which it goes
   int32_t function = -1;   // kOther: of a function's address, its first instruction
@@ -72,6 +74,7 @@ struct Outcome {
   uint64_t steps = 0;  // instructions executed
 };
 
+class KernelBtf;
 class Machine;
 
 // Looks at the machine before each instruction. False stops the run.
@@ -197,6 +200,14 @@ class Machine {
   bool ObjectKfunc(const KfuncProto& proto, Word* result);
   bool ObjectHelper(uint32_t id, const std::array<Word, 6>& args);
   bool LoadKept(const MapField& field, Word* out);
+  // Objects of the kernel's (machine_kernel.cc).
+  int NewKernelObject(uint32_t type_id);
+  bool Usable(const Region& g) const;
+  void LoadMember(const Region& g, uint64_t at, int size, Word* out);
+  bool LoadArgument(uint64_t at, int size, Word* out);
+  bool CallTyped(const TypedKfunc& function, uint32_t id);
+  bool Cast(KfuncKind kind, Word* result);
+  bool IsHeld(const Region& g) const;
 
   bool Fault(const char* what);
   bool NotModelled(std::string what);
@@ -240,7 +251,12 @@ class Machine {
     bool sleeps;
   };
   std::vector<LaterCall> later_;          // functions that timers and work queues are to run
-  std::vector<const KfuncProto*> kfuncs_;  // per extern; null: not modelled
+  struct Kfunc {
+    const KfuncProto* proto;  // null: not modelled, or
+    const TypedKfunc* typed;
+  };
+  std::vector<Kfunc> kfuncs_;  // per extern
+  const KernelBtf* kernel_ = nullptr;  // null: not known
   int depth_ = 0, base_ = 0;
   int32_t next_reference_ = 0, next_number_ = 0;
   uint32_t rcu_ = 0, preempt_ = 0, irq_ = 0;  // sections that are open

@@ -1,9 +1,12 @@
 // Calls: of the program's own functions, of helpers, and of functions that helpers call back or have called later.
+#include <bpf/btf.h>
+
 #include <algorithm>
 #include <cstring>
 
 #include "engine/isa/insn.h"
 #include "engine/program/btf_fields.h"
+#include "engine/program/btf_view.h"
 #include "engine/spec/spec.h"
 #include "fuzz/machine.h"
 #include "fuzz/machine_limits.h"
@@ -416,6 +419,19 @@ bool Machine::HelperResult(uint32_t id, const HelperProto& proto, const std::arr
         held_.push_back(next_reference_++);
       }
       r0 = PointerTo(at);
+      return true;
+    }
+    case Ret::kBtfId:
+    case Ret::kBtfIdTrusted: {
+      const uint32_t type = kernel_ != nullptr ? kernel_->Find(proto.ret_btf_name, BTF_KIND_STRUCT) : 0;
+      if (type == 0) return NotModelled("kernel objects");
+      if (null()) {
+        r0 = Word::Number(0);
+        return true;
+      }
+      r0 = PointerTo(NewKernelObject(type));
+      Region& g = regions_.back();
+      (proto.ret == Ret::kBtfIdTrusted ? g.trusted : g.untrusted) = true;
       return true;
     }
     default: return NotModelled("kernel objects");

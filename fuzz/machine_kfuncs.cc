@@ -36,8 +36,10 @@ bool OfPacket(DynptrKind kind) {
 bool Machine::CallKfunc(const Insn& i) {
   const size_t at = static_cast<size_t>(i.imm);
   if (i.src != kPseudoKfuncCall || at >= program_->externs.size()) return Fault("no such function");
-  if (kfuncs_[at] == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
-  const KfuncProto& proto = *kfuncs_[at];
+  const Kfunc& function = kfuncs_[at];
+  if (function.typed != nullptr && kernel_ != nullptr) return CallTyped(*function.typed, program_->externs[at].btf_id);
+  if (function.proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
+  const KfuncProto& proto = *function.proto;
   if (locked_ && !AllowedUnderLock(proto.name)) return Fault("a kernel function is called with a lock held");
   if (proto.sleeps && !MaySleep()) return Fault("a kernel function may sleep where that is not allowed");
   if (!KfuncArguments(proto)) return false;
@@ -60,7 +62,7 @@ bool Machine::CallKfunc(const Insn& i) {
     case KfuncKind::kIterNext:
     case KfuncKind::kIterDestroy: done = Iterator(proto, &result); break;
     case KfuncKind::kCastToKernelContext:
-    case KfuncKind::kCastToReadOnly: return NotModelled("kernel objects");
+    case KfuncKind::kCastToReadOnly: done = Cast(proto.kind, &result); break;
     case KfuncKind::kDynptrSlice:
     case KfuncKind::kDynptrSliceRdwr: result = SliceOrBuffer(proto.kind == KfuncKind::kDynptrSliceRdwr); break;
     case KfuncKind::kTreeAdd: return ObjectKfunc(proto, &result) && CallLess();
@@ -443,8 +445,7 @@ bool Machine::Owned(const Word& w) {
   if (w.region < 0 || region(w.region).kind != Region::Kind::kObject) return Fault("an argument is not an object");
   const Region& g = region(w.region);
   if (!g.alive) return Fault("access to memory that is gone");
-  const bool held = g.reference >= 0 && std::find(held_.begin(), held_.end(), g.reference) != held_.end();
-  return held || Fault("an argument is not an object that is held");
+  return IsHeld(g) || Fault("an argument is not an object that is held");
 }
 
 // The list or tree at the pointer, whose lock is held.
@@ -550,12 +551,12 @@ bool Machine::ObjectHelper(uint32_t id, const std::array<Word, 6>& args) {
   const std::vector<MapField>* fields = FieldsOf(region(first.region));
   if (fields != nullptr) field = KptrAt(*fields, static_cast<int64_t>(first.bits - region(first.region).base));
   if (field == nullptr || field->kind == SpecialField::kKptrUntrusted) return Fault("an argument is not a place for a pointer");
-  if (field->kernel_type) return NotModelled("kernel objects");
   const bool percpu = field->kind == SpecialField::kKptrPercpu;
   if (second.region >= 0) {
-    if (!Owned(second)) return false;
     Region& g = regions_[static_cast<size_t>(second.region)];
-    if (g.type_id != field->type_id || g.percpu != percpu || second.bits != g.base) {
+    const Region::Kind kind = field->kernel_type ? Region::Kind::kKernel : Region::Kind::kObject;
+    if (!g.alive) return Fault("access to memory that is gone");
+    if (g.kind != kind || !IsHeld(g) || g.type_id != field->type_id || g.percpu != percpu || second.bits != g.base) {
       return Fault("an argument is not the object that it should be");
     }
     std::erase(held_, g.reference);
@@ -567,17 +568,20 @@ bool Machine::ObjectHelper(uint32_t id, const std::array<Word, 6>& args) {
   }
   reg(0) = Word::Number(0);
   if (Random() % 3 == 0) return true;
-  reg(0) = PointerTo(NewObject(field->type_id, 0, true));
+  const int old = field->kernel_type ? NewKernelObject(field->type_id) : NewObject(field->type_id, 0, false);
   regions_.back().percpu = percpu;
+  regions_.back().reference = next_reference_;
+  held_.push_back(next_reference_++);
+  reg(0) = PointerTo(old);
   return true;
 }
 
 // What a place for a pointer holds.
 bool Machine::LoadKept(const MapField& field, Word* out) {
-  if (field.kernel_type || field.type_id == 0) return NotModelled("kernel objects");
+  if (field.type_id == 0 || (field.kernel_type && kernel_ == nullptr)) return NotModelled("kernel objects");
   *out = Word::Number(0);
   if (Random() % 3 == 0) return true;
-  *out = PointerTo(NewObject(field.type_id, 0, false));
+  *out = PointerTo(field.kernel_type ? NewKernelObject(field.type_id) : NewObject(field.type_id, 0, false));
   Region& g = regions_.back();
   g.percpu = field.kind == SpecialField::kKptrPercpu;
   g.rcu = field.kind != SpecialField::kKptrUntrusted;

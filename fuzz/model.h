@@ -25,6 +25,7 @@ struct Value {
     kPacket,
     kPacketEnd,
     kDynptr,     // an argument that is one
+    kOwn,        // an object of the program's own, held or lent; not null
   };
   Kind kind = Kind::kNone;
   bool var = false;       // pointers: a number has been added, so its alignment is unknown

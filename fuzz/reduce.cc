@@ -40,6 +40,11 @@ std::shared_ptr<Object> Copy(const Object& from, Program program) {
   object->maps = from.maps;
   object->programs.push_back(std::move(program));
   object->btf = CloneBtf(from.btf);
+  object->kernel_btf = from.kernel_btf;
+  object->kernel_types = from.kernel_types;
+  object->text_structs = from.text_structs;
+  object->structs = from.structs;
+  object->btf_refused = from.btf_refused;
   return object;
 }
 

@@ -29,15 +29,19 @@ std::string_view FieldName(SpecialField kind) {
   return "";
 }
 
+void AppendFields(const std::vector<MapField>& fields, std::string* out) {
+  for (const MapField& field : fields) {
+    absl::StrAppend(out, " field=", std::string(FieldName(field.kind)), "@", field.offset);
+    if (!field.target.empty()) absl::StrAppend(out, ":", field.target);
+  }
+}
+
 void AppendMap(const MapDef& map, const std::vector<MapDef>& maps, std::string* out) {
   absl::StrAppend(out, ".map ", map.name, " type=", std::string(MapTypeName(map.type)), " key=", map.key_size,
                   " value=", map.value_size, " entries=", map.max_entries);
   if (map.flags != 0) absl::StrAppend(out, " flags=0x", absl::Hex(map.flags));
   if (map.extra != 0) absl::StrAppend(out, " extra=", map.extra);
-  for (const MapField& field : map.fields) {
-    absl::StrAppend(out, " field=", std::string(FieldName(field.kind)), "@", field.offset);
-    if (!field.target.empty()) absl::StrAppend(out, ":", field.target);
-  }
+  AppendFields(map.fields, out);
   if (map.inner >= 0) absl::StrAppend(out, " inner=", maps[static_cast<size_t>(map.inner)].name);
   if (map.is_inner_template) absl::StrAppend(out, " template");
   if (map.frozen) absl::StrAppend(out, " frozen");
@@ -49,6 +53,7 @@ void AppendMap(const MapDef& map, const std::vector<MapDef>& maps, std::string* 
 void AppendProgram(const Program& program, std::string* out) {
   absl::StrAppend(out, "\n.prog ", program.name, "\n.type ", std::string(ProgTypeName(program.type)), "\n.attach ",
                   std::string(AttachTypeName(program.attach)), "\n");
+  if (!program.attach_target.empty()) absl::StrAppend(out, ".attach_target ", program.attach_target, "\n");
   if (program.sleepable) absl::StrAppend(out, ".flags sleepable\n");
   if (program.strict_alignment) absl::StrAppend(out, ".flags strict_alignment\n");
   if (program.any_alignment) absl::StrAppend(out, ".flags any_alignment\n");
@@ -79,6 +84,11 @@ void AppendProgram(const Program& program, std::string* out) {
 std::string AsmFileText(const Object& object, std::string_view note) {
   std::string out = absl::StrCat("# ", std::string(note), "\n");
   if (!object.license.empty()) absl::StrAppend(&out, ".license ", object.license, "\n");
+  for (const TextStruct& type : object.text_structs) {
+    absl::StrAppend(&out, ".struct ", type.name, " size=", type.size);
+    AppendFields(type.fields, &out);
+    absl::StrAppend(&out, "\n");
+  }
   for (const MapDef& map : object.maps) AppendMap(map, object.maps, &out);
   for (const Program& program : object.programs) AppendProgram(program, &out);
   return out;
