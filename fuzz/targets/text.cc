@@ -10,11 +10,12 @@
 #include "engine/isa/decode.h"
 #include "engine/program/program.h"
 #include "fuzz/targets/budget.h"
+#include "fuzz/targets/kernel_types_path.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bpfsieve;
   LoadOptions load;
-  load.kernel_btf = "none";
+  load.kernel_btf = KernelTypesPath();
   load.default_type = "xdp";
   const absl::StatusOr<ObjectFile> file =
       ObjectFile::Parse(std::string_view(reinterpret_cast<const char*>(data), size), "input.bpfasm", load);
