@@ -28,6 +28,7 @@ std::shared_ptr<Object> Generator::Run() {
   p_->name = "generated";
   object_->kernel_types = o_.kernel_types != nullptr ? o_.kernel_types : SmallKernel();
   ChooseType();
+  task_functions_ = CanTyped("bpf_task_acquire");
   if (o_.subprograms) ChooseSubs();
 
   // A function is written once something in front of it has called it: the kernel wants none that nobody calls.
@@ -314,9 +315,9 @@ void Generator::Fragment(int depth) {
       {5, fork, [](Generator& g, int d) { g.Correlated(d); }},
       {6, deep, [](Generator& g, int d) { g.Loop(d); }},
       {1, o_.subprograms && o_.open_loops && deep && fork, [](Generator& g, int d) { g.OpenLoop(d); }},
-      {2, o_.subprograms && o_.open_loops && deep && fork && CallsAllowed() && held_ == 0 && CanKfunc("bpf_iter_num_new"), [](Generator& g, int d) { g.IteratorLoop(d); }},
+      {2, o_.subprograms && o_.open_loops && deep && fork && CallsAllowed() && held_ == 0 && ctx_facts_->iterators, [](Generator& g, int d) { g.IteratorLoop(d); }},
       {2, o_.subprograms && o_.open_loops && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && (pinned_ & 0x3f) == 0 && Can(181), [](Generator& g, int) { g.CallBack(); }},
-      {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && depth == 0 && CanKfunc("bpf_throw"), [](Generator& g, int) { g.Throw(); }},
+      {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && depth == 0 && ctx_facts_->throws, [](Generator& g, int) { g.Throw(); }},
       {2, fork, [](Generator& g, int) { g.Compared(); }},
       {1, maps && Can(182) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.ConstString(); }},
       {2, maps && fork && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.LookupInMap(); }},
@@ -331,12 +332,12 @@ void Generator::Fragment(int depth) {
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
       {p_->type == ProgType::kTracing ? 10 : 2, o_.kernel_objects && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
-      {1, maps && fork && o_.kernel_objects && o_.subprograms && CanTyped("bpf_task_acquire"), [](Generator& g, int) { g.KeptTask(); }},
+      {1, maps && fork && o_.kernel_objects && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
       {4, ctx && p_->type == ProgType::kTracing && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
-      {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && CanKfunc("bpf_preempt_disable"), [](Generator& g, int d) { g.Section(d); }},
+      {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && ctx_facts_->sections, [](Generator& g, int d) { g.Section(d); }},
       {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},
       {4, maps && fork, [](Generator& g, int d) { g.Dynptrs(d); }},
-      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && CanKfunc("bpf_obj_new_impl"), [](Generator& g, int d) { g.Objects(d); }},
+      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && ctx_facts_->objects, [](Generator& g, int d) { g.Objects(d); }},
       {1, maps && o_.subprograms && o_.open_loops && sub_ < 0 && fork && Can(209), [](Generator& g, int) { g.DrainRing(); }},
       {1, maps && fork && held_ == 0 && MayLock(), [](Generator& g, int) { g.TwoLocks(); }},
       {3, true, [](Generator& g, int) { g.Fetched(); }},

@@ -4,6 +4,7 @@
 #define BPFSIEVE_FUZZ_GENERATOR_H_
 
 #include <bit>
+#include <bitset>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -260,9 +261,12 @@ class Generator {
     std::vector<int> fields, writable;
     int packet = -1, packet_end = -1, packet_size = 4, socket = -1, flow_keys = -1, meta = -1;
     bool socket_common = false;
+    std::bitset<256> helpers;  // that may be called
+    bool iterators = false, throws = false, sections = false, objects = false;  // kernel functions, likewise
   };
   static CtxFacts ReadCtxFacts(ProgType type, AttachType attach);
   const CtxFacts* ctx_facts_ = nullptr;
+  bool task_functions_ = false;  // the kernel's types have them, and the program may call them
   int arguments_ = 0;  // of what a tracing program is attached to
 
   // Of the function being written.

@@ -79,6 +79,17 @@ void Generator::ChooseType() {
 
 Generator::CtxFacts Generator::ReadCtxFacts(ProgType type, AttachType attach) {
   CtxFacts facts;
+  for (uint32_t id = 1; id <= kLastHelper; ++id) {
+    facts.helpers[id] = FindHelper(id, type) != nullptr && HelperAvailable(id, type, attach, false);
+  }
+  const auto can = [&](const char* name) {
+    const KfuncProto* proto = FindKfunc(name);
+    return proto != nullptr && KfuncSetAllows(proto->set, type, attach);
+  };
+  facts.iterators = can("bpf_iter_num_new");
+  facts.throws = can("bpf_throw");
+  facts.sections = can("bpf_preempt_disable");
+  facts.objects = can("bpf_obj_new_impl");
   for (int off = 0; off < 256; off += 4) {
     const CtxAccess load = CheckCtxAccess(type, attach, off, 4, false);
     if (load.ok && load.yield == CtxYield::kScalar) facts.fields.push_back(off);
@@ -110,10 +121,7 @@ Generator::CtxFacts Generator::ReadCtxFacts(ProgType type, AttachType attach) {
   return facts;
 }
 
-bool Generator::Can(int32_t helper) const {
-  const HelperProto* proto = FindHelper(static_cast<uint32_t>(helper), p_->type);
-  return proto != nullptr && HelperAvailable(static_cast<uint32_t>(helper), p_->type, p_->attach, p_->sleepable);
-}
+bool Generator::Can(int32_t helper) const { return ctx_facts_->helpers[static_cast<size_t>(helper)]; }
 
 bool Generator::MayLock() const { return !IsTracingType(p_->type) && p_->type != ProgType::kSocketFilter; }
 bool Generator::PacketWritable() const { return MayAccessPacket(p_->type, true); }
