@@ -56,13 +56,12 @@ class Depot {  // thread-safe
     T* parts;
     size_t size, made, align;
   };
-  // Small programs need few: chunks double. Who needs many gets them in huge pages, where the system has them: a page
-  // fault costs as much as copying a state. But not before two megabytes are in use, since clearing that much takes as long
-  // as a thousand instructions of a program.
+  // Small programs need few. Who needs many gets them in huge pages, where the system has them: a page fault costs as
+  // much as copying a state, or several. (Measured with huge pages from two megabytes on: a third slower on large programs.)
   void Make(std::vector<T*>* own) {
     constexpr size_t kFirst = 4, kHuge = size_t{2} << 20;
     if (chunks_.empty() || chunks_.back().made == chunks_.back().size) {
-      const bool huge = total_ * sizeof(T) >= kHuge;
+      const bool huge = total_ * sizeof(T) >= kHuge / 8;
       const size_t size = huge ? kHuge / sizeof(T) : std::max(kFirst, total_);
       const size_t align = huge ? kHuge : alignof(T);
       chunks_.push_back({static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{align})), size, 0, align});
