@@ -114,6 +114,46 @@ struct sock_common {
 };
 struct sock {
   struct sock_common __sk_common;
+  unsigned long sk_pacing_rate;
+  u32 sk_pacing_status;
+};
+struct inet_sock {
+  struct sock sk;
+};
+struct inet_connection_sock {
+  struct inet_sock icsk_inet;
+  struct {
+    u8 pending, quick;
+  } icsk_ack;
+  u64 icsk_ca_priv[13];
+};
+struct tcp_sock {
+  struct inet_connection_sock inet_conn;
+  u32 snd_cwnd, snd_cwnd_cnt, snd_cwnd_stamp, packets_out, snd_ssthresh, app_limited;
+  u8 ecn_flags;
+};
+struct tcp_congestion_ops {
+  u32 (*ssthresh)(struct sock* sk);
+  void (*cong_avoid)(struct sock* sk, u32 ack, u32 acked);
+  void (*set_state)(struct sock* sk, u8 new_state);
+  u32 (*undo_cwnd)(struct sock* sk);
+  unsigned long (*get_info)(struct sock* sk, u32 ext, int* attr, void* info);
+  void (*init)(struct sock* sk);
+  void (*release)(struct sock* sk);
+  char name[16];
+};
+struct bpf_dummy_ops_state {
+  int val;
+};
+struct bpf_dummy_ops {
+  int (*test_1)(struct bpf_dummy_ops_state* cb);
+  int (*test_sleepable)(struct bpf_dummy_ops_state* cb);
+};
+struct bpf_struct_ops_tcp_congestion_ops {
+  struct tcp_congestion_ops data;
+};
+struct bpf_struct_ops_bpf_dummy_ops {
+  struct bpf_dummy_ops data;
 };
 struct socket {
   struct sock* sk;
@@ -199,6 +239,7 @@ u32 bpf_cpumask_first(const struct cpumask* cpumask) { return cpumask != 0; }
 int bpf_iter_num_new(struct bpf_iter_num* it, int start, int end) { return it && start && end; }
 int* bpf_iter_num_next(struct bpf_iter_num* it) { return (int*)it; }
 void bpf_iter_num_destroy(struct bpf_iter_num* it) { keep(it); }
+u32 tcp_reno_ssthresh(struct sock* sk) { return sk != 0; }
 struct bpf_key {
   void* key;
 };
@@ -335,6 +376,10 @@ struct {
   struct sock sock;
   struct socket socket;
   struct socket__safe_trusted_or_null socket__safe_trusted_or_null;
+  struct tcp_sock tcp_sock;
+  struct bpf_dummy_ops_state bpf_dummy_ops_state;
+  struct bpf_struct_ops_tcp_congestion_ops bpf_struct_ops_tcp_congestion_ops;
+  struct bpf_struct_ops_bpf_dummy_ops bpf_struct_ops_bpf_dummy_ops;
   struct linux_binprm linux_binprm;
   struct bpf_key bpf_key;
   struct path path;

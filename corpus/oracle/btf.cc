@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/program/btf_view.h"
 
 namespace bpfsieve {
 namespace {
@@ -157,5 +158,15 @@ uint32_t RunningBtf::Find(const std::string& name, uint32_t kind) const {
 uint32_t RunningBtf::Func(const std::string& name) const { return Find(name, BTF_KIND_FUNC); }
 uint32_t RunningBtf::Var(const std::string& name) const { return Find(name, BTF_KIND_VAR); }
 uint32_t RunningBtf::Typedef(const std::string& name) const { return Find(name, BTF_KIND_TYPEDEF); }
+uint32_t RunningBtf::Struct(const std::string& name) const { return Find(name, BTF_KIND_STRUCT); }
+
+int RunningBtf::Member(const std::string& structure, const std::string& member) const {
+  const btf_type* t = btf__type_by_id(btf_.get(), Struct(structure));
+  if (t == nullptr || !btf_is_struct(t)) return -1;
+  for (int i = 0; i < btf_vlen(t); ++i) {
+    if (BtfName(btf_.get(), btf_members(t)[i].name_off) == member) return i;
+  }
+  return -1;
+}
 
 }  // namespace bpfsieve

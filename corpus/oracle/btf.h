@@ -24,6 +24,9 @@ class RunningBtf {
   uint32_t Func(const std::string& name) const;
   uint32_t Var(const std::string& name) const;
   uint32_t Typedef(const std::string& name) const;
+  uint32_t Struct(const std::string& name) const;
+  // The position of a member in a struct; -1: there is none.
+  int Member(const std::string& structure, const std::string& member) const;
 
  private:
   explicit RunningBtf(BtfPtr btf) : btf_(std::move(btf)) {}

@@ -178,7 +178,17 @@ absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, ProgLoadA
       break;
     case ProgType::kLsm: name = absl::StrCat("bpf_lsm_", target); break;
     case ProgType::kExt: return absl::UnimplementedError("freplace: there is no program to replace");
-    case ProgType::kStructOps: return absl::UnimplementedError("struct_ops: the member is not known");
+    case ProgType::kStructOps: {
+      const size_t slash = target.find('/');
+      if (slash == std::string::npos) return absl::UnimplementedError("struct_ops: the member is not known");
+      const RunningBtf* types = kernel_btf();
+      if (types == nullptr) return kernel->status();
+      const int member = types->Member(target.substr(0, slash), target.substr(slash + 1));
+      if (member < 0) return absl::NotFoundError(absl::StrCat("'", target, "' is not in the kernel's BTF"));
+      attr->attach_btf_id = types->Struct(target.substr(0, slash));
+      attr->expected_attach_type = static_cast<uint32_t>(member);
+      return absl::OkStatus();
+    }
     default: return absl::OkStatus();
   }
   if (target.empty()) return absl::OkStatus();

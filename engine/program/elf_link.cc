@@ -274,7 +274,7 @@ absl::Status SetType(const ElfLoader& loader, Program* program) {
     program->attach = type->attach;
     program->sleepable = type->sleepable;
     program->has_frags = type->frags;
-    if (size_t slash = name.find('/'); slash != std::string_view::npos) {
+    if (size_t slash = name.find('/'); slash != std::string_view::npos && type->type != ProgType::kStructOps) {
       program->attach_target = std::string(name.substr(slash + 1));
     }
     if (type->needs_target && program->attach_target.empty() && program->broken.empty()) {
@@ -319,11 +319,48 @@ void CheckTarget(ElfLoader* loader, Program* program) {
   program->broken = absl::StrCat("attach target '", program->attach_target, "' is not in the kernel's BTF");
 }
 
+using Members = absl::flat_hash_map<std::pair<int, uint64_t>, std::string>;
+
+// The member that each program of a table of functions is for, "TYPE/MEMBER", by the function's section and offset: the
+// table's relocations tell.
+Members StructOpsMembers(const ElfLoader& loader) {
+  const ElfFile& elf = loader.elf;
+  const struct btf* btf = loader.object->btf.get();
+  Members members;
+  int64_t steps = int64_t{1} << 22;  // damaged tables may name each other's places over and over
+  for (const ElfSection& rels : elf.sections) {
+    if (rels.type != SHT_REL || !elf.ValidSection(rels.info) || btf == nullptr) continue;
+    const std::string_view full = elf.sections[rels.info].name, name = full.substr(full.starts_with('?') ? 1 : 0);
+    const auto datasec = loader.datasecs.find(full);
+    if ((name != ".struct_ops" && name != ".struct_ops.link") || datasec == loader.datasecs.end()) continue;
+    const btf_type* table = btf__type_by_id(btf, datasec->second);
+    for (const ElfRel& rel : ReadRels(rels)) {
+      if (rel.symbol >= elf.symbols.size()) continue;
+      const ElfSymbol& symbol = elf.symbols[rel.symbol];
+      for (uint32_t v = 0; v < btf_vlen(table) && --steps > 0; ++v) {
+        const btf_var_secinfo& place = btf_var_secinfos(table)[v];
+        if (rel.offset < place.offset || rel.offset - place.offset >= place.size) continue;
+        const btf_type* var = btf__type_by_id(btf, place.type);
+        const btf_type* type = SkipModifiers(btf, var->type, nullptr);
+        if (type == nullptr || !btf_is_struct(type)) continue;
+        for (uint32_t m = 0; m < btf_vlen(type) && --steps > 0; ++m) {
+          if (btf_member_bit_offset(type, m) != (rel.offset - place.offset) * 8) continue;
+          const std::string_view structure = EssentialName(BtfName(btf, type->name_off));
+          members.try_emplace({symbol.shndx, symbol.value},
+                              absl::StrCat(CopyName(structure), "/", CopyName(BtfName(btf, btf_members(type)[m].name_off))));
+        }
+      }
+    }
+  }
+  return members;
+}
+
 }  // namespace
 
 absl::Status LinkPrograms(ElfLoader* loader) {
   Budget budget(loader->file_size);
   auto callbacks = ExceptionCallbacks(loader->object->btf.get());
+  const Members members = StructOpsMembers(*loader);
   absl::flat_hash_map<std::string_view, int> text_functions;
   bool only_text = true;
   for (size_t i = 0; i < loader->functions.size(); ++i) {
@@ -361,6 +398,14 @@ absl::Status LinkPrograms(ElfLoader* loader) {
     linker.Finish();
     if (program.subprogs.empty()) program.subprogs.push_back({.name = program.name});
     if (absl::Status status = SetType(*loader, &program); !status.ok()) return status;
+    if (program.type == ProgType::kStructOps && program.broken.empty()) {
+      auto member = members.find({function.section, uint64_t{function.first} * sizeof(Insn)});
+      if (member == members.end()) {
+        program.broken = "no table of functions has the program";
+      } else {
+        program.attach_target = member->second;
+      }
+    }
     CheckTarget(loader, &program);
     loader->object->programs.push_back(std::move(program));
   }

@@ -121,7 +121,9 @@ struct Program {
   // The function that a declaration tag names for bpf_throw to run: its first instruction, or one of these.
   static constexpr int64_t kNoCallback = -1, kSeveralCallbacks = -2;
   int64_t exception_callback = kNoCallback;
-  std::string attach_target;      // what follows the slash in the section name: function, hook, event; may be empty
+  // What follows the slash in the section name: function, hook, event; may be empty. Of a struct_ops program, the structure
+  // and the member that the object's table has it for: "tcp_congestion_ops/ssthresh".
+  std::string attach_target;
   std::vector<Insn> insns;
   std::vector<Subprog> subprogs;  // by start; at least one
   std::vector<LineInfo> lines;    // by insn; may be empty

@@ -190,7 +190,13 @@ bool OneOf(uint32_t id, std::initializer_list<uint32_t> ids) {
 
 }  // namespace
 
-bool HelperAvailableAt(uint32_t id, AttachType attach, std::string_view target) {
+bool HelperAvailableAt(uint32_t id, ProgType type, AttachType attach, std::string_view target) {
+  if (type == ProgType::kStructOps) {
+    // Netfilter programs have what all others have and nothing more.
+    if (!target.starts_with("tcp_congestion_ops/")) return false;
+    if ((id == 49 || id == 57) && target == "tcp_congestion_ops/release") return false;
+    return OneOf(id, {49, 57, 107, 108, 116, 160}) || Probed(id, ProgType::kNetfilter, AttachType::kNetfilter);
+  }
   // setsockopt and getsockopt, where the iterator or the hook's caller holds the socket's lock.
   if (id != 49 && id != 57) return false;
   return (attach == AttachType::kTraceIter && (target == "tcp" || target == "unix")) ||
@@ -254,7 +260,7 @@ bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool /*sleep
     case ProgType::kLircMode2:
       // map_*_elem, ktime_get_ns, ktime_get_boot_ns, tail_call, get_prandom_u32, trace_printk, rc_*.
       return OneOf(id, {1, 2, 3, 87, 88, 89, 5, 125, 12, 7, 6, 77, 78, 92});
-    case ProgType::kStructOps:
+    case ProgType::kStructOps: return false;  // see HelperAvailableAt()
     case ProgType::kExt: return true;  // decided by what the program is loaded for
     default: return Probed(id, type, attach);
   }

@@ -101,7 +101,7 @@ const HelperProto* FindHelper(uint32_t id, ProgType type);
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
 // Whether a program may call it because of what it is attached to.
-bool HelperAvailableAt(uint32_t id, AttachType attach, std::string_view target);
+bool HelperAvailableAt(uint32_t id, ProgType type, AttachType attach, std::string_view target);
 // Whether it may call one that is available to its type, where it is attached (the prototype's allowed()).
 bool HelperAllowedAt(uint32_t id, ProgType type, AttachType attach, std::string_view target);
 // Whether the helper takes packet pointers where it wants memory, in a program of this type.
@@ -185,6 +185,7 @@ enum class KfuncSet : uint8_t {
   kCommon,   // for all program types
   kGeneric,  // for many
   kTracing,  // programs that trace
+  kCongestion,  // those that fill tables of functions
   kHooks,    // those at the hooks of security modules
   kCpumask,
   kConntrack,
@@ -302,6 +303,15 @@ struct LsmHook {
   bool sockopt = false;         // a program of a control group may change the socket's options
 };
 LsmHook FindLsmHook(std::string_view name);
+
+// Tables of functions that programs may fill ("TYPE/MEMBER"), of those that are modelled.
+struct StructOpsMember {
+  bool known = false;      // the table is modelled
+  bool supported = false;  // the member takes programs
+  bool sleepable = false;
+  uint32_t nullable = 0;   // arguments that may be null: a bit each
+};
+StructOpsMember FindStructOpsMember(std::string_view type, std::string_view member);
 
 // Functions that a program may take the place of ("fmod_ret"), or sleep at; named where the kernel is built for it.
 enum class ModifyReturn : uint8_t {

@@ -56,6 +56,9 @@ bool In(std::string_view name, const std::string_view (&list)[N]) {
   return false;
 }
 
+constexpr std::string_view kCongestionOps[] = {"cong_avoid", "cong_control", "cwnd_event", "in_ack_event", "init",
+                                               "min_tso_segs", "pkts_acked", "release", "set_state", "sndbuf_expand",
+                                               "ssthresh", "undo_cwnd"};
 constexpr std::string_view kErrorInjection[] = {
     "btrfs_check_leaf", "btrfs_check_node", "btrfs_cow_block", "btrfs_search_slot", "btrfs_should_cancel_balance",
     "io_ctl_init", "open_ctree", "page_pool_alloc_pages", "should_fail_bio"};
@@ -93,6 +96,13 @@ LsmHook FindLsmHook(std::string_view name) {
             has(kSockopt)};
   }
   return {};
+}
+
+StructOpsMember FindStructOpsMember(std::string_view type, std::string_view member) {
+  if (type == "bpf_dummy_ops") {
+    return {true, member.starts_with("test_"), member == "test_sleepable", member == "test_1" ? 1u : 0};
+  }
+  return {type == "tcp_congestion_ops", In(member, kCongestionOps), true, 0};
 }
 
 ModifyReturn FindModifyReturn(std::string_view function) {

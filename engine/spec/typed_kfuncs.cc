@@ -9,7 +9,8 @@ constexpr uint16_t kAcquire = kKfuncAcquire, kRelease = kKfuncRelease, kRetNull 
                    kSleepable = kKfuncSleepable, kRetWritable = kKfuncRetWritable;
 constexpr KfuncSet kGeneric = KfuncSet::kGeneric, kCommon = KfuncSet::kCommon, kCpumask = KfuncSet::kCpumask,
                    kConntrack = KfuncSet::kConntrack, kSchedCls = KfuncSet::kSchedCls, kSession = KfuncSet::kSession,
-                   kSyscall = KfuncSet::kSyscall, kCrypto = KfuncSet::kCrypto, kHooks = KfuncSet::kHooks;
+                   kSyscall = KfuncSet::kSyscall, kCrypto = KfuncSet::kCrypto, kHooks = KfuncSet::kHooks,
+                   kCongestion = KfuncSet::kCongestion;
 
 constexpr TypedKfunc kTyped[] = {
     {"bpf_arena_alloc_pages", 5, kSleepable, kCommon},
@@ -90,6 +91,31 @@ constexpr TypedKfunc kTyped[] = {
     {"cgroup_rstat_updated", 2, 0, KfuncSet::kTracing},
     {"css_rstat_flush", 1, kSleepable, KfuncSet::kTracing},
     {"css_rstat_updated", 2, 0, KfuncSet::kTracing},
+    {"bbr_cwnd_event", 2, 0, kCongestion},
+    {"bbr_init", 1, 0, kCongestion},
+    {"bbr_main", 4, 0, kCongestion},
+    {"bbr_min_tso_segs", 1, 0, kCongestion},
+    {"bbr_set_state", 2, 0, kCongestion},
+    {"bbr_sndbuf_expand", 1, 0, kCongestion},
+    {"bbr_ssthresh", 1, 0, kCongestion},
+    {"bbr_undo_cwnd", 1, 0, kCongestion},
+    {"cubictcp_acked", 2, 0, kCongestion},
+    {"cubictcp_cong_avoid", 3, 0, kCongestion},
+    {"cubictcp_cwnd_event", 2, 0, kCongestion},
+    {"cubictcp_init", 1, 0, kCongestion},
+    {"cubictcp_recalc_ssthresh", 1, 0, kCongestion},
+    {"cubictcp_state", 2, 0, kCongestion},
+    {"dctcp_cwnd_event", 2, 0, kCongestion},
+    {"dctcp_cwnd_undo", 1, 0, kCongestion},
+    {"dctcp_init", 1, 0, kCongestion},
+    {"dctcp_ssthresh", 1, 0, kCongestion},
+    {"dctcp_state", 2, 0, kCongestion},
+    {"dctcp_update_alpha", 2, 0, kCongestion},
+    {"tcp_cong_avoid_ai", 3, 0, kCongestion},
+    {"tcp_reno_cong_avoid", 3, 0, kCongestion},
+    {"tcp_reno_ssthresh", 1, 0, kCongestion},
+    {"tcp_reno_undo_cwnd", 1, 0, kCongestion},
+    {"tcp_slow_start", 2, 0, kCongestion},
 };
 
 bool TakesCgroupSets(ProgType type) {
@@ -145,6 +171,7 @@ bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach) {
   switch (set) {
     case KfuncSet::kCommon: return true;
     case KfuncSet::kTracing: return tracing;
+    case KfuncSet::kCongestion: return type == ProgType::kStructOps;
     case KfuncSet::kHooks: return type == ProgType::kLsm;
     case KfuncSet::kGeneric: return TakesGenericKfuncs(type);
     case KfuncSet::kCpumask: return tracing || type == ProgType::kStructOps || type == ProgType::kSyscall;

@@ -178,6 +178,7 @@ bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
   if ((p.flags & kUser) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access user memory: off=", off));
   if ((p.flags & kPercpu) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access percpu memory: off=", off));
   if (write) {
+    if ((p.flags & kUntrusted) == 0 && prog_.type == ProgType::kStructOps) return TableWrite(r, off, size);
     const bool conntrack = (p.flags & kUntrusted) == 0 && (name == "nf_conn" || name == "nf_conn___init") &&
                            (prog_.type == ProgType::kSchedCls || prog_.type == ProgType::kSchedAct ||
                             prog_.type == ProgType::kXdp);
@@ -185,6 +186,53 @@ bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
     return ConntrackWrite(r, off, size);
   }
   return LoadField(r, p.btf_id, off, size, value, p.flags);
+}
+
+// Congestion control may change a few members of a connection (bpf_tcp_ca_btf_struct_access), and the kernel's test table
+// its own state (bpf_dummy_ops_btf_struct_access).
+bool Transfer::TableWrite(int r, int off, int size) {
+  struct Writable {
+    const char *type, *member, *inner;
+    bool any_offset;
+  };
+  static constexpr Writable kWritable[] = {
+      {"sock", "sk_pacing_rate", nullptr, false},       {"sock", "sk_pacing_status", nullptr, false},
+      {"inet_connection_sock", "icsk_ca_priv", nullptr, true}, {"inet_connection_sock", "icsk_ack", "pending", false},
+      {"tcp_sock", "snd_cwnd", nullptr, false},         {"tcp_sock", "snd_cwnd_cnt", nullptr, false},
+      {"tcp_sock", "snd_cwnd_stamp", nullptr, false},   {"tcp_sock", "snd_ssthresh", nullptr, false},
+      {"tcp_sock", "ecn_flags", nullptr, false},        {"tcp_sock", "app_limited", nullptr, false},
+  };
+  const struct btf* btf = Kernel()->get();
+  const uint32_t type = reg(r).btf_id;
+  if (ctx_.target.name.starts_with("bpf_dummy_ops/")) {
+    if (type != Kernel()->Find("bpf_dummy_ops_state", BTF_KIND_STRUCT)) {
+      return Fail(Rule::kBtfAccess, r, "only access to bpf_dummy_ops_state is supported");
+    }
+    if (off + size <= BtfSize(btf, type)) return true;
+    return Fail(Rule::kBtfAccess, r, absl::StrCat("write access at off ", off, " with size ", size));
+  }
+  if (type != ctx_.target.tcp_socket || type == 0) return Fail(Rule::kBtfAccess, r, "only read is supported");
+  for (const Writable& w : kWritable) {
+    int64_t begin = 0, length = 0;
+    uint32_t at = Kernel()->Find(w.type, BTF_KIND_STRUCT);
+    for (const char* name : {w.member, w.inner}) {
+      if (name == nullptr) continue;
+      const btf_type* t = at != 0 ? SkipModifiers(btf, at, nullptr) : nullptr;
+      at = 0;
+      for (uint32_t i = 0; t != nullptr && btf_is_composite(t) && i < btf_vlen(t); ++i) {
+        if (BtfName(btf, btf_members(t)[i].name_off) != name || btf_member_bitfield_size(t, i) != 0) continue;
+        at = btf_members(t)[i].type;
+        begin += btf_member_bit_offset(t, i) / 8;
+        length = BtfSize(btf, at);
+        break;
+      }
+    }
+    if (at == 0 || off < begin || (w.any_offset ? off >= begin + length : off != begin)) continue;
+    if (off + size <= begin + length) return true;
+    return Fail(Rule::kBtfAccess, r, absl::StrCat("write access at off ", off, " with size ", size,
+                                                  " beyond the member of tcp_sock ended at ", begin + length));
+  }
+  return Fail(Rule::kBtfAccess, r, absl::StrCat("no write support to tcp_sock at off ", off));
 }
 
 bool Transfer::MapStructAccess(int r, int off, int size, bool write, int value) {
@@ -266,6 +314,7 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
     if (number < 32 && (target.error >> number & 1) != 0) return scalar();
   }
   if (!btf_is_composite(to)) return invalid();
+  if (pointee == target.socket && target.socket != 0) pointee = target.tcp_socket;
   MakeBtfPointer(dst, pointee, flags);
   return true;
 }

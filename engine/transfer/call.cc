@@ -174,7 +174,7 @@ bool Transfer::CallHelper() {
   }
   const HelperProto* proto = FindHelper(id, prog_.type);
   const bool available = HelperAvailable(id, prog_.type, prog_.attach, prog_.sleepable) ||
-                         HelperAvailableAt(id, prog_.attach, ctx_.target.name);
+                         HelperAvailableAt(id, prog_.type, prog_.attach, ctx_.target.name);
   if (proto == nullptr || !available) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("program of this type cannot use helper ", FuncText(id)));
   }

@@ -86,7 +86,8 @@ std::string ContextTagError(const struct btf* btf, uint32_t id, ProgType type, A
   if (name.empty()) return absl::StrCat("arg#", arg, " type doesn't have a name");
   if (pt_regs && btf_is_struct(t) && name == "pt_regs") return {};
   const bool u64_array = type == ProgType::kRawTracepoint || type == ProgType::kRawTracepointWritable ||
-                         (type == ProgType::kTracing && attach != AttachType::kTraceIter) || type == ProgType::kLsm;
+                         (type == ProgType::kTracing && attach != AttachType::kTraceIter) || type == ProgType::kLsm ||
+                         type == ProgType::kStructOps;
   if (u64_array && btf_is_int(t) && t->size == 8) return {};
   if (type == ProgType::kTracepoint || type == ProgType::kSyscall || type == ProgType::kExt) return {};
   if (type == ProgType::kTracing && btf_is_struct(t)) {

@@ -62,6 +62,7 @@ struct AttachTarget {
     uint16_t flags;
   };
   std::vector<Typed> typed;  // arguments that are not what their type tells alone
+  uint32_t socket = 0, tcp_socket = 0;  // pointers to the one are to the other; 0: none are
   std::optional<RetRule> returns;  // where the program's type does not tell
 };
 
@@ -71,7 +72,7 @@ struct Context {
   const Program* program = nullptr;
   const Cfg* cfg = nullptr;
   const StackLiveness* liveness = nullptr;
-  AttachTarget target;                    // of a tracing program, or one of a security module's hook
+  AttachTarget target;                    // of a tracing program, or one of a hook or a table of functions
   std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
   std::vector<uint8_t> global_sub;        // per subprogram of cfg
   std::vector<std::string> sub_names;     // per subprogram of cfg
@@ -255,6 +256,7 @@ class Transfer {
   bool ConntrackWrite(int r, int off, int size);
   bool BtfAccess(int r, int off, int size, bool write, int value);
   bool MapStructAccess(int r, int off, int size, bool write, int value);
+  bool TableWrite(int r, int off, int size);
   bool TracingAccess(int r, int off, int size, bool write, int value);
   bool BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict);
   bool BufferAccess(int r, int64_t off, int64_t size);

@@ -151,12 +151,57 @@ absl::Status CheckHook(const Program& program, bool gpl, const KernelBtf& kernel
   return absl::OkStatus();
 }
 
+// A program of a table of functions.
+absl::Status FindMember(const Program& program, bool gpl, const KernelBtf& kernel, AttachTarget* target) {
+  const struct btf* btf = kernel.get();
+  const std::string_view name = target->name;
+  const size_t slash = name.find('/');
+  if (slash == std::string_view::npos) return absl::NotFoundError("the program is for no member of a table");
+  const std::string type(name.substr(0, slash)), member(name.substr(slash + 1));
+  const uint32_t id = kernel.Find(type, BTF_KIND_STRUCT);
+  if (id == 0 || kernel.Find(absl::StrCat("bpf_struct_ops_", type), BTF_KIND_STRUCT) == 0) {
+    return absl::NotFoundError(absl::StrCat("the kernel has no table '", type, "' for programs"));
+  }
+  const StructOpsMember known = FindStructOpsMember(type, member);
+  if (!known.known) return absl::UnimplementedError(type);
+  const btf_type* table = btf__type_by_id(btf, id);
+  bool found = false;
+  for (uint32_t i = 0; i < btf_vlen(table); ++i) {
+    if (BtfName(btf, btf_members(table)[i].name_off) != member) continue;
+    found = true;
+    const btf_type* pointer = SkipModifiers(btf, btf_members(table)[i].type, nullptr);
+    if (pointer == nullptr || !btf_is_ptr(pointer)) continue;
+    const btf_type* proto = SkipModifiers(btf, pointer->type, nullptr);
+    if (proto != nullptr && btf_is_func_proto(proto)) target->proto = proto;
+  }
+  if (!found) return absl::NotFoundError(absl::StrCat("the kernel's ", type, " has no member '", member, "'"));
+  if (!gpl) return absl::FailedPreconditionError("struct ops programs must have a GPL compatible license");
+  if (target->proto == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat("attach to invalid member ", member, " of struct ", type));
+  }
+  if (!known.supported || (program.sleepable && !known.sleepable)) {
+    return absl::FailedPreconditionError(absl::StrCat("attach to unsupported member ", member, " of struct ", type));
+  }
+  target->pointer = kTrusted;
+  target->nullable = known.nullable;
+  target->returns = RetRule{.exempt = target->proto->type == 0};
+  if (type == "tcp_congestion_ops") {
+    target->socket = kernel.Find("sock", BTF_KIND_STRUCT);
+    target->tcp_socket = kernel.Find("tcp_sock", BTF_KIND_STRUCT);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<AttachTarget> FindAttachTarget(const Program& program, bool gpl, const KernelBtf& kernel) {
   const struct btf* btf = kernel.get();
   AttachTarget target;
   target.name = program.attach_target;
+  if (program.type == ProgType::kStructOps) {
+    if (absl::Status s = FindMember(program, gpl, kernel, &target); !s.ok()) return s;
+    return target;
+  }
   const auto missing = [&] { return absl::NotFoundError(absl::StrCat("the kernel has no '", target.name, "' to attach to")); };
   switch (program.attach) {
     case AttachType::kTraceRawTp: {

@@ -9,7 +9,8 @@
 
 namespace bpfsieve {
 
-// Of a tracing program or one of a security module's hook; `gpl`: its licence is compatible with the GPL.
+// Of a tracing program, one of a security module's hook or one of a table of functions; `gpl`: its licence is compatible
+// with the GPL.
 // NotFound: the kernel has no such thing; FailedPrecondition: it takes no such program; Unimplemented: what programs may do
 // there is not modelled.
 absl::StatusOr<AttachTarget> FindAttachTarget(const Program& program, bool gpl, const KernelBtf& kernel);

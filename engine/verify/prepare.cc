@@ -87,7 +87,7 @@ bool NeedsDevice(const Extern& function) {
 }  // namespace
 
 bool TypeModelled(ProgType type) {
-  return type != ProgType::kStructOps && type != ProgType::kExt;
+  return type != ProgType::kExt;
 }
 
 Finding FromEncoding(const EncodingError& error) { return At(error.insn, RuleOf(error.kind), error.message); }

@@ -54,7 +54,7 @@ std::optional<Finding> CheckSleepable(const Program& program) {
     if (program.sleepable) return std::nullopt;
     return Plain(Rule::kSleepable, "Syscall programs can only be sleepable");
   }
-  const bool may_sleep = program.type == ProgType::kKprobe ||
+  const bool may_sleep = program.type == ProgType::kKprobe || program.type == ProgType::kStructOps ||
                          (program.type == ProgType::kTracing && program.attach != AttachType::kTraceRawTp) ||
                          (program.type == ProgType::kLsm && program.attach != AttachType::kLsmCgroup);
   if (!program.sleepable || may_sleep) return std::nullopt;
@@ -94,7 +94,7 @@ std::optional<SearchResult> Passes::Check() {
     return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type))));
   }
   std::optional<Finding> refused_target;
-  if (program_.type == ProgType::kTracing || program_.type == ProgType::kLsm) {
+  if (program_.type == ProgType::kTracing || program_.type == ProgType::kLsm || program_.type == ProgType::kStructOps) {
     const std::string type(ProgTypeName(program_.type));
     const KernelBtf* kernel = KernelTypes(object_);
     if (kernel == nullptr) return Unsupported(absl::StrCat("program type: ", type, ", without the kernel's types"));
