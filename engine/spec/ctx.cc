@@ -121,6 +121,12 @@ CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bo
   return kRefused;
 }
 
+bool CtxAccessAllowed(ProgType type, int off, bool write, CtxYield yield, const Capabilities& caps) {
+  if (caps.bpf || type != ProgType::kCgroupSkb) return true;
+  constexpr int kTstamp = 152;  // struct __sk_buff
+  return write ? off != kTstamp : yield != CtxYield::kPacket && yield != CtxYield::kPacketEnd;
+}
+
 bool CheckSockLoad(SockKind kind, int off, int size) {
   if (!IsSize(size)) return false;
   for (const SockField& field : kSockFields) {

@@ -181,6 +181,14 @@ bool Probed(uint32_t id, ProgType type, AttachType attach) {
   return false;
 }
 
+struct HelperSet {
+  uint64_t words[4];
+  bool Has(uint32_t id) const { return (words[id / 64] >> id % 64 & 1) != 0; }
+};
+#define NEEDS(capability, type, ...) constexpr HelperSet k##type##Needs##capability = {{__VA_ARGS__}};
+#include "engine/spec/tables/helper_capabilities.inc"
+#undef NEEDS
+
 bool OneOf(uint32_t id, std::initializer_list<uint32_t> ids) {
   for (uint32_t each : ids) {
     if (each == id) return true;
@@ -224,6 +232,12 @@ bool HelperAllowedAt(uint32_t id, ProgType type, AttachType attach, std::string_
     case 193: return sleepable_hook;
     default: return true;
   }
+}
+
+bool HelperAllowed(uint32_t id, ProgType type, const Capabilities& caps) {
+  if (id >= kHelperCount) return false;
+  const HelperSet& needs_perfmon = type == ProgType::kSyscall ? kSyscallNeedsPerfmon : kAnyNeedsPerfmon;
+  return (caps.perfmon || !needs_perfmon.Has(id)) && (caps.bpf || !kAnyNeedsBpf.Has(id));
 }
 
 const HelperProto* FindHelper(uint32_t id, ProgType type) {

@@ -160,6 +160,19 @@ bool AttachTypeValid(ProgType type, AttachType attach) {
   }
 }
 
+bool ProgTypeAllowed(ProgType type, const Capabilities& caps) {
+  if (!caps.bpf) return In(type, {ProgType::kSocketFilter, ProgType::kCgroupSkb});
+  return caps.perfmon ||
+         !(IsTracingType(type) || In(type, {ProgType::kTracing, ProgType::kLsm, ProgType::kStructOps, ProgType::kExt}));
+}
+
+bool MapTypeAllowed(MapType type, const Capabilities& caps) {
+  if (caps.bpf) return caps.perfmon || type != M::kArena;
+  return In(type, {M::kArray, M::kPercpuArray, M::kProgArray, M::kPerfEventArray, M::kCgroupArray, M::kArrayOfMaps, M::kHash,
+                   M::kPercpuHash, M::kHashOfMaps, M::kRingbuf, M::kUserRingbuf, M::kCgroupStorage,
+                   M::kPercpuCgroupStorage});
+}
+
 bool MayUseLdAbs(ProgType type) {
   return In(type, {ProgType::kSocketFilter, ProgType::kSchedCls, ProgType::kSchedAct});
 }

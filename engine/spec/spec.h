@@ -13,6 +13,13 @@
 
 namespace bpfsieve {
 
+// What the process that loads a program may do, as far as the verifier asks.
+struct Capabilities {
+  bool perfmon = true;  // CAP_PERFMON
+  bool bpf = true;      // CAP_BPF. False: CAP_PERFMON and CAP_NET_ADMIN are lacking, too, as with an ordinary user, and
+                        // such users may load programs at all (kernel.unprivileged_bpf_disabled is 0)
+};
+
 // What a dynptr refers to.
 enum class DynptrKind : uint8_t {
   kNone, kLocal, kRingbuf, kSkb, kXdp, kSkbMeta,
@@ -100,6 +107,8 @@ const HelperProto* FindHelper(uint32_t id, ProgType type);
 // Whether a program of this type and expected attach type may call the helper at all (the kernel's get_func_proto,
 // as probed from the running kernel, all capabilities).
 bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepable);
+// Whether the loader's capabilities suffice for the helper, where it is available.
+bool HelperAllowed(uint32_t id, ProgType type, const Capabilities& caps);
 // Whether a program may call it because of what it is attached to.
 bool HelperAvailableAt(uint32_t id, ProgType type, AttachType attach, std::string_view target);
 // Whether it may call one that is available to its type, where it is attached (the prototype's allowed()).
@@ -263,6 +272,8 @@ struct CtxAccess {
 // A fixed-offset access of `size` bytes at `off`, as probed from the running kernel. `attach` matters to some types.
 // A sign-extending load is allowed exactly where the plain load of the same size is and yields a scalar.
 CtxAccess CheckCtxAccess(ProgType type, AttachType attach, int off, int size, bool write);
+// Whether the loader's capabilities suffice for a context access that is ok, and yields this.
+bool CtxAccessAllowed(ProgType type, int off, bool write, CtxYield yield, const Capabilities& caps);
 // Not null where the type's context is not modelled by table (tracing, lsm, struct_ops, ext): the feature's name.
 const char* CtxUnsupported(ProgType type);
 
@@ -341,6 +352,9 @@ struct RetRule {
 };
 RetRule ReturnRule(ProgType type, AttachType attach);
 
+// Whether the loader's capabilities suffice for programs of the type, and to create maps of the type.
+bool ProgTypeAllowed(ProgType type, const Capabilities& caps);
+bool MapTypeAllowed(MapType type, const Capabilities& caps);
 // Direct packet access (the kernel's may_access_direct_pkt_data).
 bool MayAccessPacket(ProgType type, bool write);
 // Whether the kernel accepts the expected_attach_type for the program type at load (bpf_prog_load_check_attach).

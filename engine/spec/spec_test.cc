@@ -81,6 +81,35 @@ TEST(HelperAvailable, GivesRedirectMapToXdpOnly) {
   EXPECT_FALSE(HelperAvailable(51, ProgType::kSchedCls, {}, false));
 }
 
+TEST(HelperAllowed, DependsOnTheCapability) {
+  const Capabilities all, no_perfmon = {.perfmon = false}, none = {.perfmon = false, .bpf = false};
+  constexpr uint32_t kLookup = 1, kTracePrintk = 6, kJiffies = 118, kSkcToTcpSock = 137;
+  for (const Capabilities& caps : {all, no_perfmon, none}) {
+    EXPECT_TRUE(HelperAllowed(kLookup, ProgType::kSocketFilter, caps));
+    EXPECT_FALSE(HelperAllowed(kHelperCount, ProgType::kSocketFilter, caps));
+  }
+  EXPECT_TRUE(HelperAllowed(kTracePrintk, ProgType::kSocketFilter, all));
+  EXPECT_FALSE(HelperAllowed(kTracePrintk, ProgType::kSocketFilter, no_perfmon));
+  EXPECT_TRUE(HelperAllowed(kJiffies, ProgType::kSocketFilter, no_perfmon));
+  EXPECT_FALSE(HelperAllowed(kJiffies, ProgType::kSocketFilter, none));
+  EXPECT_FALSE(HelperAllowed(kSkcToTcpSock, ProgType::kSchedCls, no_perfmon));
+  EXPECT_TRUE(HelperAllowed(kSkcToTcpSock, ProgType::kSyscall, no_perfmon));
+}
+
+TEST(Capabilities, DecideOnTypes) {
+  const Capabilities no_perfmon = {.perfmon = false}, none = {.perfmon = false, .bpf = false};
+  EXPECT_TRUE(ProgTypeAllowed(ProgType::kKprobe, {}));
+  EXPECT_FALSE(ProgTypeAllowed(ProgType::kKprobe, no_perfmon));
+  EXPECT_TRUE(ProgTypeAllowed(ProgType::kXdp, no_perfmon));
+  EXPECT_FALSE(ProgTypeAllowed(ProgType::kXdp, none));
+  EXPECT_TRUE(ProgTypeAllowed(ProgType::kCgroupSkb, none));
+  EXPECT_TRUE(MapTypeAllowed(MapType::kLruHash, no_perfmon));
+  EXPECT_FALSE(MapTypeAllowed(MapType::kLruHash, none));
+  EXPECT_FALSE(MapTypeAllowed(MapType::kArena, no_perfmon));
+  EXPECT_FALSE(CtxAccessAllowed(ProgType::kCgroupSkb, 76, false, CtxYield::kPacket, none));
+  EXPECT_TRUE(CtxAccessAllowed(ProgType::kCgroupSkb, 76, false, CtxYield::kPacket, no_perfmon));
+}
+
 TEST(CheckCtxAccess, RefusesNonsense) {
   for (uint32_t number = 0; number <= kProgTypeCount; ++number) {
     const ProgType type = static_cast<ProgType>(number);
