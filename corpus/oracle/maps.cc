@@ -118,7 +118,8 @@ absl::StatusOr<int> OracleMaps::Create(size_t index, int depth) {
     fd = SysMapCreate(attr);
   }
   if (fd < 0) {
-    return absl::FailedPreconditionError(absl::StrCat("map '", map.name, "': failed to create: ", strerror(-fd)));
+    const std::string why = absl::StrCat("map '", map.name, "': failed to create: ", strerror(-fd));
+    return fd == -EPERM ? absl::PermissionDeniedError(why) : absl::FailedPreconditionError(why);
   }
   UniqueFd owner(fd);
   if (!map.data.empty() && map.data.size() == map.value_size) {

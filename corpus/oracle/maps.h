@@ -16,6 +16,7 @@ class OracleMaps {
   // `btf_fd`: the object's BTF, loaded; -1: none.
   OracleMaps(const Object& object, int btf_fd);
   // The descriptor of map `index`, created, filled and frozen at the first call. The owner is this object.
+  // PermissionDenied: the process may not create it.
   absl::StatusOr<int> Get(size_t index);
 
  private:

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "corpus/oracle/btf.h"
+#include "corpus/oracle/capabilities.h"
 #include "corpus/oracle/maps.h"
 #include "corpus/oracle/sys.h"
 
@@ -83,26 +84,32 @@ std::string_view KernelVerdictName(KernelReport::Verdict v) {
   return "";
 }
 
-absl::Status OracleAvailable() {
+absl::Status OracleAvailable(const Capabilities& caps) {
+  if (!caps.bpf) {
+    if (absl::Status s = OracleAvailable(); !s.ok()) return s;
+  }
   const Insn insns[] = {{.code = kClassAlu64 | kMov | kSrcK}, {.code = kCodeExit}};
   ProgLoadAttr attr;
   memset(&attr, 0, sizeof(attr));
-  // A type that needs every capability that the oracle needs.
-  attr.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+  // Without capabilities, one of the two types that are left; else one that needs every capability that the oracle needs.
+  attr.prog_type = caps.bpf ? BPF_PROG_TYPE_SCHED_CLS : BPF_PROG_TYPE_SOCKET_FILTER;
   attr.insns = ToU64(insns);
   attr.insn_cnt = std::size(insns);
   attr.license = ToU64("GPL");
+  const WithOnly only(caps);
   const UniqueFd fd(SysProgLoad(&attr));
   if (fd.ok()) return absl::OkStatus();
   const int error = -fd.get();
-  const std::string why = absl::StrCat("bpf(2) refuses to load a program: ", ErrnoText(error));
+  const std::string why = absl::StrCat("bpf(2) refuses to load a program: ", ErrnoText(error),
+                                       caps.bpf ? "" : "; kernel.unprivileged_bpf_disabled has to be 0");
   return error == EPERM || error == EACCES ? absl::PermissionDeniedError(why) : absl::UnavailableError(why);
 }
 
 struct KernelOracle::Impl {
-  explicit Impl(const Object& o) : object(o) {
+  Impl(const Object& o, const Capabilities& c) : object(o), caps(c) {
     const std::vector<uint8_t> data = LoadableBtf(object);
-    if (!data.empty()) {
+    // Only with CAP_BPF may types be loaded; loaders go on without.
+    if (!data.empty() && caps.bpf) {
       std::string log;
       const int fd = SysBtfLoad(data.data(), data.size(), &log);
       if (fd >= 0) {
@@ -114,6 +121,8 @@ struct KernelOracle::Impl {
     maps.emplace(object, btf.get());
   }
 
+  // As Ask(), with the capabilities that the thread has now.
+  KernelReport Ask(const Program& program, const OracleOptions& options);
   const RunningBtf* kernel_btf();
   // Replaces indices by descriptors and kernel BTF numbers. On failure: the reason.
   absl::Status Resolve(const Program& program, std::vector<Insn>* insns);
@@ -122,6 +131,7 @@ struct KernelOracle::Impl {
   int Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log_limit, std::string* log, int64_t* jited);
 
   const Object& object;
+  const Capabilities caps;
   UniqueFd btf;
   std::string btf_problem;
   std::optional<OracleMaps> maps;
@@ -222,16 +232,34 @@ int KernelOracle::Impl::Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log
   }
 }
 
-KernelOracle::KernelOracle(const Object& object) : impl_(std::make_unique<Impl>(object)) {}
+KernelOracle::KernelOracle(const Object& object, const Capabilities& caps) {
+  const WithOnly only(caps);
+  impl_ = std::make_unique<Impl>(object, caps);
+}
 KernelOracle::~KernelOracle() = default;
 
 KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
-  const Program& program = impl_->object.programs[index];
+  KernelReport report;
+  {
+    const WithOnly only(impl_->caps);
+    report = impl_->Ask(impl_->object.programs[index], options);
+  }
+  const bool refused = report.verdict == KernelReport::Verdict::kNotDecided && report.error == EPERM;
+  if (!refused || (impl_->caps.perfmon && impl_->caps.bpf)) return report;
+  // Is it for want of a capability, or do such programs have no verdict at all?
+  if (KernelOracle(impl_->object).Ask(index, options).verdict == KernelReport::Verdict::kNotDecided) return report;
+  report.verdict = KernelReport::Verdict::kReject;
+  return report;
+}
+
+KernelReport KernelOracle::Impl::Ask(const Program& program, const OracleOptions& options) {
   if (!program.broken.empty()) return NotDecided(0, program.broken);
   if (program.type == ProgType::kUnspec) return NotDecided(EINVAL, "the program's type is not known");
 
   std::vector<Insn> insns;
-  if (absl::Status s = impl_->Resolve(program, &insns); !s.ok()) return NotDecided(EINVAL, std::string(s.message()));
+  if (absl::Status s = Resolve(program, &insns); !s.ok()) {
+    return NotDecided(absl::IsPermissionDenied(s) ? EPERM : EINVAL, std::string(s.message()));
+  }
 
   ProgLoadAttr attr;
   memset(&attr, 0, sizeof(attr));
@@ -239,7 +267,7 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
   attr.expected_attach_type = static_cast<uint32_t>(program.attach);
   attr.insns = ToU64(insns.data());
   attr.insn_cnt = static_cast<uint32_t>(insns.size());
-  attr.license = ToU64(impl_->object.license.c_str());
+  attr.license = ToU64(object.license.c_str());
   attr.kern_version = RunningKernelVersion();
   const std::string name = KernelObjectName(program.name);
   memcpy(attr.prog_name, name.data(), std::min(name.size(), sizeof(attr.prog_name) - 1));
@@ -248,7 +276,7 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
   if (program.test_state_freq || options.test_state_freq) attr.prog_flags |= kTestStateFreq;
   if (program.sleepable) attr.prog_flags |= kSleepable;
   if (program.has_frags) attr.prog_flags |= kXdpHasFrags;
-  if (absl::Status s = impl_->ResolveTarget(program, &attr); !s.ok()) {
+  if (absl::Status s = ResolveTarget(program, &attr); !s.ok()) {
     return NotDecided(EINVAL, std::string(s.message()));
   }
 
@@ -257,8 +285,8 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
   for (const Subprog& sub : program.subprogs) {
     if (sub.btf_func_id != 0) funcs.push_back({sub.start, sub.btf_func_id});
   }
-  if (impl_->btf.ok() && !funcs.empty() && funcs.size() == program.subprogs.size()) {
-    attr.prog_btf_fd = impl_->btf.get();
+  if (btf.ok() && !funcs.empty() && funcs.size() == program.subprogs.size()) {
+    attr.prog_btf_fd = btf.get();
     attr.func_info = ToU64(funcs.data());
     attr.func_info_cnt = static_cast<uint32_t>(funcs.size());
     attr.func_info_rec_size = sizeof(FuncInfo);
@@ -266,16 +294,16 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
 
   KernelReport report;
   std::string log;
-  const int result = impl_->Load(attr, kLogStats, 16 << 20, &log, &report.jited_size);
+  const int result = Load(attr, kLogStats, 16 << 20, &log, &report.jited_size);
   report.stats = ParseLogStats(log);
   report.error = result < 0 ? -result : 0;
   report.message = result < 0 ? LastMessage(log) : "";
   if (result < 0 && report.message.empty() && report.stats.processed >= 0) {
-    impl_->Load(attr, 1, options.log_limit, &log, nullptr);
+    Load(attr, 1, options.log_limit, &log, nullptr);
     report.message = LastMessage(log);
   }
   if (options.log_level > 0) {
-    impl_->Load(attr, static_cast<uint32_t>(options.log_level) | kLogStats, options.log_limit, &report.log, nullptr);
+    Load(attr, static_cast<uint32_t>(options.log_level) | kLogStats, options.log_limit, &report.log, nullptr);
   }
 
   if (result >= 0) {
@@ -295,8 +323,8 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
     // EPERM for attach points that this kernel does not judge, ENOMEM, and the like.
     report.message = absl::StrCat("not verified: ", ErrnoText(report.error));
   }
-  if (report.verdict == KernelReport::Verdict::kReject && !impl_->btf_problem.empty()) {
-    absl::StrAppend(&report.message, " (", impl_->btf_problem, ")");
+  if (report.verdict == KernelReport::Verdict::kReject && !btf_problem.empty()) {
+    absl::StrAppend(&report.message, " (", btf_problem, ")");
   }
   return report;
 }

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "corpus/oracle/log.h"
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 
 namespace bpfsieve {
 
@@ -39,14 +40,17 @@ struct KernelReport {
 };
 std::string_view KernelVerdictName(KernelReport::Verdict v);  // "accept", "reject", "not_decided"
 
-// OK where this process may load programs; otherwise PermissionDenied (or Unavailable) with the reason.
-absl::Status OracleAvailable();
+// OK where this process may load programs, and one with these capabilities some; otherwise PermissionDenied (or
+// Unavailable) with the reason.
+absl::Status OracleAvailable(const Capabilities& caps = {});
 
-// Asks about the programs of one object; maps and BTF are created once and shared by its programs.
+// Asks about the programs of one object; maps and BTF are created once and shared by its programs. With fewer than all
+// capabilities, the calling thread does without the others while it asks. What the kernel then refuses to look at, and
+// judges with all of them, is rejected.
 // Not thread safe; several oracles may work in parallel. The object must outlive the oracle.
 class KernelOracle {
  public:
-  explicit KernelOracle(const Object& object);
+  explicit KernelOracle(const Object& object, const Capabilities& caps = {});
   ~KernelOracle();
   KernelReport Ask(int program, const OracleOptions& options);
 

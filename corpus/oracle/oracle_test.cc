@@ -55,6 +55,23 @@ TEST_F(OracleTest, AcceptsASafeProgramAndReportsItsNumbers) {
   EXPECT_EQ(report.message, "");
 }
 
+TEST_F(OracleTest, DoesWithoutCapabilitiesOnlyWhileItAsks) {
+  const Insn return_ctx{.code = kClassAlu64 | kMov | kSrcX, .src = 1};
+  const Object object = OneProgram({return_ctx, kExitInsn}, ProgType::kSchedCls);
+  KernelOracle without(object, {.perfmon = false});
+  const KernelReport report = without.Ask(0, {});
+  EXPECT_EQ(report.verdict, Verdict::kReject);
+  EXPECT_EQ(report.message, "R0 leaks addr as return value");
+  EXPECT_EQ(AskKernel(object, 0, {})->verdict, Verdict::kAccept);
+}
+
+TEST_F(OracleTest, RefusalForWantOfACapabilityIsARejection) {
+  const Object object = OneProgram({kMovR0Zero, kExitInsn}, ProgType::kKprobe);
+  KernelOracle without(object, {.perfmon = false});
+  EXPECT_EQ(without.Ask(0, {}).verdict, Verdict::kReject);
+  EXPECT_EQ(AskKernel(object, 0, {})->verdict, Verdict::kAccept);
+}
+
 TEST_F(OracleTest, RejectsWithTheKernelsMessage) {
   const Object object = OneProgram({kExitInsn});
   const KernelReport report = *AskKernel(object, 0, {});
