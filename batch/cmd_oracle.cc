@@ -6,6 +6,7 @@
 #include "batch/commands.h"
 #include "batch/run_batch.h"
 #include "corpus/oracle/oracle.h"
+#include "engine/verify/passes.h"
 
 namespace bpfsieve {
 namespace {
@@ -38,7 +39,8 @@ Command AddOracle(CLI::App* root) {
               absl::FPrintF(stderr, "bpfsieve oracle: %s\n", std::string(options.status().message()));
               return kExitUsage;
             }
-            if (absl::Status s = OracleAvailable(); !s.ok()) {
+            const Capabilities caps = CapabilitiesWithout(options->verify.without);
+            if (absl::Status s = OracleAvailable(caps); !s.ok()) {
               absl::FPrintF(stderr, "bpfsieve oracle: the kernel cannot be asked: %s\n", std::string(s.message()));
               return kExitUsage;
             }
@@ -52,7 +54,7 @@ Command AddOracle(CLI::App* root) {
               for (size_t i : wanted) {
                 const auto [reading, index] = object.progs[i];
                 const ObjectFile& file = object.readings[reading];
-                auto it = oracles.try_emplace(reading, file.object()).first;
+                auto it = oracles.try_emplace(reading, file.object(), caps).first;
                 rows.push_back(KernelRow(ProgramRow(path, file, index), it->second.Ask(index, ask)));
               }
               return rows;

@@ -50,6 +50,11 @@ void AddOptions(CLI::App* app, RawOptions* o, bool for_oracle) {
       ->group("Programs");
   app->add_flag("--strict-alignment", o->verify.strict_alignment, "Reject misaligned accesses (BPF_F_STRICT_ALIGNMENT)")
       ->group("Programs");
+  app->add_option("--without", o->without,
+                  "A capability that the loader lacks: perfmon, or bpf, which leaves it none (socket filters and cgroup_skb "
+                  "only). Default: it has all")
+      ->group("Programs")
+      ->check(CLI::IsMember({"perfmon", "bpf"}));
   if (for_oracle) {
     o->jobs = 1;
     return;
@@ -126,6 +131,8 @@ absl::StatusOr<BatchOptions> Resolve(const RawOptions& raw) {
   out.load.kernel_btf = raw.kernel_btf;
   out.load.default_type = raw.type;
   out.verify = raw.verify;
+  if (raw.without == "perfmon") out.verify.without = Lacking::kPerfmon;
+  if (raw.without == "bpf") out.verify.without = Lacking::kBpf;
   out.verify.log_level = raw.log_level;
   return out;
 }

@@ -28,9 +28,9 @@ struct RawOptions {
   std::optional<size_t> top_n;
   unsigned jobs = 0;
   bool no_progress = false;
-  std::string type, types_file, kernel_btf;
+  std::string type, types_file, kernel_btf, without;
   int log_level = 0;
-  VerifyOptions verify;  // log_level aside
+  VerifyOptions verify;  // log_level and without aside
 };
 // Adds them to a subcommand. The oracle does without our budgets, explanations and choice of BTF.
 void AddOptions(CLI::App* app, RawOptions* options, bool for_oracle);

@@ -27,6 +27,15 @@ TEST(OptionsTest, ListsMayBeRepeated) {
 
 TEST(OptionsTest, JobsDefaultToAtLeastOne) { EXPECT_GE(Resolve(Plain())->jobs, 1u); }
 
+TEST(OptionsTest, WhatTheLoaderLacks) {
+  RawOptions raw = Plain();
+  EXPECT_EQ(Resolve(raw)->verify.without, Lacking::kNothing);
+  raw.without = "perfmon";
+  EXPECT_EQ(Resolve(raw)->verify.without, Lacking::kPerfmon);
+  raw.without = "bpf";
+  EXPECT_EQ(Resolve(raw)->verify.without, Lacking::kBpf);
+}
+
 TEST(OptionsTest, WrongValuesAreErrors) {
   const auto fails = [](auto set) {
     RawOptions raw = Plain();

@@ -110,6 +110,10 @@ ProgramTable ParseProgramTable(std::string_view text) {
   return rows;
 }
 
+Lacking WithoutFrom(std::string_view without) {
+  return without == "perfmon" ? Lacking::kPerfmon : without == "bpf" ? Lacking::kBpf : Lacking::kNothing;
+}
+
 std::string CorpusKernelTypes(const std::string& folder) { return (fs::path(folder) / "kernel/types.o").string(); }
 
 ProgramTable ReadProgramTable(const std::string& folder, const std::string& table) {

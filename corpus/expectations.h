@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "bpfsieve/verify.h"
 #include "engine/program/asm_object.h"
 
 namespace bpfsieve {
@@ -23,6 +24,8 @@ struct CorpusFile {
 // Reads programs/**/*.bpfasm and objects/expected.csv (object,program,verdict,rule,message; the message is the rest of
 // the line) below `folder`. Files are in the order of their names. Errors name the file and the line.
 absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
+// Of AsmExpectation::without.
+Lacking WithoutFrom(std::string_view without);
 // The kernel's types that the corpus is verified against, so that its verdicts do not depend on the machine: a file for
 // LoadOptions::kernel_btf.
 std::string CorpusKernelTypes(const std::string& folder);

@@ -37,7 +37,10 @@ void FillCheckpoint(const Context& context, const State& state, uint32_t insn, C
   c.shared.types = c.types;
   c.shared.types_mask = c.types_mask;
   c.shared.insn = insn;
-  c.shared.masks = MasksFor(state, c.live, context.strict_stack);
+  c.shared.masks = MasksFor(state, c.live,
+                            context.strict_stack    ? UnknownSlots::kAll
+                            : context.caps.perfmon ? UnknownSlots::kNone
+                                                   : UnknownSlots::kWritten);
 }
 
 }  // namespace bpfsieve

@@ -21,6 +21,9 @@ constexpr double kHopeless = 1.2;        // of it, to end a trial early
 constexpr uint32_t kRecallAfter = 16;     // prune points with nobody ahead
 constexpr int kMaxBackedgeRounds = 64;    // MAX_BACKEDGE_ITERS
 
+constexpr uint8_t kBarrierBefore = 1, kBarrierAfter = 2;
+constexpr uint64_t kMaxStatesUnprivileged = 64;  // BPF_COMPLEXITY_LIMIT_STATES
+
 const char kLostFeature[] = "precision across a packet load in a called function";
 
 }  // namespace
@@ -36,6 +39,11 @@ Search::Search(const Context& context, const SearchLimits& limits)
   result_.depths.assign(cfg_.subs.size(), 0);
   table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
   pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
+  if (!ctx_.caps.perfmon) {
+    barriers_.assign(prog_.insns.size(), 0);
+    alu_mask_of_.assign(prog_.insns.size(), 0);
+  }
+  limits_.all_precise |= !ctx_.caps.bpf;
   called_.assign(cfg_.subs.size(), 0);
   result_.called_back.assign(cfg_.subs.size(), 0);
   result_.called_later.assign(cfg_.subs.size(), 0);
@@ -192,9 +200,9 @@ bool Search::FollowPath(Pending& start, Here& here) {
       next_check_ = stats.processed + 256;
       if (OutOfTime(insn)) return false;
       // A step that widens needs to know what the search has recorded and relied upon: nobody can run ahead of it. Nor
-      // does anybody where a path begins that is not the rest of another.
+      // does anybody where a path begins that is not the rest of another, or where barriers end paths.
       if (limits_.threads > 1 && !Logging() && limits_.observer == nullptr && !cfg_.any_converge &&
-          !cfg_.any_async) {
+          !cfg_.any_async && ctx_.caps.perfmon) {
         Govern(here);
       }
     }
@@ -248,6 +256,8 @@ bool Search::FollowPath(Pending& start, Here& here) {
       here.owned = true;
     }
     State& state = *here.state;
+    const bool speculative = state.speculative;
+    if (speculative && (barriers_[insn] & kBarrierBefore) != 0) return true;
     if (limits_.observer != nullptr) limits_.observer->At(ctx_, insn, state);
     State* before = nullptr;  // for the log alone
     size_t width = 0;
@@ -269,7 +279,18 @@ bool Search::FollowPath(Pending& start, Here& here) {
 
     if (step.turn != nullptr) Widen(step, path);
     bool ok = true;
-    if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
+    // What is only reached by speculation is no fault of the program: a barrier keeps the processor from it. Not where the
+    // kernel gives up.
+    const bool barrier = speculative && ((step.kind == StepResult::Kind::kFinding && step.rule != Rule::kCallDepth) ||
+                                         Conflicts(step, insn));
+    if (barrier) {
+      barriers_[insn] |= kBarrierBefore;
+      alu_mask_of_[insn] = step.alu_mask = step.used_detail = 0;
+      step.used_pointer = RegType::kNotInit;
+      step.kind = StepResult::Kind::kPathEnd;
+      ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
+      if (Logging()) Log("\n");
+    } else if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
       if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
@@ -282,6 +303,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
     if (before != nullptr) pool_.Free(before);
     if (!ok) return false;
     if (step.kind == StepResult::Kind::kPathEnd) return true;
+    if (speculative && (barriers_[insn] & kBarrierAfter) != 0) return true;
     prev = insn;
     insn = step.next;
   }
@@ -519,10 +541,25 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
                     "same insn cannot be used with different pointers");
     }
   }
+  if (step.alu_mask != 0) {
+    uint64_t& mask = alu_mask_of_[insn];
+    if (mask != 0 && mask != step.alu_mask) {
+      const Insn& i = prog_.insns[insn];
+      return Reject(Verdict::kReject, now, path, Rule::kSpeculation, insn, i.dst,
+                    absl::StrCat("R", int{i.dst}, " tried to ", AluOp(i) == kAdd ? "add" : "sub", " from different maps, ",
+                                 "paths or scalars, pointer arithmetic with it prohibited for !root"));
+    }
+    mask = step.alu_mask;
+    same_scalars_ |= step.mask_of_scalar;
+  }
+  if (step.barrier_after) barriers_[insn] |= kBarrierAfter;
   if (step.used_detail != 0) {
     // Of a call, the kernel takes the last visit's for all, and the call then runs with what is wrong for the others.
     const auto [it, is_new] = detail_of_.try_emplace(insn, step.used_detail);
     if (!is_new && it->second != step.used_detail) {
+      if (IsHelperCall(prog_.insns[insn])) {
+        return Reject(Verdict::kReject, now, path, Rule::kTailCall, insn, -1, "tail_call abusing map_ptr");
+      }
       const bool store = step.used_pointer != RegType::kNotInit;
       return Reject(Verdict::kReject, now, path, store ? Rule::kInvalidMem : Rule::kObject, insn, -1,
                     store ? "same insn cannot be used with different pointers"
@@ -600,12 +637,12 @@ bool Search::IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state) {
 }
 
 // Where a loop starts its turns: this one finds nothing that the one from `c` on, which is not done yet, does not find.
-bool Search::Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state) {
+bool Search::Converges(Checkpoint& c, const LookUpKey& key, Lazy& state) {
   if (c.visit == nullptr || ((key.types ^ c.types) & c.types_mask) != 0) return false;
   const State& cur = Get(state);
   const Converge kind = cfg_.converge[key.insn];
   if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
-  if (!SubsumesWithin(*c.shared.state, c.shared.masks, cur, key.id_gen + 1, ids_)) return false;
+  if (!Covers(c, cur, key.id_gen + 1, /*within=*/true)) return false;
   if (kind != Converge::kIterNext) return true;
   // One that is drained stays so, and a loop that goes on all the same is one without an end; and so is one that takes a new
   // iterator each time, and never asks the same one again.
@@ -674,6 +711,23 @@ void Search::Widen(const StepEffects& step, const Path& path) {
   }
 }
 
+bool Search::Covers(Checkpoint& c, const State& state, uint32_t id_base, bool within) {
+  const State& old = *c.shared.state;
+  if (ctx_.caps.perfmon) {
+    return within ? SubsumesWithin(old, c.shared.masks, state, id_base, ids_)
+                  : Subsumes(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
+  }
+  return within || same_scalars_
+             ? SubsumesGuardedWithin(old, c.shared.masks, state, id_base, ids_, same_scalars_)
+             : SubsumesGuarded(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
+}
+
+bool Search::Conflicts(const StepEffects& step, uint32_t insn) const {
+  const auto differs = [](auto was, auto is, auto none) { return was != none && is != none && was != is; };
+  return differs(pointer_of_[insn], step.used_pointer, RegType::kNotInit) ||
+         differs(alu_mask_of_[insn], step.alu_mask, uint64_t{0});
+}
+
 Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   const SearchStats& stats = result_.stats;
   const uint32_t insn = key.insn;
@@ -708,10 +762,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
     } else if (((key.types ^ c->types) & c->types_mask) == 0 &&
                c->recorded > key.checked) {
       const bool open = c->visit != nullptr && !c->visit->backedges.empty();
-      if (open ? SubsumesWithin(*c->shared.state, c->shared.masks, Get(state), id_base, ids_)
-               : Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
-        return Prune(*c, insn, path, open);
-      }
+      if (Covers(*c, Get(state), id_base, open)) return Prune(*c, insn, path, open);
     }
     if (add) ++c->misses;
     const uint32_t patience = converge != Converge::kNo && !c->finished() ? 64 : 3;
@@ -722,7 +773,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
     link = &c->next;
   }
   result_.stats.max_states_per_insn = std::max(stats.max_states_per_insn, seen);
-  if (add) Record(key, state, here, path);
+  if (add && (ctx_.caps.bpf || seen <= kMaxStatesUnprivileged)) Record(key, state, here, path);
   return Visit::kNew;
 }
 
@@ -873,6 +924,7 @@ void Search::Log(const std::string& text) {
 
 void Search::LogFrom(const State& state, uint32_t prev, uint32_t insn) {
   std::string line = prev == ~0u ? absl::StrCat(insn, ":") : absl::StrCat("\nfrom ", prev, " to ", insn, ":");
+  if (state.speculative) line.insert(line.size() - 1, " (speculative execution)");
   AppendFrame(line, state, state.cur, ctx_.object->maps);
   Log(line + "\n");
 }

@@ -81,6 +81,10 @@ class Search {
   Visit IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path);
   void Record(const LookUpKey& key, Lazy& state, Here* here, Path& path);
   bool IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state);
+  // `within`: it is not known yet what the continuation of `c` relies upon.
+  bool Covers(Checkpoint& c, const State& state, uint32_t id_base, bool within);
+  // Whether the instruction may not do here what it does on other paths.
+  bool Conflicts(const StepEffects& step, uint32_t insn) const;
   void FinishPath(const Path& path);
   // Loops that need not be counted through.
   LoopVisit* VisitOf(const State& state, uint32_t insn);
@@ -90,7 +94,7 @@ class Search {
   void CountStates();
   Visit Prune(Checkpoint& c, uint32_t insn, Path& path, bool open);
   bool CalledBack(uint32_t insn, int64_t prev) const;
-  bool Converges(const Checkpoint& c, const LookUpKey& key, Lazy& state);
+  bool Converges(Checkpoint& c, const LookUpKey& key, Lazy& state);
   void Widen(const StepEffects& step, const Path& path);
   void Evict(Checkpoint** link);
   void Release(Checkpoint* checkpoint);
@@ -151,6 +155,12 @@ class Search {
   std::vector<Checkpoint*> evicted_;  // out of the table, but with paths that are not done
   std::vector<RegType> pointer_of_;  // per instruction: the pointer type that it was used with
   std::map<uint32_t, uint64_t> detail_of_;  // likewise StepEffects::used_detail, where there was one
+  // Of a program whose loader lacks CAP_PERFMON, per instruction: barriers before and after it (kBarrier*), and its mask
+  // (StepEffects::alu_mask). And whether any mask depends on what is known of a scalar: then scalars that differ at all
+  // are different.
+  std::vector<uint8_t> barriers_;
+  std::vector<uint64_t> alu_mask_of_;
+  bool same_scalars_ = false;
   std::vector<uint8_t> called_;      // per subprogram: a global function that was called
   std::map<std::array<uint32_t, kMaxFrames>, LoopVisit> visits_;  // by call sites and, last, the loop's number
   uint64_t backedges_ = 0;           // of all visits

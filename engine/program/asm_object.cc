@@ -30,8 +30,9 @@ struct Settings {
   bool sleepable = false;
   bool test_state_freq = false;
   bool frags = false;
-  std::optional<AsmExpectation> expectation;
-  bool expectation_inherited = false;  // from in front of the first program
+  // By what the loader lacks. Inherited from in front of the first program are those that are not in `own_expectations`.
+  std::map<std::string, AsmExpectation> expectations;
+  std::set<std::string> own_expectations;
 };
 
 struct Line {
@@ -362,8 +363,15 @@ absl::StatusOr<AsmExpectation> FileReader::ReadVerdict(const std::vector<Word>& 
 
 absl::Status FileReader::ReadExpect(const std::vector<Word>& words) {
   size_t next = 0;
+  std::string without;
+  if (words.size() >= 2 && words[0].text == "without") {
+    without = words[1].text;
+    if (without != "perfmon" && without != "bpf") return Error(".expect without takes perfmon or bpf");
+    next = 2;
+  }
   auto expectation = ReadVerdict(words, &next);
   if (!expectation.ok()) return expectation.status();
+  expectation->without = without;
   while (next < words.size() && !words[next].quoted && words[next].text == "|") {
     ++next;
     auto other = ReadVerdict(words, &next);
@@ -373,9 +381,8 @@ absl::Status FileReader::ReadExpect(const std::vector<Word>& words) {
     expectation->alternatives.push_back(*std::move(other));
   }
   if (next != words.size()) return Error(absl::StrFormat("unexpected '%s' in .expect", words[next].text));
-  if (Current().expectation && !Current().expectation_inherited) return Error("a second .expect for the same program");
-  Current().expectation = *std::move(expectation);
-  Current().expectation_inherited = false;
+  if (!Current().own_expectations.insert(without).second) return Error("a second .expect for the same program");
+  Current().expectations[without] = *std::move(expectation);
   return absl::OkStatus();
 }
 
@@ -391,7 +398,7 @@ absl::Status FileReader::ReadProgram(const std::vector<Word>& words) {
   AsmProgram program;
   program.name = words[0].text;
   program.settings = defaults_;
-  program.settings.expectation_inherited = true;
+  program.settings.own_expectations.clear();
   program.first_line = line_;
   file_.programs.push_back(std::move(program));
   return absl::OkStatus();
@@ -461,9 +468,10 @@ absl::Status FileReader::Finish() {
     file_.programs.push_back(std::move(program));
   }
   for (AsmProgram& program : file_.programs) {
-    if (!program.settings.expectation) continue;
-    program.settings.expectation->program = program.name;
-    for (AsmExpectation& other : program.settings.expectation->alternatives) other.program = program.name;
+    for (auto& [without, expectation] : program.settings.expectations) {
+      expectation.program = program.name;
+      for (AsmExpectation& other : expectation.alternatives) other.program = program.name;
+    }
   }
   for (const auto& [map, inner] : file_.inner_maps) {
     auto it = file_.map_index.find(inner);
@@ -616,7 +624,7 @@ absl::StatusOr<std::vector<AsmExpectation>> ParseAsmExpectations(std::string_vie
   if (!file.ok()) return file.status();
   std::vector<AsmExpectation> expectations;
   for (AsmProgram& program : file->programs) {
-    if (program.settings.expectation) expectations.push_back(*std::move(program.settings.expectation));
+    for (auto& [without, expectation] : program.settings.expectations) expectations.push_back(std::move(expectation));
   }
   return expectations;
 }

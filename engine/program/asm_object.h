@@ -27,7 +27,8 @@
 // .expect is one of
 //   accept | reject RULE ["message"] | limit RULE ["message"] | unsupported ["feature"] | invalid ["message"]
 // where RULE is a code of rules.inc and the quoted text a part of the message. Where a program breaks two rules and
-// either may be found first, "reject RULE | reject RULE" accepts both.
+// either may be found first, "reject RULE | reject RULE" accepts both. That is the verdict for a loader with all
+// capabilities; ".expect without perfmon ..." and ".expect without bpf ..." are those for one that lacks them.
 // A program with a .func, and every one in a file with a .struct, has function information, and each function of it a prototype (asm_btf.h); one that only
 // calls labels has none.
 // Maps and programs are named by letters, digits, '_', '.' and '$'. map[NAME], kfunc[NAME] and ksym[NAME] in
@@ -54,6 +55,7 @@ namespace bpfsieve {
 // What a file says about the verdict on one of its programs.
 struct AsmExpectation {
   std::string program;
+  std::string without;       // the capability that the loader lacks: "", "perfmon", "bpf"
   Verdict verdict = Verdict::kAccept;
   std::optional<Rule> rule;  // kReject and kLimit
   std::string message;       // must occur in the message or the unsupported feature's name; empty: anything will do
@@ -61,8 +63,8 @@ struct AsmExpectation {
   std::vector<AsmExpectation> alternatives;
 };
 
-// One entry per program that has an expectation, in the file's order. The instructions are not looked at. Errors are
-// InvalidArgument and start with "line N: ".
+// One entry per program that has an expectation, in the file's order, followed by its entries without capabilities. The
+// instructions are not looked at. Errors are InvalidArgument and start with "line N: ".
 absl::StatusOr<std::vector<AsmExpectation>> ParseAsmExpectations(std::string_view text);
 
 }  // namespace bpfsieve

@@ -235,6 +235,18 @@ TEST(ParseAsmExpectations, ProgramsInheritAndOverride) {
   EXPECT_EQ((*expectations)[1].verdict, Verdict::kInvalid);
 }
 
+TEST(ParseAsmExpectations, WithoutCapabilities) {
+  auto expectations = ParseAsmExpectations(
+      ".expect without bpf invalid\n.expect accept\n.prog a\n.expect without perfmon reject ptr-leak \"x\"\n.prog b\n"
+      ".expect without bpf accept\n");
+  ASSERT_TRUE(expectations.ok()) << expectations.status();
+  std::string text;
+  for (const AsmExpectation& e : *expectations) {
+    absl::StrAppend(&text, e.program, " ", e.without, " ", std::string(VerdictName(e.verdict)), "; ");
+  }
+  EXPECT_EQ(text, "a  accept; a bpf invalid; a perfmon reject; b  accept; b bpf accept; ");
+}
+
 TEST(ParseAsmExpectations, AlternativesOfTheSameVerdict) {
   auto expectations = ParseAsmExpectations(".prog a\n.expect reject mem-type \"a|b\" | reject mem-null \"c\" ; why\n");
   ASSERT_TRUE(expectations.ok()) << expectations.status();
@@ -257,6 +269,10 @@ TEST(ParseAsmExpectations, ErrorsTellTheLine) {
   EXPECT_EQ(error(".expect accept | invalid"), "line 1: alternatives in .expect must be of the same verdict");
   EXPECT_EQ(error(".expect reject mem-type |"), "line 1: .expect needs a verdict");
   EXPECT_EQ(error(".expect accept\n.expect accept"), "line 2: a second .expect for the same program");
+  EXPECT_EQ(error(".expect without bpf accept\n.expect without bpf accept"),
+            "line 2: a second .expect for the same program");
+  EXPECT_EQ(error(".expect without root accept"), "line 1: .expect without takes perfmon or bpf");
+  EXPECT_EQ(error(".expect without"), "line 1: no verdict 'without'");
 }
 
 TEST(TypeNames, NamesAndNumbersAreInverse) {

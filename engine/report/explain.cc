@@ -260,6 +260,8 @@ std::string_view RuleCategory(Rule rule) {
     case Rule::kSection:
     case Rule::kSleepable: return "Execution Context Safety";
     case Rule::kPointerLeak:
+    case Rule::kSpeculation:
+    case Rule::kCapability:
     case Rule::kHelperUnknown:
     case Rule::kHelperUnavailable:
     case Rule::kLicense: return "Policy";

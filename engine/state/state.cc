@@ -125,6 +125,7 @@ State* StatePool::NewEntry(int subprog, int instance) {
   state->lock_map = -1;
   state->rcu_locks = state->preempt_locks = state->irq_id = 0;
   state->async_sleeps = false;
+  state->speculative = false;
   state->id_gen = 0;
   state->may_goto_depth = state->callback_unroll_depth = 0;
   return state;
@@ -147,6 +148,7 @@ State* StatePool::Clone(const State& from) {
   to->preempt_locks = from.preempt_locks;
   to->irq_id = from.irq_id;
   to->async_sleeps = from.async_sleeps;
+  to->speculative = from.speculative;
   to->id_gen = from.id_gen;
   to->may_goto_depth = from.may_goto_depth;
   to->callback_unroll_depth = from.callback_unroll_depth;

@@ -283,6 +283,7 @@ struct State {
   uint32_t rcu_locks = 0, preempt_locks = 0;
   uint32_t irq_id = 0;      // the innermost one without interrupts, 0: none
   bool async_sleeps = false;  // of a function that runs later: it may sleep, whatever the program may
+  bool speculative = false;   // only a processor that guesses a branch wrong, or skips a mask, gets here
   uint32_t id_gen = 0;    // the last id given out on this path
   // Turns taken of loops that need not be counted through: they differ between states of different turns.
   uint32_t may_goto_depth = 0, callback_unroll_depth = 0;
@@ -392,8 +393,10 @@ struct CompareMasks {
   uint16_t scalars[kMaxFrames] = {};  // registers that count only once they are marked precise
   uint64_t slots[kMaxFrames] = {};    // stack slots with known contents
 };
-// `unknown_too`: also slots of which nothing is known, which then cover no pointer.
-CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_too = false);
+// Which slots of unknown data are to be compared: none, as loads give the same for all; those that were written, where
+// others may not be loaded; or all, which then cover no pointer.
+enum class UnknownSlots : uint8_t { kNone, kWritten, kAll };
+CompareMasks MasksFor(const State& state, const LiveMasks& live, UnknownSlots unknown = UnknownSlots::kNone);
 
 // The pairs (old id, current id) met so far in one comparison.
 class IdMap {
@@ -443,6 +446,14 @@ bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks
               uint32_t id_base, IdMap& ids, FailureHint& hint);
 // The same where it is not known yet which scalars matter: all of them do (RANGE_WITHIN).
 bool SubsumesWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids);
+
+// Both for programs whose loader lacks CAP_PERFMON: bytes of stack that were never written may not be loaded, and a
+// speculative state covers no other. The masks are those for UnknownSlots::kWritten.
+bool SubsumesGuarded(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
+                     uint32_t id_base, IdMap& ids, FailureHint& hint);
+// `same_scalars`: scalars have to be the same, not only within (the kernel's explore_alu_limits).
+bool SubsumesGuardedWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids,
+                           bool same_scalars);
 // Another turn of a loop that need not be counted through: what no check has relied upon so far, and what was not the
 // same at the turn before, may be anything from here on (widen_imprecise_scalars). `before` stood where `now` stands,
 // or the instruction before.

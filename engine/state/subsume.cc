@@ -121,6 +121,34 @@ bool SlotSafe(const StackSlot& o, const StackSlot& c, bool precise, IdMap& ids) 
   return !o.IsSpill() || RegSafe(o.spilled, c.spilled, precise, ids);
 }
 
+// The rules where bytes that were never written may not be loaded: unknown data covers no such byte.
+const Reg* SlotScalarGuarded(const StackSlot& slot) {
+  if (slot.IsScalarSpill64()) return &slot.spilled;
+  constexpr uint64_t kAllMisc = 0x0101010101010101 * static_cast<uint64_t>(SlotByte::kMisc);
+  return slot.Word() == kAllMisc ? &UnboundScalar() : nullptr;
+}
+
+bool SameScalar(const Reg& o, const Reg& c, IdMap& ids) {
+  return o.off == c.off && std::memcmp(&o.s, &c.s, sizeof o.s) == 0 && ids.CheckScalar(o.id, c.id);
+}
+
+bool SlotSafeGuarded(const StackSlot& o, const StackSlot& c, bool precise, bool same_scalars, IdMap& ids) {
+  if (o.HasObjectBytes()) return ObjectSafe(o, c, ids);
+  const Reg* old_reg = SlotScalarGuarded(o);
+  const Reg* cur_reg = old_reg != nullptr ? SlotScalarGuarded(c) : nullptr;
+  if (cur_reg != nullptr) {
+    if (same_scalars) return SameScalar(*old_reg, *cur_reg, ids);
+    return !precise || old_reg == &UnboundScalar() || ScalarSafe(*old_reg, *cur_reg, ids);
+  }
+  for (int i = 0; i < kSlotBytes; ++i) {
+    if (o.bytes[i] == SlotByte::kInvalid || o.bytes[i] == c.bytes[i]) continue;
+    if (o.bytes[i] != SlotByte::kMisc || c.bytes[i] != SlotByte::kZero) return false;
+  }
+  if (!o.IsSpill() || o.spilled.type == RegType::kNotInit) return true;
+  if (same_scalars && o.spilled.IsScalar()) return c.spilled.IsScalar() && SameScalar(o.spilled, c.spilled, ids);
+  return RegSafe(o.spilled, c.spilled, precise, ids);
+}
+
 bool RefsSafe(const State& o, const State& c, IdMap& ids) {
   if (o.refs.size() != c.refs.size() || o.active_locks != c.active_locks || o.lock_map != c.lock_map) return false;
   if (!ids.Check(o.lock_id, c.lock_id)) return false;
@@ -173,7 +201,7 @@ bool IdMap::CheckScalar(uint32_t old_id, uint32_t cur_id) {
   return Check(old_id & ~kAddConst, cur_id & ~kAddConst);
 }
 
-CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_too) {
+CompareMasks MasksFor(const State& state, const LiveMasks& live, UnknownSlots unknown) {
   CompareMasks masks;
   for (int f = 0; f <= state.cur; ++f) {
     const Frame& frame = *state.frames[f];
@@ -184,17 +212,20 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live, bool unknown_to
     }
     const uint64_t used = frame.slots == kMaxSlots ? ~uint64_t{0} : (uint64_t{1} << frame.slots) - 1;
     // Nothing is known either of slots that are not in use yet.
-    for (uint64_t m = live.slots[f] & (unknown_too ? ~uint64_t{0} : used); m != 0; m &= m - 1) {
+    for (uint64_t m = live.slots[f] & (unknown == UnknownSlots::kAll ? ~uint64_t{0} : used); m != 0; m &= m - 1) {
       const int s = std::countr_zero(m);
-      if (unknown_too || !frame.slot(s).AllUnknown()) masks.slots[f] |= uint64_t{1} << s;
+      const bool compared = unknown == UnknownSlots::kAll || !frame.slot(s).AllUnknown() ||
+                            (unknown == UnknownSlots::kWritten && frame.slot(s).Word() != 0);
+      if (compared) masks.slots[f] |= uint64_t{1} << s;
     }
   }
   return masks;
 }
 
-template <typename Marks>
+template <bool kGuarded, typename Marks>
 static bool Covers(const State& old_, const Marks& precise, const CompareMasks& masks, const State& cur,
-                   uint32_t id_base, IdMap& ids, FailureHint& hint) {
+                   uint32_t id_base, IdMap& ids, FailureHint& hint, bool same_scalars = false) {
+  if (kGuarded && old_.speculative && !cur.speculative) return false;
   if (!SameCallChain(old_, cur)) return false;
   // What runs later may do other things, and returns something else.
   if (old_.frames[0]->in_async_callback != cur.frames[0]->in_async_callback || old_.async_sleeps != cur.async_sleeps) {
@@ -204,6 +235,7 @@ static bool Covers(const State& old_, const Marks& precise, const CompareMasks& 
   const auto reg_safe = [&](int f, int r) {
     const Reg& was = old_.frames[f]->regs[r];
     const Reg& is = cur.frames[f]->regs[r];
+    if (kGuarded && same_scalars && was.IsScalar()) return is.IsScalar() && SameScalar(was, is, ids);
     return RegSafe(was, is, true, ids) && (was.type != RegType::kMem || SameDynptr(old_, cur, was, is));
   };
   const auto slot_safe = [&](int f, int s) {
@@ -213,7 +245,7 @@ static bool Covers(const State& old_, const Marks& precise, const CompareMasks& 
     const bool exact = (precise.slots[f] >> s & 1) != 0;
     // The same slot, and no id or range in it to compare.
     if (&was == &is && !was.IsObject() && (!was.IsSpill() || (was.spilled.IsScalar() && !exact))) return true;
-    if (!SlotSafe(was, is, exact, ids)) return false;
+    if (!(kGuarded ? SlotSafeGuarded(was, is, exact, same_scalars, ids) : SlotSafe(was, is, exact, ids))) return false;
     return !was.IsSpill() || was.spilled.type != RegType::kMem || SameDynptr(old_, cur, was.spilled, is.spilled);
   };
   int f, r, s;
@@ -254,12 +286,23 @@ static bool Covers(const State& old_, const Marks& precise, const CompareMasks& 
 
 bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
               uint32_t id_base, IdMap& ids, FailureHint& hint) {
-  return Covers(old_, precise, masks, cur, id_base, ids, hint);
+  return Covers<false>(old_, precise, masks, cur, id_base, ids, hint);
 }
 
 bool SubsumesWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids) {
   FailureHint none;
-  return Covers(old_, AllPrecise(), masks, cur, id_base, ids, none);
+  return Covers<false>(old_, AllPrecise(), masks, cur, id_base, ids, none);
+}
+
+bool SubsumesGuarded(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
+                     uint32_t id_base, IdMap& ids, FailureHint& hint) {
+  return Covers<true>(old_, precise, masks, cur, id_base, ids, hint);
+}
+
+bool SubsumesGuardedWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids,
+                           bool same_scalars) {
+  FailureHint none;
+  return Covers<true>(old_, AllPrecise(), masks, cur, id_base, ids, none, same_scalars);
 }
 
 void WidenImprecise(const State& before, const PreciseMarks& precise, State& now, StatePool& pool, IdMap& ids) {

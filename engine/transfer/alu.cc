@@ -32,6 +32,9 @@ bool Transfer::Alu() {
   if (op != kNeg && op != kEnd) return AluBinary();
   if (!ReadReg(i.dst)) return false;
   Reg& dst = reg(i.dst);
+  if (Hidden(dst)) {
+    return Fail(Rule::kPointerArith, i.dst, absl::StrCat("R", int{i.dst}, " pointer arithmetic prohibited"));
+  }
   if (!dst.IsScalar()) {
     dst.MakeUnknown();
   } else if (op == kNeg) {
@@ -69,6 +72,10 @@ bool Transfer::AluMov() {
     return true;
   }
   if (!src.IsScalar()) {  // part of a pointer
+    if (Hidden(src)) {
+      return Fail(Rule::kPointerLeak, i.src,
+                  absl::StrCat("R", int{i.src}, is64 ? " sign-extension part of pointer" : " partial copy of pointer"));
+    }
     dst.MakeUnknown();
     if (!is64) Mov32(dst.s);
     return true;
@@ -107,7 +114,7 @@ bool Transfer::AluBinary() {
     const Reg& src = reg(i.src);
     if (!src.IsScalar()) {
       if (!dst.IsScalar()) {
-        if (op == kSub) {
+        if (op == kSub && !Hidden(dst)) {
           dst.MakeUnknown();
           return true;
         }
@@ -128,6 +135,7 @@ bool Transfer::AluBinary() {
     off.MakeScalar(Scalar::Const(static_cast<uint64_t>(int64_t{i.imm})));
     return PointerArith(dst, dst, off);
   }
+  if (!ctx_.caps.perfmon && UsesX(i) && (op == kAdd || op == kSub)) out_->alu_mask = kMaskOfNumbers;
   const Scalar src = UsesX(i) ? reg(i.src).s : Scalar::Const(static_cast<uint64_t>(int64_t{i.imm}));
   const bool fits32 = dst.s.umax <= kU32Max;
   Scalar zero;
@@ -148,6 +156,7 @@ bool Transfer::AluBinary() {
   const uint32_t old_id = dst.id;
   dst.ClearScalarId();
   if ((op != kAdd && op != kSub) || old_id == 0 || (old_id & kAddConst) != 0 || !const_src || self) return true;
+  if (!ctx_.caps.bpf) return true;
   if (!is64 && !fits32) return true;
   const int64_t val = is64 ? static_cast<int64_t>(src.ConstValue()) : static_cast<int32_t>(src.ConstValue());
   const int64_t delta = op == kAdd ? val : -val;
@@ -191,7 +200,7 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
   }
   const auto r = [&] { return absl::StrCat("R", int{i.dst}); };
   if (Class(i) != kClassAlu64) {
-    if (op == kSub) {
+    if (op == kSub && ctx_.caps.perfmon) {
       dst.MakeUnknown();
       return true;
     }
@@ -240,6 +249,9 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
   }
   if (!dst_is_ptr) dst = ptr;
   if (!SaneOffset(off, ptr) || !SaneOffset(ptr, ptr)) return false;
+  const bool masked = !ctx_.caps.perfmon && UsesX(i) && (op == kAdd || op == kSub);
+  AluMask mask;
+  if (masked && !MaskBefore(ptr, off, dst_is_ptr, mask)) return false;
   UnboundRange32(dst.s);
   const Scalar& o = off.s;
   const Scalar& p = ptr.s;
@@ -313,7 +325,8 @@ bool Transfer::PointerArith(Reg& dst, const Reg& ptr_in, const Reg& off) {
   if (!SaneOffset(dst, ptr)) return false;
   SyncBounds(dst.s);
   RepairBounds(dst.s);
-  return true;
+  if (ctx_.caps.perfmon) return true;
+  return ResultInBounds(i.dst) && (!masked || MaskAfter(dst, mask));
 }
 
 }  // namespace bpfsieve

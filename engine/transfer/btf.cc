@@ -160,8 +160,14 @@ bool Transfer::ConntrackWrite(int r, int off, int size) {
   return Fail(Rule::kBtfAccess, r, absl::StrCat("no write support to nf_conn at off ", off));
 }
 
+bool Transfer::NotWithoutPerfmon(int r, const std::string& name) {
+  return Fail(Rule::kCapability, r,
+              absl::StrCat("'struct ", name, "' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN"));
+}
+
 bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
   const Reg p = reg(r);
+  if (!ctx_.caps.perfmon) return NotWithoutPerfmon(r, StructName(p));
   if (p.Has(kProgBtf)) return ObjectAccess(r, off, size, write, value);
   if (Kernel() == nullptr) return Unsupported("BTF-typed pointer access");
   const std::string name = TypeText(Kernel()->get(), p.btf_id);
@@ -240,6 +246,7 @@ bool Transfer::MapStructAccess(int r, int off, int size, bool write, int value) 
   if (Kernel() == nullptr || name.empty()) return Unsupported("map pointer access");
   const uint32_t type = Kernel()->Find(name, BTF_KIND_STRUCT);
   if (type == 0) return Unsupported("map pointer access");
+  if (!ctx_.caps.perfmon) return NotWithoutPerfmon(r, name);
   if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat("R", r, " is ", name, " invalid negative access: off=", off));
   if (write) return Fail(Rule::kMapAccess, r, absl::StrCat("only read from ", name, " is supported"));
   return LoadField(r, type, off, size, value, 0);

@@ -175,7 +175,7 @@ bool Transfer::CallHelper() {
   const HelperProto* proto = FindHelper(id, prog_.type);
   const bool available = HelperAvailable(id, prog_.type, prog_.attach, prog_.sleepable) ||
                          HelperAvailableAt(id, prog_.type, prog_.attach, ctx_.target.name);
-  if (proto == nullptr || !available) {
+  if (proto == nullptr || !available || !HelperAllowed(id, prog_.type, ctx_.caps)) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("program of this type cannot use helper ", FuncText(id)));
   }
   if (proto->gpl_only && !ctx_.gpl) {
@@ -228,6 +228,8 @@ bool Transfer::CallHelper() {
   switch (id) {
     case kTailCall:
       if (!NoResources(true, "tail_call")) return false;
+      // The array is looked into in a way of its own, where it was created without CAP_PERFMON.
+      if (!ctx_.caps.perfmon) out_->used_detail = static_cast<uint64_t>(meta.map) + 1;
       break;
     case kSetRetval:
       if (prog_.attach == AttachType::kLsmCgroup && ctx_.target.proto->type == 0) {
@@ -414,6 +416,7 @@ bool Transfer::ReturnCode(int r) {
   if (main && rule.exempt) return true;
   if (!ReadReg(r)) return false;
   const Reg& value = reg(r);
+  if (Hidden(value)) return Leak(r, "as return value");
   if (st_->frames[0]->in_async_callback) {
     if (value.IsScalar()) return ReturnRange(r, {0, 0}, false, "async callback return");
     return Fail(Rule::kReturnValue, r, absl::StrCat("At async callback return the register R", r, " is not a known value (",

@@ -149,7 +149,7 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
   const int r = arg + 1;
   if (spec.type == Arg::kDontcare) return true;
   if (!ReadReg(r)) return false;
-  if (spec.type == Arg::kAnything) return true;
+  if (spec.type == Arg::kAnything) return !Hidden(reg(r)) || Leak(r, "into helper function");
   Reg& p = reg(r);
   if (p.IsPacketAny() && !HelperTakesPacket(*meta.proto, prog_.type)) {
     return Fail(Rule::kPacketAccess, r, "helper access to the packet is not allowed");
@@ -311,7 +311,7 @@ bool Transfer::MemSizeArg(int r, bool write, bool zero_ok, CallMeta& meta) {
 
 // An array index that is known makes the look-up's result known not to be null.
 bool Transfer::ConstKey(const Reg& key, uint32_t key_size, CallMeta& meta) {
-  if (key.type != RegType::kStack || !key.s.IsConst()) return true;
+  if (!ctx_.caps.bpf || key.type != RegType::kStack || !key.s.IsConst()) return true;
   const int off = key.off + static_cast<int>(key.s.ConstValue());
   const int spi = (-off - 1) / kSlotBytes, first = (-off - 1) % kSlotBytes;
   const StackSlot& slot = FrameOf(key).slot(spi);

@@ -254,6 +254,9 @@ bool Transfer::CondJump() {
   Reg imm;
   if (!x) imm.MakeScalar(Scalar::Const(static_cast<uint64_t>(int64_t{i.imm})));
   Reg& src = x ? reg(i.src) : imm;
+  if (Hidden(src) && !(dst.IsPacketAny() && src.IsPacketAny())) {
+    return Fail(Rule::kPointerCompare, i.src, absl::StrCat("R", int{i.src}, " pointer comparison prohibited"));
+  }
   if (x && src.type == RegType::kStack) out_->hist_flags |= kHistSrcStack;
   if (dst.type == RegType::kStack) out_->hist_flags |= kHistDstStack;
 
@@ -262,6 +265,12 @@ bool Transfer::CondJump() {
   if (taken >= 0) {
     if (dst.IsScalar()) Precise(i.dst);
     if (x && src.IsScalar()) Precise(i.src);
+    if (!ctx_.caps.perfmon) {
+      // A processor may guess that it goes the other way.
+      auto& other = ForkSpeculative(taken == 1 ? pc_ + 1 : target)->regs();
+      other[i.dst].MakeUnknown();
+      if (x) other[i.src].MakeUnknown();
+    }
     if (taken == 1) out_->next = target;
     return true;
   }
@@ -306,8 +315,8 @@ bool Transfer::CondJump() {
   if (!is32 && !x && i.imm == 0 && (op == kJeq || op == kJne) && dst.MayBeNull()) {
     MarkNullOrNot(*st_, i.dst, op == kJne);
     MarkNullOrNot(other, i.dst, op == kJeq);
-  } else {
-    MatchPacketPointers(*st_, other);
+  } else if (!MatchPacketPointers(*st_, other) && Hidden(dst)) {
+    return Fail(Rule::kPointerCompare, i.dst, absl::StrCat("R", int{i.dst}, " pointer comparison prohibited"));
   }
   return true;
 }

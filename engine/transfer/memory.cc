@@ -91,7 +91,11 @@ bool Transfer::Atomic() {
   }
   if (size < 4) return Fail(Rule::kAtomic, -1, "invalid atomic operand size");
   if (!ReadReg(i.src) || !ReadReg(i.dst)) return false;
-  if (i.imm == kCmpxchg && !ReadReg(kRegR0)) return false;
+  if (i.imm == kCmpxchg) {
+    if (!ReadReg(kRegR0)) return false;
+    if (Hidden(reg(kRegR0))) return Leak(kRegR0, "into mem");
+  }
+  if (Hidden(reg(i.src))) return Leak(i.src, "into mem");
   if (!pointer_ok(i.dst)) {
     return Fail(Rule::kAtomic, i.dst, absl::StrCat("BPF_ATOMIC stores into R", int{i.dst}, " ",
                                                    RegTypeName(reg(i.dst)), " is not allowed"));
@@ -113,6 +117,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
   auto load_unknown = [&] {
     if (!write && value >= 0) reg(value).MakeUnknown();
   };
+  const bool leaks = !ctx_.caps.perfmon && write && value >= 0 && !reg(value).IsScalar();
   const std::string type_text = p.flags != 0 ? RegTypeName(p) : std::string();
   switch (p.type) {
     case RegType::kMapKey:
@@ -126,6 +131,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       if (p.MayBeNull()) {
         return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
       }
+      if (leaks) return Leak(value, "into map");
       if (!MapDirection(r, off, size, write) || !MapAccess(r, off, size, false, false)) return false;
       const MapDef& map = ctx_.map(p.map);
       if (p.s.IsConst()) {
@@ -154,11 +160,13 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       if (write && (p.flags & kRdonly) != 0) {
         return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
       }
+      if (leaks) return Leak(value, "into mem");
       // What nobody vouches for is read in a way that cannot fault.
       if ((p.flags & kUntrusted) == 0 && !RegionAccess(r, off, size, p.mem_size, false)) return false;
       load_unknown();
       break;
     case RegType::kCtx:
+      if (leaks) return Leak(value, "into ctx");
       if (!CtxAccessAt(r, off, size, write, value, sign_extend)) return false;
       break;
     case RegType::kStack:
@@ -170,10 +178,12 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       if (write && !MayAccessPacket(prog_.type, true)) {
         return Fail(Rule::kPacketAccess, r, "cannot write into packet");
       }
+      if (leaks) return Leak(value, "into packet");
       if (!PacketAccess(r, off, size, false)) return false;
       load_unknown();
       break;
     case RegType::kFlowKeys:
+      if (leaks) return Leak(value, "into flow keys");
       if (off < 0 || off + size > kFlowKeysSize) {
         return Fail(Rule::kMemBounds, r, absl::StrCat("invalid access to flow keys off=", off, " size=", size));
       }
@@ -401,7 +411,8 @@ bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value, bool
   if (ctx_.target.proto != nullptr) return TracingAccess(r, off, size, write, value);
   if (const char* feature = CtxUnsupported(prog_.type)) return Unsupported(absl::StrCat("context: ", feature));
   const CtxAccess access = CheckCtxAccess(prog_.type, prog_.attach, off, size, write);
-  if (!access.ok || (sign_extend && access.yield != CtxYield::kScalar)) {
+  if (!access.ok || !CtxAccessAllowed(prog_.type, off, write, access.yield, ctx_.caps) ||
+      (sign_extend && access.yield != CtxYield::kScalar)) {
     return Fail(Rule::kCtxAccess, r, absl::StrCat("invalid bpf_context access off=", off, " size=", size));
   }
   if (write || value < 0) return true;

@@ -1,7 +1,7 @@
 // The stack: spills and fills, initialised bytes, constant and variable offsets (check_stack_* of the kernel).
 //
-// All capabilities are assumed: bytes that were never written may be read (they are unknown data), and pointers may be
-// overwritten in part.
+// With CAP_PERFMON bytes that were never written may be read (they are unknown data), and pointers may be overwritten in
+// part.
 #include <algorithm>
 #include <bit>
 
@@ -65,6 +65,7 @@ void Transfer::GrowStack(const Reg& stack_pointer, int64_t bytes) {
 bool Transfer::StackBounds(int r, int64_t off, int64_t size, bool write) {
   const Reg& p = reg(r);
   const char* what = write ? " write to" : " read from";
+  const int64_t lowest = write || ctx_.caps.perfmon ? -kMaxStack : -int64_t{FrameOf(p).slots} * kSlotBytes;
   int64_t low, high;
   if (p.s.IsConst()) {
     low = static_cast<int64_t>(p.s.ConstValue()) + off;
@@ -76,7 +77,7 @@ bool Transfer::StackBounds(int r, int64_t off, int64_t size, bool write) {
     low = p.s.smin + off;
     high = p.s.smax + off + size;
   }
-  if (low >= -kMaxStack && low <= -1 && high <= 0 && size >= 0) {
+  if (low >= lowest && low <= -1 && high <= 0 && size >= 0) {
     GrowStack(p, -low);
     return true;
   }
@@ -113,13 +114,18 @@ void Transfer::ReadStackBytes(const Frame& f, int min_off, int max_off, int valu
   }
 }
 
-// The bytes of iterators and the like are not for reading. Of the range [from, to), which `off` of R(r) begins (-1: of an instruction).
+// The bytes of iterators and the like are not for reading, nor, without CAP_PERFMON, those of pointers and those that were
+// never written. Of the range [from, to), which `off` of R(r) begins (-1: of an instruction).
 bool Transfer::ReadableBytes(const Frame& f, int r, int off, int from, int to) {
-  if (f.objects == 0) return true;
+  if (f.objects == 0 && ctx_.caps.perfmon) return true;
   for (int at = from; at < to; ++at) {
-    const SlotByte byte = f.slot(SlotOf(at)).bytes[ByteOf(at)];
-    if (!IsObject(byte)) continue;
-    const Rule rule = byte == SlotByte::kIter     ? Rule::kIterator
+    const StackSlot& slot = f.slot(SlotOf(at));
+    const SlotByte byte = slot.bytes[ByteOf(at)];
+    const bool hidden = byte == SlotByte::kInvalid || (byte == SlotByte::kSpill && !slot.spilled.IsScalar());
+    if (!IsObject(byte) && (ctx_.caps.perfmon || !hidden)) continue;
+    const Rule rule = byte == SlotByte::kInvalid  ? Rule::kStackUninit
+                      : byte == SlotByte::kSpill  ? Rule::kPointerLeak
+                      : byte == SlotByte::kIter   ? Rule::kIterator
                       : byte == SlotByte::kDynptr ? Rule::kDynptr
                                                   : Rule::kSection;
     const std::string who = r >= 0 ? absl::StrCat(" R", r) : "";
@@ -142,7 +148,11 @@ bool Transfer::StackReadFixed(const Frame& f, int off, int size, int value) {
   for (int i = kSlotBytes - 1; i > 0 && slot.bytes[i - 1] == SlotByte::kSpill; --i) ++spill_size;
   const Reg spilled = slot.spilled;
   if (size == kSlotBytes && spill_size == kSlotBytes) {
-    if (value >= 0) reg(value) = spilled;
+    if (value >= 0) {
+      reg(value) = spilled;
+    } else if (Hidden(spilled)) {
+      return Fail(Rule::kPointerLeak, -1, absl::StrCat("leaking pointer from stack off ", off));
+    }
     out_->hist_flags |= hist;
     return true;
   }
@@ -153,6 +163,7 @@ bool Transfer::StackReadFixed(const Frame& f, int off, int size, int value) {
     dst = spilled;
     if (static_cast<int>(std::bit_width(spilled.s.umax)) > size * 8) dst.ClearScalarId();
   } else {
+    if (!ReadableBytes(f, -1, off, off, off + size)) return false;
     int spills = 0, zeros = 0;
     for (int i = 0; i < size; ++i) {
       const SlotByte b = slot.bytes[ByteOf(off + i)];
@@ -185,9 +196,21 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
   const Insn& i = insn();
   const int spi = SlotOf(off);
   const bool is_st = Class(i) == kClassSt && Mode(i) == kModeMem;
-  if (!OverwriteDynptr(f, spi)) return false;
   Reg* r = value >= 0 ? &reg(value) : nullptr;
-  if (r != nullptr && off % kSlotBytes == 0 && r->IsScalar()) {
+  if (!ctx_.caps.perfmon) {
+    const StackSlot& slot = f.slot(spi);
+    if (slot.IsSpill() && !slot.spilled.IsScalar() && size != kSlotBytes) {
+      return Fail(Rule::kStackSpill, -1, "attempt to corrupt spilled pointer on stack");
+    }
+    // A processor may load what lay there before, and take a number for a pointer.
+    out_->barrier_after = r != nullptr && Spillable(*r);
+    for (int b = 0; b < size; ++b) {
+      const SlotByte byte = slot.bytes[ByteOf(off + b)];
+      out_->barrier_after |= byte != SlotByte::kMisc && byte != SlotByte::kZero;
+    }
+  }
+  if (!OverwriteDynptr(f, spi)) return false;
+  if (r != nullptr && off % kSlotBytes == 0 && r->IsScalar() && ctx_.caps.bpf) {
     const bool fits = static_cast<int>(std::bit_width(r->s.umax)) <= size * 8;
     if (fits) {
       if ((r->id & kAddConst) != 0) r->ClearScalarId();
@@ -198,7 +221,7 @@ bool Transfer::StackWriteFixed(Frame& f, int off, int size, int value) {
     out_->hist_flags |= HistStackAccess(f.frameno, static_cast<uint32_t>(spi));
     return true;
   }
-  if (r == nullptr && off % kSlotBytes == 0 && is_st) {
+  if (r == nullptr && off % kSlotBytes == 0 && is_st && ctx_.caps.bpf) {
     Reg constant;
     constant.MakeScalar(Scalar::Const(static_cast<uint64_t>(int64_t{i.imm})));
     SaveReg(f, spi, constant, size);
@@ -242,6 +265,10 @@ bool Transfer::StackWriteVar(Frame& f, int r, int off, int size, int value) {
     const int spi = SlotOf(at);
     StackSlot& slot = pool_.WritableSlot(f, spi);
     SlotByte& byte = slot.bytes[ByteOf(at)];
+    if (!ctx_.caps.perfmon && byte != SlotByte::kMisc && byte != SlotByte::kZero) {
+      return Fail(Rule::kStackSpill, r, absl::StrCat("spilled ptr in range of var-offset stack write; insn ", pc_,
+                                                     ", ptr off: ", at));
+    }
     if (writes_zero && byte == SlotByte::kSpill && slot.IsScalarSpill() && slot.spilled.s.var_off == Tnum::Const(0)) {
       zero_used = true;
       continue;
@@ -271,6 +298,11 @@ bool Transfer::StackRangeInit(int r, int off, int64_t size, bool zero_ok, bool w
   if (p.s.IsConst()) {
     min_off = max_off = static_cast<int64_t>(p.s.ConstValue()) + off;
   } else {
+    if (!ctx_.caps.perfmon) {
+      return Fail(Rule::kStackVarOff, r,
+                  absl::StrCat("R", r, " variable offset stack access prohibited for !root, var_off=",
+                               TnumText(p.s.var_off)));
+    }
     if (meta != nullptr && meta->raw_mode) meta = nullptr;
     min_off = p.s.smin + off;
     max_off = p.s.smax + off;

@@ -42,6 +42,10 @@ bool Transfer::Unsupported(std::string feature) {
   return false;
 }
 
+bool Transfer::Leak(int r, const char* into) {
+  return Fail(Rule::kPointerLeak, r, absl::StrCat("R", r, " leaks addr ", into));
+}
+
 bool Transfer::ReadReg(int r) {
   if (reg(r).type != RegType::kNotInit) return true;
   return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok"));

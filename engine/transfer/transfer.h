@@ -77,6 +77,7 @@ struct Context {
   std::vector<uint8_t> global_sub;        // per subprogram of cfg
   std::vector<std::string> sub_names;     // per subprogram of cfg
   std::vector<LazyFault> faults;          // per instruction; empty: none anywhere
+  Capabilities caps;
   bool strict_alignment = false;
   bool has_arena = false;
   bool gpl = false;
@@ -89,6 +90,9 @@ struct Context {
 
 // What may still be read, in every frame of a state up to `innermost`, which stands at `insn`.
 LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int innermost);
+
+// StepEffects::alu_mask of arithmetic on two numbers, which gets none.
+inline constexpr uint64_t kMaskOfNumbers = 1;
 
 // What a step asks of the search.
 struct StepEffects {
@@ -114,6 +118,12 @@ struct StepEffects {
   // The branch is a function that runs later, on its own.
   bool branch_is_async = false;
   int called_later = -1;  // that function, -1: none
+  // Where the kernel takes measures against speculation (Context::caps without perfmon): the mask that the instruction's
+  // offset gets, which must be the same on all paths; 0: none. That it depends on what the path knows of a scalar. And
+  // that the instruction is followed by a barrier, which ends every speculative path.
+  uint64_t alu_mask = 0;
+  bool mask_of_scalar = false;
+  bool barrier_after = false;
   // Begins another turn of a loop whose turns start at `turn_of` (Cfg::converge): the branch, if there is one, or else
   // the state that goes on. The search widens it. Null: no such state.
   State* turn = nullptr;
@@ -121,7 +131,8 @@ struct StepEffects {
 
   bool Any() const {
     return branch != nullptr || precise_regs != 0 || precise_slot >= 0 || hist_flags != 0 || hist_linked != 0 ||
-           used_pointer != RegType::kNotInit || used_detail != 0 || called_global >= 0 || called_back >= 0;
+           used_pointer != RegType::kNotInit || used_detail != 0 || alu_mask != 0 || barrier_after ||
+           called_global >= 0 || called_back >= 0;
   }
 };
 
@@ -225,6 +236,9 @@ class Transfer {
   void Precise(int r) { out_->precise_regs |= static_cast<uint16_t>(1u << r); }
   // Clones the state for a fork.
   State* Fork(uint32_t at);
+  // A pointer that the program may not make visible as a number.
+  bool Hidden(const Reg& r) const { return !ctx_.caps.perfmon && !r.IsScalar(); }
+  bool Leak(int r, const char* into);
 
   // alu.cc
   bool Alu();
@@ -232,6 +246,18 @@ class Transfer {
   bool AluBinary();
   bool PointerArith(Reg& dst, const Reg& ptr, const Reg& off);
   bool SaneOffset(const Reg& r, const Reg& type_of);
+
+  // sanitize.cc
+  struct AluMask {
+    uint64_t kind = 0;
+    uint32_t limit = 0;
+    bool to_left = false;
+  };
+  State* ForkSpeculative(uint32_t at);
+  bool MaskBefore(const Reg& ptr, const Reg& off, bool dst_is_ptr, AluMask& mask);
+  bool MaskAfter(const Reg& result, AluMask& mask);
+  bool PointerLimit(const Reg& ptr, int r, bool to_left, uint32_t* limit);
+  bool ResultInBounds(int r);
 
   // memory.cc
   bool LoadMem(), StoreMem(), Atomic(), LoadImm64(), LoadAbs();
@@ -254,6 +280,7 @@ class Transfer {
   void MakeBtfPointer(Reg& r, uint32_t type, uint16_t flags);
   bool LoadField(int r, uint32_t type, int off, int size, int value, uint16_t holder_flags);
   bool ConntrackWrite(int r, int off, int size);
+  bool NotWithoutPerfmon(int r, const std::string& name);
   bool BtfAccess(int r, int off, int size, bool write, int value);
   bool MapStructAccess(int r, int off, int size, bool write, int value);
   bool TableWrite(int r, int off, int size);
@@ -382,7 +409,13 @@ class Transfer {
 
   bool ReturnCode(int r);
   bool ReturnRange(int r, RetRange range, bool is32, const char* where);
-  void Invalidate(Reg& r) { r.MakeUnknown(); }
+  void Invalidate(Reg& r) {
+    if (ctx_.caps.perfmon) {
+      r.MakeUnknown();
+    } else {
+      r.Clear();
+    }
+  }
 
   const Context& ctx_;
   const Program& prog_;

@@ -22,11 +22,13 @@ struct SearchHooks {
   bool strict_stack = false;
 };
 
+Capabilities CapabilitiesWithout(Lacking lacking);
+
 // Everything about a program that does not depend on its paths: done once, for any number of searches. The object must
 // outlive it. Searches change nothing in it, so that several threads may be at it.
 class Passes {
  public:
-  Passes(const Object& object, const Program& program);
+  Passes(const Object& object, const Program& program, const Capabilities& caps = {});
   Passes(const Passes&) = delete;
   Passes& operator=(const Passes&) = delete;
 
@@ -34,7 +36,7 @@ class Passes {
   const std::optional<SearchResult>& settled() const { return settled_; }
   // Unless it is settled.
   const Context& context() const { return context_; }
-  // The verdict.
+  // The verdict. VerifyOptions::without is not looked at.
   SearchResult Search(const VerifyOptions& options, const SearchHooks& hooks = {}) const;
 
  private:
@@ -42,6 +44,7 @@ class Passes {
 
   const Object& object_;
   const Program& program_;
+  const Capabilities caps_;
   std::optional<SearchResult> settled_;
   AttachTarget target_;  // see Context::target
   Cfg cfg_;

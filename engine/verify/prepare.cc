@@ -179,7 +179,73 @@ std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& pr
   return std::nullopt;
 }
 
-std::optional<std::string> UnmodelledReference(const Program& program, const Cfg& cfg) {
+std::optional<Finding> CheckCapabilities(const Object& object, const Program& program, const Capabilities& caps) {
+  if (caps.perfmon) return std::nullopt;
+  if (!ProgTypeAllowed(program.type, caps)) {
+    return At(0, Rule::kCapability, absl::StrCat("programs of type ", std::string(ProgTypeName(program.type)),
+                                                 caps.bpf ? " need CAP_PERFMON" : " need CAP_BPF"));
+  }
+  for (uint32_t i = 0; i < program.insns.size(); ++i) {
+    const Insn& in = program.insns[i];
+    if (!caps.bpf && (IsPseudoFunc(in) || IsPseudoCall(in) || IsKfuncCall(in))) {
+      return At(i, Rule::kCapability,
+                "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN");
+    }
+    if (!IsLdImm64(in)) continue;
+    const bool names_map = (in.src == kPseudoMapFd || in.src == kPseudoMapValue) && in.imm >= 0 &&
+                           static_cast<size_t>(in.imm) < object.maps.size();
+    // The map is created first, and with it its inner one.
+    for (int m = names_map ? in.imm : -1; m >= 0; m = object.maps[m].inner) {
+      const MapType type = object.maps[m].type;
+      if (MapTypeAllowed(type, caps)) continue;
+      if (type == MapType::kArena) return At(i, Rule::kCapability, "CAP_BPF and CAP_PERFMON are required to use arena");
+      return At(i, Rule::kCapability,
+                absl::StrCat("maps of type ", std::string(MapTypeName(type)), " need a capability"));
+    }
+    ++i;
+  }
+  return std::nullopt;
+}
+
+std::optional<Finding> CheckNoLoops(const Program& program) {
+  // Depth first, what follows before where a jump goes, as the kernel does it: it names the first edge that goes back.
+  enum : uint8_t { kNew, kOpen, kDone };
+  std::vector<uint8_t> seen(program.insns.size(), kNew);
+  struct Visit {
+    uint32_t insn;
+    int edges;  // taken so far
+  };
+  std::vector<Visit> path = {{0, 0}};
+  seen[0] = kOpen;
+  while (!path.empty()) {
+    const uint32_t at = path.back().insn;
+    const Insn& in = program.insns[at];
+    const bool jumps = IsJmpClass(in) && JmpOp(in) != kCall && JmpOp(in) != kExit;
+    const bool goes_on = !(IsJmpClass(in) && (JmpOp(in) == kExit || JmpOp(in) == kJa));
+    const int edge = path.back().edges++;
+    int64_t next = -1;
+    if (edge == 0 && goes_on) {
+      next = int64_t{at} + (IsLdImm64(in) ? 2 : 1);
+    } else if (edge == (goes_on ? 1 : 0) && jumps) {
+      next = int64_t{at} + 1 + (Class(in) == kClassJmp32 && JmpOp(in) == kJa ? in.imm : in.off);
+    } else {
+      seen[at] = kDone;
+      path.pop_back();
+      continue;
+    }
+    if (next < 0 || next >= static_cast<int64_t>(seen.size())) continue;  // found before
+    if (seen[next] == kOpen) {
+      return At(at, Rule::kBackEdge, absl::StrCat("back-edge from insn ", at, " to ", next));
+    }
+    if (seen[next] == kDone) continue;
+    seen[next] = kOpen;
+    path.push_back({static_cast<uint32_t>(next), 0});
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> UnmodelledReference(const Object& object, const Program& program, const Cfg& cfg,
+                                               const Capabilities& caps) {
   if (program.exception_callback >= 0) {
     // The kernel takes no notice of the tag where the program has no function information, and follows tail calls below
     // the callback in a way of its own.
@@ -192,6 +258,10 @@ std::optional<std::string> UnmodelledReference(const Program& program, const Cfg
     const Insn& in = program.insns[i];
     if (!IsLdImm64(in)) continue;
     ++i;  // the second half names nothing
+    // Who may not load types has such maps without the fields.
+    if (!caps.bpf && (in.src == kPseudoMapFd || in.src == kPseudoMapValue) && !object.maps[in.imm].fields.empty()) {
+      return "map with special fields, without CAP_BPF";
+    }
     // The kernel looks up the address of each, used or not, and not every kernel keeps it.
     if (in.src == kPseudoBtfId) return "ksym variable";
   }

@@ -23,7 +23,12 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
 // be known.
 std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& program, const Cfg& cfg);
 // The first thing that the program refers to and that is not modelled; CheckReferences must have passed.
-std::optional<std::string> UnmodelledReference(const Program& program, const Cfg& cfg);
+std::optional<std::string> UnmodelledReference(const Object& object, const Program& program, const Cfg& cfg,
+                                               const Capabilities& caps);
+// The loader may load such a program, and create its maps (bpf_prog_load, map_create, add_subprog_and_kfunc).
+std::optional<Finding> CheckCapabilities(const Object& object, const Program& program, const Capabilities& caps);
+// No jump goes back, as is asked of who lacks CAP_BPF (check_cfg). Of a program without functions whose jumps are in range.
+std::optional<Finding> CheckNoLoops(const Program& program);
 // The helper facts that control flow and liveness use, for programs of this type.
 HelperTraits TraitsFor(ProgType type);
 // `cfg` and `liveness` must outlive the context.

@@ -25,6 +25,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr size_t kMaxInsns = 1'000'000;             // BPF_COMPLEXITY_LIMIT_INSNS, for a privileged loader
+constexpr size_t kMaxInsnsUnprivileged = 4096;      // BPF_MAXINSNS
 constexpr uint64_t kMaxFile = uint64_t{1} << 30;    // bytes; larger files are not BPF objects
 
 SearchResult Settle(Verdict verdict, Finding finding) {
@@ -64,13 +65,19 @@ std::optional<Finding> CheckSleepable(const Program& program) {
 
 }  // namespace
 
-Passes::Passes(const Object& object, const Program& program) : object_(object), program_(program) {
+Capabilities CapabilitiesWithout(Lacking lacking) {
+  return {.perfmon = lacking == Lacking::kNothing, .bpf = lacking != Lacking::kBpf};
+}
+
+Passes::Passes(const Object& object, const Program& program, const Capabilities& caps)
+    : object_(object), program_(program), caps_(caps) {
   settled_ = Check();
   if (settled_) return;
   // 3. Live stack slots, for every calling context.
   liveness_ = std::make_unique<StackLiveness>(program, object.maps, cfg_, TraitsFor(program.type));
   context_ = MakeContext(object, program, cfg_, *liveness_);
   context_.target = target_;
+  context_.caps = caps_;
   context_.strict_alignment = program.strict_alignment && !program.any_alignment;
 }
 
@@ -85,8 +92,11 @@ std::optional<SearchResult> Passes::Check() {
                   Plain(Rule::kInvalidProgram,
                         absl::StrCat("section '", program_.section, "' does not tell the program type; give one")));
   }
-  if (program_.insns.empty() || program_.insns.size() > kMaxInsns) {
+  if (program_.insns.empty() || program_.insns.size() > (caps_.bpf ? kMaxInsns : kMaxInsnsUnprivileged)) {
     return Settle(Verdict::kReject, Plain(Rule::kProgramSize, absl::StrCat(program_.insns.size(), " instructions")));
+  }
+  if (std::optional<Finding> f = CheckCapabilities(object_, program_, caps_)) {
+    return Settle(Verdict::kReject, std::move(*f));
   }
   // Without types the kernel sees another program; see ResolveFields().
   if (object_.btf_refused) return Unsupported("types with special fields that the kernel refuses");
@@ -125,7 +135,12 @@ std::optional<SearchResult> Passes::Check() {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
   if (std::optional<Finding> f = CheckReferences(object_, program_)) return Settle(Verdict::kReject, std::move(*f));
-  if (std::optional<std::string> feature = UnmodelledReference(program_, cfg_)) return Unsupported(*feature);
+  if (std::optional<std::string> feature = UnmodelledReference(object_, program_, cfg_, caps_)) {
+    return Unsupported(*feature);
+  }
+  if (!caps_.bpf) {
+    if (std::optional<Finding> f = CheckNoLoops(program_)) return Settle(Verdict::kReject, std::move(*f));
+  }
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckSleepable(program_)) return Settle(Verdict::kReject, std::move(*f));
   if (refused_target) return Settle(Verdict::kReject, std::move(*refused_target));
@@ -185,7 +200,7 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   limits.helpers_from = options.threads_from;
   limits.shake = options.shake;
   limits.interrupt = options.interrupt;
-  limits.test_state_freq = options.test_state_freq || program_.test_state_freq;
+  limits.test_state_freq = (options.test_state_freq || program_.test_state_freq) && caps_.bpf;
   limits.observer = hooks.observer;
   limits.all_precise = hooks.all_precise;
   SearchResult result = Explore(stricter ? *stricter : context_, limits);
@@ -264,7 +279,7 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   const Object& object = file.object();
   const Program& program = object.programs[index];
   const auto begin = std::chrono::steady_clock::now();
-  SearchResult result = Passes(object, program).Search(options);
+  SearchResult result = Passes(object, program, CapabilitiesWithout(options.without)).Search(options);
   const auto end = std::chrono::steady_clock::now();
 
   Report report;

@@ -38,6 +38,13 @@ struct LoadOptions {
   bool guess_inner_maps = true;
 };
 
+// What the process that loads the program lacks.
+enum class Lacking : uint8_t {
+  kNothing,
+  kPerfmon,  // CAP_PERFMON: pointers may not become visible, and the kernel takes measures against speculation
+  kBpf,      // every capability: an ordinary user, where kernel.unprivileged_bpf_disabled is 0
+};
+
 // Budgets and outputs of one verification.
 struct VerifyOptions {
   uint64_t max_processed = 1'000'000;       // instructions; the kernel's BPF_COMPLEXITY_LIMIT_INSNS
@@ -49,6 +56,7 @@ struct VerifyOptions {
   bool explain = false;                     // fill Report::explanation and explanation_json
   bool test_state_freq = false;             // a checkpoint at every prune point, as BPF_F_TEST_STATE_FREQ
   bool strict_alignment = false;            // as BPF_F_STRICT_ALIGNMENT
+  Lacking without = Lacking::kNothing;      // capabilities
   // Threads that may work on this one program: the caller's, and up to threads - 1 others of the TBB arena that it is
   // in. The report does not depend on it. With a log (log_level > 0) one thread does it all.
   unsigned threads = 1;
