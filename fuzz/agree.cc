@@ -60,17 +60,17 @@ struct Answers {
   }
 };
 
-Answers Ask(const std::shared_ptr<const Object>& object) {
+Answers Ask(const std::shared_ptr<const Object>& object, const Capabilities& caps) {
   Answers a;
   a.may_crash = MayCrashTheKernel(object->programs[0]);
   if (a.may_crash) return a;
-  const SearchResult ours = Passes(*object, object->programs[0]).Search({});
+  const SearchResult ours = Passes(*object, object->programs[0], caps).Search({});
   a.ours = ours.verdict;
   a.our_message = ours.finding.message;
   a.feature = ours.feature;
   if (ours.verdict == Verdict::kUnsupported) return a;
   a.asked = true;
-  KernelOracle oracle(*object);
+  KernelOracle oracle(*object, caps);
   a.kernel = oracle.Ask(0, {});
   return a;
 }
@@ -79,15 +79,19 @@ int Run(int argc, char** argv) {
   CLI::App app("Compares verdicts on generated programs with the running kernel's (needs root; programs are only loaded)");
   uint64_t seed = 1, programs = 1000;
   double broken = -1;
+  std::string without;
   app.add_option("--seed", seed, "the first one");
   app.add_option("--programs", programs, "how many")->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}));
   app.add_option("--broken", broken, "defects in programs, 0 to 1; otherwise several in turn");
+  app.add_option("--without", without, "a capability that the loader lacks: perfmon, bpf")
+      ->check(CLI::IsMember({"perfmon", "bpf"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  if (const absl::Status status = OracleAvailable(); !status.ok()) {
+  const Capabilities caps = {.perfmon = without.empty(), .bpf = without != "bpf"};
+  if (const absl::Status status = OracleAvailable(caps); !status.ok()) {
     std::cerr << "agree: " << status.message() << "\n";
     return 2;
   }
@@ -106,7 +110,7 @@ int Run(int argc, char** argv) {
     settings.kernel_types = *types;
     const std::shared_ptr<const Object> object = Generate(at, settings);
     insns += object->programs[0].insns.size();
-    const Answers a = Ask(object);
+    const Answers a = Ask(object, caps);
     if (!a.asked) {
       ++(a.may_crash ? may_crash : unsupported[a.feature]);
       continue;
@@ -124,7 +128,7 @@ int Run(int argc, char** argv) {
     const bool false_accept = a.ours == Verdict::kAccept;
     ++(false_accept ? false_accepts : false_rejects);
     const std::shared_ptr<const Object> small =
-        Shrink(*object, [&](const std::shared_ptr<const Object>& o) { return Ask(o).Difference() == difference; }, 600);
+        Shrink(*object, [&](const std::shared_ptr<const Object>& o) { return Ask(o, caps).Difference() == difference; }, 600);
     std::cout << nlohmann::json{{"seed", at}, {"disagreement", false_accept ? "false accept" : "false reject"},
                                 {"kind", difference}, {"insns", object->programs[0].insns.size()},
                                 {"shrunk", small->programs[0].insns.size()},
