@@ -642,7 +642,11 @@ bool Search::Converges(Checkpoint& c, const LookUpKey& key, Lazy& state) {
   const State& cur = Get(state);
   const Converge kind = cfg_.converge[key.insn];
   if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
-  if (!Covers(c, cur, key.id_gen + 1, /*within=*/true)) return false;
+  const uint32_t id_base = key.id_gen + 1;
+  if (!(ctx_.caps.perfmon ? SubsumesWithin(*c.shared.state, c.shared.masks, cur, id_base, ids_)
+                          : CoversGuarded(c, cur, id_base, /*within=*/true))) {
+    return false;
+  }
   if (kind != Converge::kIterNext) return true;
   // One that is drained stays so, and a loop that goes on all the same is one without an end; and so is one that takes a new
   // iterator each time, and never asks the same one again.
@@ -711,12 +715,8 @@ void Search::Widen(const StepEffects& step, const Path& path) {
   }
 }
 
-bool Search::Covers(Checkpoint& c, const State& state, uint32_t id_base, bool within) {
+bool Search::CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, bool within) {
   const State& old = *c.shared.state;
-  if (ctx_.caps.perfmon) {
-    return within ? SubsumesWithin(old, c.shared.masks, state, id_base, ids_)
-                  : Subsumes(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
-  }
   return within || same_scalars_
              ? SubsumesGuardedWithin(old, c.shared.masks, state, id_base, ids_, same_scalars_)
              : SubsumesGuarded(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
@@ -762,7 +762,11 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
     } else if (((key.types ^ c->types) & c->types_mask) == 0 &&
                c->recorded > key.checked) {
       const bool open = c->visit != nullptr && !c->visit->backedges.empty();
-      if (Covers(*c, Get(state), id_base, open)) return Prune(*c, insn, path, open);
+      if (!ctx_.caps.perfmon ? CoversGuarded(*c, Get(state), id_base, open)
+          : open ? SubsumesWithin(*c->shared.state, c->shared.masks, Get(state), id_base, ids_)
+                 : Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
+        return Prune(*c, insn, path, open);
+      }
     }
     if (add) ++c->misses;
     const uint32_t patience = converge != Converge::kNo && !c->finished() ? 64 : 3;

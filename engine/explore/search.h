@@ -81,8 +81,8 @@ class Search {
   Visit IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path);
   void Record(const LookUpKey& key, Lazy& state, Here* here, Path& path);
   bool IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state);
-  // `within`: it is not known yet what the continuation of `c` relies upon.
-  bool Covers(Checkpoint& c, const State& state, uint32_t id_base, bool within);
+  // Subsumption where the loader lacks CAP_PERFMON. `within`: it is not known yet what the continuation of `c` relies upon.
+  bool CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, bool within);
   // Whether the instruction may not do here what it does on other paths.
   bool Conflicts(const StepEffects& step, uint32_t insn) const;
   void FinishPath(const Path& path);

@@ -214,9 +214,10 @@ CompareMasks MasksFor(const State& state, const LiveMasks& live, UnknownSlots un
     // Nothing is known either of slots that are not in use yet.
     for (uint64_t m = live.slots[f] & (unknown == UnknownSlots::kAll ? ~uint64_t{0} : used); m != 0; m &= m - 1) {
       const int s = std::countr_zero(m);
-      const bool compared = unknown == UnknownSlots::kAll || !frame.slot(s).AllUnknown() ||
-                            (unknown == UnknownSlots::kWritten && frame.slot(s).Word() != 0);
-      if (compared) masks.slots[f] |= uint64_t{1} << s;
+      if (!frame.slot(s).AllUnknown() || unknown == UnknownSlots::kAll ||
+          (unknown == UnknownSlots::kWritten && frame.slot(s).Word() != 0)) {
+        masks.slots[f] |= uint64_t{1} << s;
+      }
     }
   }
   return masks;

@@ -175,7 +175,7 @@ bool Transfer::CallHelper() {
   const HelperProto* proto = FindHelper(id, prog_.type);
   const bool available = HelperAvailable(id, prog_.type, prog_.attach, prog_.sleepable) ||
                          HelperAvailableAt(id, prog_.type, prog_.attach, ctx_.target.name);
-  if (proto == nullptr || !available || !HelperAllowed(id, prog_.type, ctx_.caps)) {
+  if (proto == nullptr || !available || (!ctx_.caps.perfmon && !HelperAllowed(id, prog_.type, ctx_.caps))) {
     return Fail(Rule::kHelperUnavailable, -1, absl::StrCat("program of this type cannot use helper ", FuncText(id)));
   }
   if (proto->gpl_only && !ctx_.gpl) {

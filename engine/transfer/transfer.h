@@ -100,6 +100,10 @@ struct StepEffects {
   State* branch = nullptr;
   uint32_t branch_insn = 0;
   bool branch_records_step = true;  // the step's history entry belongs to the branch too
+  // Where the kernel takes measures against speculation (Context::caps without perfmon): alu_mask depends on what the path
+  // knows of a scalar; the instruction is followed by a barrier, which ends every speculative path.
+  bool mask_of_scalar = false;
+  bool barrier_after = false;
 
   // Registers (of the frame that was innermost before the step) and one stack slot that must be precise before it.
   uint16_t precise_regs = 0;
@@ -118,12 +122,8 @@ struct StepEffects {
   // The branch is a function that runs later, on its own.
   bool branch_is_async = false;
   int called_later = -1;  // that function, -1: none
-  // Where the kernel takes measures against speculation (Context::caps without perfmon): the mask that the instruction's
-  // offset gets, which must be the same on all paths; 0: none. That it depends on what the path knows of a scalar. And
-  // that the instruction is followed by a barrier, which ends every speculative path.
+  // The mask that the instruction's offset gets, which must be the same on all paths; 0: none.
   uint64_t alu_mask = 0;
-  bool mask_of_scalar = false;
-  bool barrier_after = false;
   // Begins another turn of a loop whose turns start at `turn_of` (Cfg::converge): the branch, if there is one, or else
   // the state that goes on. The search widens it. Null: no such state.
   State* turn = nullptr;
