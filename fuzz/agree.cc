@@ -68,6 +68,8 @@ Answers Ask(const std::shared_ptr<const Object>& object, const Capabilities& cap
   a.ours = ours.verdict;
   a.our_message = ours.finding.message;
   a.feature = ours.feature;
+  a.may_crash = ours.verdict == Verdict::kLimit && MayCrashAtTheLimit(object->programs[0]);
+  if (a.may_crash) return a;
   if (ours.verdict == Verdict::kUnsupported) return a;
   a.asked = true;
   KernelOracle oracle(*object, caps);

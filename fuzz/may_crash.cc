@@ -15,6 +15,16 @@ constexpr Registers kArguments = 0x3e, kSaved = 0x3c0, kFrame = 1u << kRegFp;
 // What a function that the kernel calls back may find: its arguments are in other registers than its caller had them in.
 constexpr Registers kCallback = kArguments | kFrame;
 
+bool IsAlu(const Insn& i) { return Class(i) == kClassAlu || Class(i) == kClassAlu64; }
+// As code does that is compiled; others are rare.
+bool MakesSignMask(const Insn& i) { return IsAlu(i) && AluOp(i) == kArsh && (UsesX(i) || i.imm == 31 || i.imm == 63); }
+bool Masks(const Insn& i) { return IsAlu(i) && !UsesX(i) && (AluOp(i) == kAnd || AluOp(i) == kOr); }
+bool GoesBack(const Insn& i) {
+  if (IsPseudoFunc(i) || IsMayGoto(i)) return true;
+  if (!IsJmpClass(i) || JmpOp(i) == kCall || JmpOp(i) == kExit) return false;
+  return (i.code == (kClassJmp32 | kJa) ? i.imm : i.off) < 0;
+}
+
 bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
 
 // Which registers may point to a stack before each instruction, whatever way leads there. What is stored may come back with
@@ -108,8 +118,16 @@ class Reach {
 
 }  // namespace
 
+bool MayCrashAtTheLimit(const Program& program) {
+  return std::any_of(program.insns.begin(), program.insns.end(), Masks);
+}
+
 bool MayCrashTheKernel(const Program& program) {
   const std::vector<Insn>& insns = program.insns;
+  if (MayCrashAtTheLimit(program) && std::any_of(insns.begin(), insns.end(), MakesSignMask) &&
+      std::any_of(insns.begin(), insns.end(), GoesBack)) {
+    return true;
+  }
   const bool functions = program.subprogs.size() > 1 || program.exception_callback != Program::kNoCallback ||
                          std::any_of(insns.begin(), insns.end(), [](const Insn& i) { return IsPseudoCall(i) || IsPseudoFunc(i); });
   if (!functions || std::none_of(insns.begin(), insns.end(), IsSum)) return false;

@@ -4,6 +4,10 @@
 // pointer: it leaves the frame as it was in that register, and follows it to a function that has returned. The engine
 // calls that form `unsupported`, but it stops at the first thing that it finds wrong with a program; this looks at the
 // text alone, so it does not rest on what the engine thinks of the program.
+//
+// And on `number &= constant` and `|= constant` where the number is 0 or -1, which makes the verifier look at both: when more
+// branches are pending than it keeps (8,192), it uses the state that it did not get (maybe_fork_scalars). Only a program that
+// goes round and round gets there.
 #ifndef BPFSIEVE_FUZZ_MAY_CRASH_H_
 #define BPFSIEVE_FUZZ_MAY_CRASH_H_
 
@@ -12,8 +16,11 @@
 namespace bpfsieve {
 
 // Whether the program has functions (or callbacks) and a 64-bit addition of a register that points to a stack on any way
-// through its text, possible or not. False means that it cannot be that form; true is often wrong.
+// through its text, possible or not; or goes back anywhere, and has what makes a mask of a sign and what makes a number of that.
+// False means that it cannot be the first form; true is often wrong.
 bool MayCrashTheKernel(const Program& program);
+// Whether it would if more branches were pending than are kept. What makes other masks of a sign counts, too.
+bool MayCrashAtTheLimit(const Program& program);
 
 }  // namespace bpfsieve
 
