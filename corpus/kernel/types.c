@@ -78,9 +78,9 @@ struct mm_struct__safe_rcu_or_null {
   struct file __attribute__((btf_type_tag("rcu"))) * exe_file;
 };
 struct bpf_map {
-  const struct inode* owner;
   int map_type;
   u32 key_size, value_size, max_entries;
+  const struct inode* owner;
 };
 struct bpf_array {
   struct bpf_map map;

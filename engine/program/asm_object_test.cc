@@ -196,9 +196,9 @@ TEST(LoadAsmObject, ErrorsTellTheLine) {
   EXPECT_EQ(ErrorOf(".map m key=4"), "line 1: a map needs type=");
   EXPECT_EQ(ErrorOf(".map m type=hash key=4294967296"), "line 1: '4294967296' is not a number that fits key");
   EXPECT_EQ(ErrorOf(".map m type=hash\n.map m type=hash"), "line 2: map 'm' is defined twice");
-  EXPECT_EQ(ErrorOf(".map m type=hash value=4 field=timer@0"), "line 1: a field reaches past the map's value");
+  EXPECT_EQ(ErrorOf(".map m type=hash value=4 field=timer@0"), "line 1: a field reaches past the end of what it is in");
   EXPECT_EQ(ErrorOf(".map m type=hash value=32 field=timer@0 field=timer@8"),
-            "line 1: fields of a map's value overlap");
+            "line 1: fields overlap");
   EXPECT_EQ(ErrorOf(".map m type=hash value=4 data=00"), "line 1: data= must give the value's every byte");
   EXPECT_EQ(ErrorOf(".map m type=array_of_maps inner=x"), "no inner map 'x'");
   EXPECT_EQ(ErrorOf("exit\n.prog p\nexit"), "line 1: instructions in front of the first .prog");
