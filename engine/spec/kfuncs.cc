@@ -36,7 +36,7 @@ constexpr KfuncProto PacketDynptr(KfuncSet set, DynptrKind kind, std::string_vie
 
 constexpr IterProto kIters[] = {
     {"num", 1, 4},
-    {"bits", 2, 8},
+    {"bits", 2, 4},
     {"task", 3, 0, "task_struct", true},
     {"css", 3, 0, "cgroup_subsys_state", true},
     {"task_vma", 1, 0, "vm_area_struct"},
