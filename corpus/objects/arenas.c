@@ -16,13 +16,13 @@ struct {
   __uint(type, MAP_TYPE_ARENA);
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, 10);
-  ULONG(map_extra, 0x1ull << 44);
+  ULONG(map_extra, 0x2ull << 44);
 } arena SEC(".maps");
 struct {
   __uint(type, MAP_TYPE_ARENA);
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, 1);
-  ULONG(map_extra, 0x2ull << 44);
+  ULONG(map_extra, 0x3ull << 44);
 } other SEC(".maps");
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
