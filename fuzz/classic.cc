@@ -212,7 +212,8 @@ void Generator::Wrapped() {
   }
   const int low = c_.Between(0, 12);
   Label out = NewLabel();
-  BranchImm(SomeCompare(), c_.Chance(0.7) ? a : b, low, out, c_.Chance(0.7));
+  const bool wide = c_.Chance(0.7);
+  SomeBranchImm(c_.Chance(0.7) ? a : b, low, out, wide);
   const int slot = FreeSlot();
   code_.Store(8, kRegFp, -8 * (slot + 1), b);
   m_.slots[slot] = Value::Scalar();

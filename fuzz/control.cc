@@ -11,10 +11,10 @@ void Generator::Diamond(int depth) {
   const int x = AnyScalar();
   const bool wide = c_.Chance(0.7);
   if (c_.Chance(0.75)) {
-    BranchImm(SomeCompare(), x, SomeImm(), other, wide);
+    SomeBranchImm(x, SomeImm(), other, wide);
   } else {
     const Pin keep(*this, x);
-    BranchReg(SomeCompare(), x, AnyScalar(x), other, wide);
+    SomeBranchReg(x, AnyScalar(x), other, wide);
   }
   bails_.push_back(&end);
   // Often both sides give the same register different values: what a state that was recorded after them must not hide.
@@ -75,11 +75,12 @@ void Generator::Correlated(int depth) {
   const int index = Home();
   const Pin keep_index(*this, index);
   const int size = 8 * c_.Between(1, 3);
-  const int32_t good = static_cast<int32_t>(c_.Below(static_cast<uint32_t>(size))) + (Defect() ? size : 0);
+  int32_t good = static_cast<int32_t>(c_.Below(static_cast<uint32_t>(size)));
+  if (Defect()) good += size;
   const int32_t set = c_.Between(1, 3);
 
   Label other = NewLabel(), end = NewLabel(), past = NewLabel();
-  BranchImm(SomeCompare(), x, SomeImm(), other);
+  SomeBranchImm(x, SomeImm(), other);
   code_.MovImm(flag, 0);
   // On the way that must not use it: far outside, or an address.
   const bool address = c_.Chance(0.3);
@@ -125,12 +126,13 @@ void Generator::Correlated(int depth) {
 // Out of the function in the middle of it.
 void Generator::EarlyExit() {
   const int x = c_.Chance(0.9) ? Unknown() : AnyScalar();
-  if (c_.Chance(0.5)) {
-    BranchImm(SomeCompare(), x, c_.Between(1, 100), *bails_.front(), c_.Chance(0.7));
+  const bool through_bail = c_.Chance(0.5), wide = c_.Chance(0.7);
+  if (through_bail) {
+    SomeBranchImm(x, c_.Between(1, 100), *bails_.front(), wide);
     return;
   }
   Label on = NewLabel();
-  BranchImm(SomeCompare(), x, c_.Between(1, 100), on, c_.Chance(0.7));
+  SomeBranchImm(x, c_.Between(1, 100), on, wide);
   code_.MovImm(0, static_cast<int32_t>(c_.Below(sub_ >= 0 && subs_[sub_].later ? 1 : 2)));
   code_.Exit();
   Bind(on, false);
@@ -273,7 +275,8 @@ void Generator::LoopBody(int rounds, int counter, int index, int depth, Label& e
     if (base >= 0) {
       const int at = m_.regs[base].off;
       code_.AluReg(kAdd, base, index);
-      code_.StoreImm(1, base, Defect() ? size : 0, static_cast<int32_t>(c_.Below(100)));
+      const auto stored = static_cast<int32_t>(c_.Below(100));
+      code_.StoreImm(1, base, Defect() ? size : 0, stored);
       StackWritten(at, size, nullptr);
       Set(base, Value{});
     }

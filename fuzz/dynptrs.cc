@@ -157,7 +157,8 @@ void Generator::Dynptrs(int depth) {
 void Generator::UseDynptr(const Dynptr& d) {
   if ((pinned_ & 0x3f) != 0) return;
   const bool packet = d.kind == DynptrKind::kXdp || d.kind == DynptrKind::kSkb || d.kind == DynptrKind::kSkbMeta;
-  const int size = c_.Between(1, std::max(1, d.size)) & (c_.Chance(0.6) ? ~7 : ~0);
+  int size = c_.Between(1, std::max(1, d.size));
+  if (c_.Chance(0.6)) size &= ~7;
   const int length = std::max(size, 1);
   const auto offset = [&](int to) {
     if (c_.Chance(0.6)) {

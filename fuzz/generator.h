@@ -99,7 +99,10 @@ class Generator {
   int32_t SomeImm();
   int SomeCompare() { return c_.Of(kCompares); }
   Label NewLabel() { return Label{code_.NewLabel(), false, {}}; }
+  // SomeBranch: on any comparison.
   void BranchImm(int op, int reg, int32_t imm, Label& to, bool wide = true);
+  void SomeBranchImm(int reg, int32_t imm, Label& to, bool wide = true) { BranchImm(SomeCompare(), reg, imm, to, wide); }
+  void SomeBranchReg(int a, int b, Label& to, bool wide) { BranchReg(SomeCompare(), a, b, to, wide); }
   void BranchReg(int op, int a, int b, Label& to, bool wide = true);
   void Goto(Label& to);  // what follows is not reached unless it is bound
   void Take(const Insn& insn, Label& to, bool fork);

@@ -398,7 +398,8 @@ void Generator::FlowKeys() {
   Set(d, Value{});
   const int s = AnyScalar();
   const int size = 1 << c_.Below(3);
-  const int off = size * static_cast<int>(c_.Below(static_cast<uint32_t>(kFlowKeysSize / size))) + (Defect() ? kFlowKeysSize : 0);
+  int off = size * static_cast<int>(c_.Below(static_cast<uint32_t>(kFlowKeysSize / size)));
+  if (Defect()) off += kFlowKeysSize;
   if (Defect(0.3)) {
     const int i = Bounded(7);
     code_.AluReg(kAdd, d, i);
@@ -601,7 +602,7 @@ void Generator::Throw() {
   const RetRule rule = ReturnRule(p_->type, p_->attach);
   Label past = NewLabel();
   const int x = AnyScalar();
-  BranchImm(SomeCompare(), x, SomeImm(), past);
+  SomeBranchImm(x, SomeImm(), past);
   code_.MovImm(1, Defect() ? -1 : rule.checked ? rule.range.min : c_.Between(0, 3));
   Kfunc("bpf_throw");
   Bind(past, false);
@@ -632,8 +633,8 @@ void Generator::Compared() {
   Set(k, Value::Scalar());
   Label out = NewLabel();
   const int first = c_.Chance(0.7) ? k : x;
-  BranchReg(SomeCompare(), first, first == k ? x : k, out, c_.Chance(0.7));
-  if (CanFork()) BranchReg(SomeCompare(), k, x, out, c_.Chance(0.7));
+  SomeBranchReg(first, first == k ? x : k, out, c_.Chance(0.7));
+  if (CanFork()) SomeBranchReg(k, x, out, c_.Chance(0.7));
   Bind(out);
 }
 

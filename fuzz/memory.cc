@@ -166,7 +166,8 @@ int Generator::StackBuffer(int size, bool fill) {
 }
 
 void Generator::StackIndexed() {
-  const int base = StackBuffer(8 * c_.Between(1, 4), c_.Chance(0.5));
+  const bool filled = c_.Chance(0.5);
+  const int base = StackBuffer(8 * c_.Between(1, 4), filled);
   if (base < 0) return;
   const int at = AddIndex(base);
   Access(at >= 0 ? at : base);
@@ -175,7 +176,10 @@ void Generator::StackIndexed() {
 
 void Generator::AccessSome() {
   int p = MemoryReg(1, false, false);
-  if (p < 0) p = StackBuffer(8 * c_.Between(1, 3), c_.Chance(0.7));
+  if (p < 0) {
+    const bool filled = c_.Chance(0.7);
+    p = StackBuffer(8 * c_.Between(1, 3), filled);
+  }
   if (p < 0) return;
   if (c_.Chance(0.5)) {
     const int q = AddIndex(p);

@@ -41,7 +41,8 @@ int Generator::NewScalar() {
     }
     case 2:
       if (c_.Chance(0.3)) {
-        code_.Imm64(d, 0, SomeImm(), SomeImm());
+        const int32_t high = SomeImm(), low = SomeImm();
+        code_.Imm64(d, 0, low, high);
         Set(d, Value::Scalar());
         return d;
       }
@@ -156,7 +157,11 @@ void Generator::Refine(int reg, uint64_t max) {
     // No check; or one that is not enough.
     switch (CanFork() ? c_.Below(4) : 0) {
       case 0: break;
-      case 1: BranchImm(kJgt, reg, limit + c_.Between(1, 8), Bail()); break;
+      case 1: {
+        Label& bail = Bail();
+        BranchImm(kJgt, reg, limit + c_.Between(1, 8), bail);
+        break;
+      }
       case 2: BranchImm(kJsgt, reg, limit, Bail()); break;
       default: BranchImm(kJgt, reg, limit, Bail(), false); break;
     }
@@ -299,7 +304,8 @@ void Generator::Unary() {
 void Generator::OneWay(const std::function<void()>& spoil) {
   const int x = Unknown();
   Label other = NewLabel(), end = NewLabel();
-  BranchImm(SomeCompare(), x, c_.Between(1, 100), other, c_.Chance(0.7));
+  const bool wide = c_.Chance(0.7);
+  SomeBranchImm(x, c_.Between(1, 100), other, wide);
   if (c_.Chance(0.8)) {
     Goto(end);
     Bind(other, false);
