@@ -10,7 +10,8 @@
 namespace bpfsieve {
 namespace {
 
-using Registers = uint32_t;  // as bits: those that may point to a stack
+using Registers = uint32_t;  // as bits
+enum class What { kStackPointer, kSignMask };
 constexpr Registers kArguments = 0x3e, kSaved = 0x3c0, kFrame = 1u << kRegFp;
 // What a function that the kernel calls back may find: its arguments are in other registers than its caller had them in.
 constexpr Registers kCallback = kArguments | kFrame;
@@ -19,24 +20,46 @@ bool IsAlu(const Insn& i) { return Class(i) == kClassAlu || Class(i) == kClassAl
 // As code does that is compiled; others are rare.
 bool MakesSignMask(const Insn& i) { return IsAlu(i) && AluOp(i) == kArsh && (UsesX(i) || i.imm == 31 || i.imm == 63); }
 bool Masks(const Insn& i) { return IsAlu(i) && !UsesX(i) && (AluOp(i) == kAnd || AluOp(i) == kOr); }
-bool GoesBack(const Insn& i) {
-  if (IsPseudoFunc(i) || IsMayGoto(i)) return true;
-  if (!IsJmpClass(i) || JmpOp(i) == kCall || JmpOp(i) == kExit) return false;
-  return (i.code == (kClassJmp32 | kJa) ? i.imm : i.off) < 0;
+
+// Which instructions may run again and again: those that a jump goes back over, and, where there is any such jump or a
+// function that is called back, all other functions.
+std::vector<bool> Repeated(const Program& program) {
+  const std::vector<Insn>& insns = program.insns;
+  std::vector<bool> repeated(insns.size(), false);
+  bool any = false;
+  for (size_t at = 0; at < insns.size(); ++at) {
+    const Insn& i = insns[at];
+    any |= IsPseudoFunc(i);
+    if (!IsJmpClass(i) || JmpOp(i) == kCall || JmpOp(i) == kExit) continue;
+    const int64_t to = static_cast<int64_t>(at) + 1 + (i.code == (kClassJmp32 | kJa) ? i.imm : i.off);
+    if (to > static_cast<int64_t>(at)) continue;
+    any = true;
+    std::fill(repeated.begin() + std::max<int64_t>(to, 0), repeated.begin() + static_cast<int64_t>(at), true);
+  }
+  if (!any) return repeated;
+  size_t functions = insns.size();
+  for (size_t at = 0; at < insns.size(); ++at) {
+    if (!IsPseudoCall(insns[at]) && !IsPseudoFunc(insns[at])) continue;
+    const int64_t to = static_cast<int64_t>(at) + 1 + insns[at].imm;
+    if (to >= 0) functions = std::min(functions, static_cast<size_t>(to));
+  }
+  std::fill(repeated.begin() + static_cast<std::ptrdiff_t>(functions), repeated.end(), true);
+  return repeated;
 }
 
 bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
 
-// Which registers may point to a stack before each instruction, whatever way leads there. What is stored may come back with
-// any load, and what one function returns with any call.
+// Which registers may hold such a thing, or what was computed with one, before each instruction, whatever way leads there.
+// What is stored may come back with any load, and what one function returns with any call.
 class Reach {
  public:
-  explicit Reach(const Program& program)
-      : insns_(program.insns), before_(insns_.size(), 0), seen_(insns_.size(), false) {
+  Reach(const Program& program, What what)
+      : insns_(program.insns), masks_(what == What::kSignMask), frame_(masks_ ? 0 : kFrame),
+        callback_(masks_ ? kArguments : kCallback), before_(insns_.size(), 0), seen_(insns_.size(), false) {
     for (bool more = true; more;) {
       const bool stored = stored_, returned = returned_;
-      Flow(0, kFrame);
-      Flow(program.exception_callback, kCallback);
+      Flow(0, frame_);
+      Flow(program.exception_callback, callback_);
       while (!todo_.empty()) {
         const size_t at = todo_.back();
         todo_.pop_back();
@@ -50,6 +73,12 @@ class Reach {
   bool AddsStackPointer() const {
     for (size_t at = 0; at < insns_.size(); ++at) {
       if (IsSum(insns_[at]) && (before_[at] >> insns_[at].src & 1) != 0) return true;
+    }
+    return false;
+  }
+  bool MasksWithSign(const std::vector<bool>& where) const {
+    for (size_t at = 0; at < insns_.size(); ++at) {
+      if (where[at] && Masks(insns_[at]) && (before_[at] >> insns_[at].dst & 1) != 0) return true;
     }
     return false;
   }
@@ -73,7 +102,9 @@ class Reach {
     switch (Class(i)) {
       case kClassAlu:
       case kClassAlu64:
-        if (AluOp(i) == kMov) {
+        if (masks_ && MakesSignMask(i)) {
+          set(i.dst, true);
+        } else if (AluOp(i) == kMov) {
           set(i.dst, UsesX(i) && from);
         } else if (UsesX(i) && from) {
           set(i.dst, true);
@@ -82,7 +113,7 @@ class Reach {
       case kClassLd:
         if (IsLdImm64(i)) {
           set(i.dst, false);
-          if (IsPseudoFunc(i)) Flow(here + 1 + i.imm, kCallback);
+          if (IsPseudoFunc(i)) Flow(here + 1 + i.imm, callback_);
           return Flow(here + 2, held);
         }
         break;
@@ -98,8 +129,8 @@ class Reach {
           return;
         }
         if (i.code == kCodeCall) {
-          if (IsPseudoCall(i)) Flow(here + 1 + i.imm, (held & kArguments) | kFrame);
-          held = (held & (kSaved | kFrame)) | (IsPseudoCall(i) && returned_ ? 1u << kRegR0 : 0);
+          if (IsPseudoCall(i)) Flow(here + 1 + i.imm, (held & kArguments) | frame_);
+          held = (held & (kSaved | frame_)) | (IsPseudoCall(i) && returned_ ? 1u << kRegR0 : 0);
           break;
         }
         Flow(here + 1 + (i.code == (kClassJmp32 | kJa) ? i.imm : i.off), held);
@@ -110,6 +141,8 @@ class Reach {
   }
 
   const std::vector<Insn>& insns_;
+  const bool masks_;
+  const Registers frame_, callback_;  // what R10 and what the arguments of a callback are, to begin with
   std::vector<Registers> before_;
   std::vector<bool> seen_;
   std::vector<size_t> todo_;
@@ -124,15 +157,15 @@ bool MayCrashAtTheLimit(const Program& program) {
 
 bool MayCrashTheKernel(const Program& program) {
   const std::vector<Insn>& insns = program.insns;
-  if (MayCrashAtTheLimit(program) && std::any_of(insns.begin(), insns.end(), MakesSignMask) &&
-      std::any_of(insns.begin(), insns.end(), GoesBack)) {
+  if (std::any_of(insns.begin(), insns.end(), MakesSignMask) &&
+      Reach(program, What::kSignMask).MasksWithSign(Repeated(program))) {
     return true;
   }
   const bool functions = program.subprogs.size() > 1 || program.exception_callback != Program::kNoCallback ||
                          std::any_of(insns.begin(), insns.end(), [](const Insn& i) { return IsPseudoCall(i) || IsPseudoFunc(i); });
   if (!functions || std::none_of(insns.begin(), insns.end(), IsSum)) return false;
   // Several callbacks for exceptions, of which one may be meant: not worth telling apart.
-  return program.exception_callback == Program::kSeveralCallbacks || Reach(program).AddsStackPointer();
+  return program.exception_callback == Program::kSeveralCallbacks || Reach(program, What::kStackPointer).AddsStackPointer();
 }
 
 }  // namespace bpfsieve
