@@ -395,7 +395,7 @@ void Generator::CallBack() {
   } else {
     sub.params = {Param{}, memory};
     if (c_.Chance(0.7)) {
-      code_.MovImm(1, c_.Between(0, o_.loop_bound + 1));
+      code_.MovImm(1, c_.Between(1, o_.loop_bound + 1));
     } else {
       const int many = Bounded(7);
       if (many != 1) code_.MovReg(1, many);

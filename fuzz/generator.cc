@@ -130,8 +130,8 @@ void Generator::ChooseSubs() {
     for (int i = 0; i < params; ++i) {
       Param param;
       param.text = "u64";
-      const uint32_t kind = c_.Below(8);
-      if (kind == 7) {
+      const uint32_t kind = c_.Below(9);
+      if (kind >= 7) {
         param.kind = Kind::kCtx;
         param.text = ContextName().empty() || c_.Chance(0.4) ? "ctx" : absl::StrCat("ctx:", std::string(ContextName()));
       } else if (kind >= 4) {
