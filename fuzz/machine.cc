@@ -448,7 +448,7 @@ bool Machine::Alu(const Insn& i) {
   const uint8_t op = AluOp(i);
   const bool is64 = Class(i) == kClassAlu64;
   const bool x = UsesX(i) && op != kEnd;
-  if (op == kMov && x && i.off == kAddrSpaceCast && is64) return NotModelled("arena: addr_space_cast");
+  if (op == kMov && x && i.off == kAddrSpaceCast && is64) return NotModelled("arenas");
   if (x && !Read(i.src)) return false;
   if (op != kMov && !Read(i.dst)) return false;
   if (i.dst == kRegFp) return Fault("the frame pointer is written");
@@ -606,6 +606,7 @@ bool Machine::LoadImm64(const Insn& i) {
     case kPseudoMapFd:
     case kPseudoMapValue:
       if (map >= object_->maps.size()) return Fault("no such map");
+      if (object_->maps[map].type == MapType::kArena) return NotModelled("arenas");
       if (i.src == kPseudoMapFd) {
         dst = PointerTo(NewRegion(Region::Kind::kMap, 0, i.imm));
       } else {

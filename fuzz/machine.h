@@ -184,6 +184,7 @@ class Machine {
   void EndReference(int32_t reference);
   StackObject* FindObject(const Word& p, StackObject::Kind kind);
   bool NewPlace(const Word& p, uint64_t size);
+  StackObject ObjectAt(const Word& place, StackObject::Kind kind, uint64_t size) const;
   void MakeDynptr(const Word& place, DynptrKind kind, int32_t memory, uint64_t begin, uint64_t length, int32_t reference);
   bool OverwriteDynptrs(int32_t stack, uint64_t at, uint64_t size);
   Word Slice(const StackObject& of, uint64_t offset, uint64_t size);

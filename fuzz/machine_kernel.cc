@@ -131,7 +131,7 @@ bool Machine::CallTyped(const TypedKfunc& function, uint32_t id) {
     return true;
   }
   uint32_t pointee = 0;
-  SkipModifiers(btf, returns->type, &pointee);
+  if (!btf_is_composite(SkipModifiers(btf, returns->type, &pointee))) return NotModelled("memory of a kernel function");
   reg(0) = PointerTo(NewKernelObject(pointee));
   Region& made = regions_.back();
   if (has(kKfuncAcquire)) {

@@ -40,6 +40,9 @@ bool Machine::CallKfunc(const Insn& i) {
   if (function.typed != nullptr && kernel_ != nullptr) return CallTyped(*function.typed, program_->externs[at].btf_id);
   if (function.proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
   const KfuncProto& proto = *function.proto;
+  if (proto.args[0] == KfuncArg::kIter && !FindIter(proto.iter).elem.empty()) {
+    return NotModelled("iterators over the kernel's objects");
+  }
   if (locked_ && !AllowedUnderLock(proto.name)) return Fault("a kernel function is called with a lock held");
   if (proto.sleeps && !MaySleep()) return Fault("a kernel function may sleep where that is not allowed");
   if (!KfuncArguments(proto)) return false;
@@ -165,11 +168,7 @@ bool Machine::Iterator(const KfuncProto& proto, Word* result) {
     const auto begin = static_cast<int32_t>(reg(2).bits), end = static_cast<int32_t>(reg(3).bits);
     const uint64_t count = proto.iter == IterType::kNum ? static_cast<uint64_t>(int64_t{end} - begin) : Random() % 4;
     const bool empty = proto.iter == IterType::kNum && (end <= begin || count > kMaxLoops);
-    StackObject made;
-    made.kind = StackObject::Kind::kIterator;
-    made.region = p.region;
-    made.at = p.bits - region(p.region).base;
-    made.size = size;
+    StackObject made = ObjectAt(p, StackObject::Kind::kIterator, size);
     made.reference = next_reference_;
     made.iter = proto.iter;
     made.left = empty ? 0 : count;
@@ -228,11 +227,7 @@ bool Machine::Interrupts(bool save) {
   const Word p = reg(1);
   if (save) {
     if (!NewPlace(p, 8)) return false;
-    StackObject made;
-    made.kind = StackObject::Kind::kIrqFlag;
-    made.region = p.region;
-    made.at = p.bits - region(p.region).base;
-    made.size = 8;
+    StackObject made = ObjectAt(p, StackObject::Kind::kIrqFlag, 8);
     made.number = next_number_++;
     objects_.push_back(made);
     ++irq_;
@@ -263,15 +258,20 @@ void Machine::EndOfReaders() {
   for (Region& each : regions_) each.untrusted |= each.rcu;
 }
 
+Machine::StackObject Machine::ObjectAt(const Word& place, StackObject::Kind kind, uint64_t size) const {
+  StackObject made;
+  made.kind = kind;
+  made.region = place.region;
+  made.at = place.bits - region(place.region).base;
+  made.size = size;
+  return made;
+}
+
 // ---- Dynptrs -----------------------------------------------------------------------------------------------------
 
 void Machine::MakeDynptr(const Word& place, DynptrKind kind, int32_t memory, uint64_t begin, uint64_t length,
                          int32_t reference) {
-  StackObject made;
-  made.kind = StackObject::Kind::kDynptr;
-  made.region = place.region;
-  made.at = place.bits - region(place.region).base;
-  made.size = kDynptrBytes;
+  StackObject made = ObjectAt(place, StackObject::Kind::kDynptr, kDynptrBytes);
   made.reference = reference;
   made.dynptr = kind;
   made.number = next_number_++;

@@ -216,11 +216,15 @@ int beside_the_cookie(void* ctx) { return bpf_session_cookie()[1] != 0; }
 SEC("kprobe/ksys_read")
 int no_session(void* ctx) { return bpf_session_is_return(); }
 
-SEC("tc")
-int mark_of_a_connection(struct __sk_buff* skb) {
+static __always_inline struct nf_conn* connection(struct __sk_buff* skb) {
   struct bpf_sock_tuple tuple = {};
   struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = 6};
-  struct nf_conn* ct = bpf_skb_ct_lookup(skb, &tuple, sizeof tuple.ipv4, &opts, sizeof opts);
+  return bpf_skb_ct_lookup(skb, &tuple, sizeof tuple.ipv4, &opts, sizeof opts);
+}
+
+SEC("tc")
+int mark_of_a_connection(struct __sk_buff* skb) {
+  struct nf_conn* ct = connection(skb);
   if (!ct) return 0;
   ct->mark = 3;
   bpf_ct_release(ct);
@@ -229,9 +233,7 @@ int mark_of_a_connection(struct __sk_buff* skb) {
 
 SEC("tc")
 int status_of_a_connection(struct __sk_buff* skb) {
-  struct bpf_sock_tuple tuple = {};
-  struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = 6};
-  struct nf_conn* ct = bpf_skb_ct_lookup(skb, &tuple, sizeof tuple.ipv4, &opts, sizeof opts);
+  struct nf_conn* ct = connection(skb);
   if (!ct) return 0;
   ct->status = 3;
   bpf_ct_release(ct);

@@ -130,31 +130,6 @@ constexpr KfuncProto kKfuncs[] = {
 
 }  // namespace
 
-// Types for which the kernel registers its generic set (generic_btf_ids). A set belongs to a hook, and types that
-// share the hook share the set.
-bool TakesGenericKfuncs(ProgType type) {
-  switch (type) {
-    case ProgType::kTracepoint:
-    case ProgType::kPerfEvent:
-    case ProgType::kSchedCls:
-    case ProgType::kXdp:
-    case ProgType::kSyscall:
-    case ProgType::kCgroupSkb:
-    case ProgType::kCgroupSock:
-    case ProgType::kCgroupSockAddr:
-    case ProgType::kCgroupDevice:
-    case ProgType::kCgroupSockopt:
-    case ProgType::kCgroupSysctl:
-    case ProgType::kSockOps:
-    case ProgType::kTracing:
-    case ProgType::kLsm:
-    case ProgType::kStructOps:
-      return true;
-    default:
-      return false;
-  }
-}
-
 int KfuncProto::arg_count() const {
   int n = 0;
   while (n < 5 && args[n] != kNone) ++n;

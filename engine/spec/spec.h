@@ -245,7 +245,6 @@ struct TypedKfunc {
 const TypedKfunc* FindTypedKfunc(std::string_view name);
 // Whether a program of this type may call those of the set (btf_kfunc_id_set_contains, and the filters that some have).
 bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach);
-bool TakesGenericKfuncs(ProgType type);
 
 // ---- Context ---------------------------------------------------------------------------------------------------
 

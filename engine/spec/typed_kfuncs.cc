@@ -118,6 +118,7 @@ constexpr TypedKfunc kTyped[] = {
     {"tcp_slow_start", 2, 0, kCongestion},
 };
 
+// A set belongs to a hook, and types that share the hook share the set: all of control groups do.
 bool TakesCgroupSets(ProgType type) {
   switch (type) {
     case ProgType::kCgroupSkb:
@@ -130,6 +131,23 @@ bool TakesCgroupSets(ProgType type) {
       return true;
     default:
       return false;
+  }
+}
+
+// Types for which the kernel registers its generic set (generic_btf_ids), and those that share a hook with one.
+bool TakesGenericSet(ProgType type) {
+  switch (type) {
+    case ProgType::kTracepoint:
+    case ProgType::kPerfEvent:
+    case ProgType::kSchedCls:
+    case ProgType::kXdp:
+    case ProgType::kSyscall:
+    case ProgType::kTracing:
+    case ProgType::kLsm:
+    case ProgType::kStructOps:
+      return true;
+    default:
+      return TakesCgroupSets(type);
   }
 }
 
@@ -173,7 +191,7 @@ bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach) {
     case KfuncSet::kTracing: return tracing;
     case KfuncSet::kCongestion: return type == ProgType::kStructOps;
     case KfuncSet::kHooks: return type == ProgType::kLsm;
-    case KfuncSet::kGeneric: return TakesGenericKfuncs(type);
+    case KfuncSet::kGeneric: return TakesGenericSet(type);
     case KfuncSet::kCpumask: return tracing || type == ProgType::kStructOps || type == ProgType::kSyscall;
     case KfuncSet::kConntrack: return type == ProgType::kSchedCls || type == ProgType::kXdp;
     case KfuncSet::kSkb: return TakesSkbSet(type);
