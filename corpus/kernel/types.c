@@ -174,6 +174,14 @@ struct nf_hook_state {
   u8 hook, pf;
 };
 
+
+// What stands behind the context of each program type.
+struct __sk_buff;
+struct bpf_ctx_convert {
+  struct __sk_buff* BPF_PROG_TYPE_SCHED_CLS_prog;
+  struct sk_buff BPF_PROG_TYPE_SCHED_CLS_kern;
+};
+
 // Tracepoints: the handler's type has an argument of the tracing machinery's in front.
 typedef void (*btf_trace_task_newtask)(void*, struct task_struct*, unsigned long);
 typedef void (*btf_trace_sched_pi_setprio)(void*, struct task_struct*, struct task_struct*);
@@ -246,6 +254,7 @@ struct bpf_key {
 struct file* bpf_get_task_exe_file(struct task_struct* task) { return task ? (struct file*)0 : 0; }
 void bpf_put_file(struct file* file) { keep(file); }
 int bpf_path_d_path(struct path* path, char* buf, unsigned long buf__sz) { return path && buf && buf__sz; }
+int bpf_copy_from_user_str(void* dst, unsigned int dst__sz, const void* unsafe_ptr__ign, u64 flags) { return dst == unsafe_ptr__ign; }
 struct bpf_key* bpf_lookup_user_key(unsigned int serial, u64 flags) { return serial && flags ? (struct bpf_key*)0 : 0; }
 struct bpf_key* bpf_lookup_system_key(u64 id) { return id ? (struct bpf_key*)0 : 0; }
 void bpf_key_put(struct bpf_key* bkey) { keep(bkey); }
@@ -385,6 +394,7 @@ struct {
   struct path path;
   union security_list_options security_list_options;
   struct sk_buff sk_buff;
+  struct bpf_ctx_convert bpf_ctx_convert;
   struct vm_area_struct vm_area_struct;
   struct nf_conn nf_conn;
   struct nf_hook_state nf_hook_state;

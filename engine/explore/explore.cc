@@ -116,7 +116,7 @@ bool Search::OutOfTime(uint32_t insn) {
 }
 
 bool Search::SetUpEntry(int sub, State& state) {
-  if (sub == 0) {
+  if (sub == 0 && !ctx_.extension) {
     state.regs()[1].MakePointer(RegType::kCtx);
     return true;
   }

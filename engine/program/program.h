@@ -132,6 +132,7 @@ struct Program {
   // `unsupported` when `broken_unsupported` is set; `insns` may then be incomplete.
   std::string broken;
   bool broken_unsupported = false;
+  bool broken_target = false;  // only for want of something in the kernel to attach to; another program may do instead
 };
 
 struct BtfDeleter {

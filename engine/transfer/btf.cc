@@ -13,6 +13,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr int kMaxTracingArgs = 12;  // MAX_BPF_FUNC_ARGS
+constexpr int kMaxRegisterArgs = 5;  // MAX_BPF_FUNC_REG_ARGS
 constexpr uint16_t kTrustedModifiers = kAlloc | kTrusted | kNonOwnRef;
 
 std::string TypeText(const struct btf* btf, uint32_t id) { return std::string(BtfTypeName(btf, id)); }
@@ -255,11 +256,16 @@ bool Transfer::MapStructAccess(int r, int off, int size, bool write, int value) 
 // The program's context is the arguments of what it is attached to, eight bytes each.
 bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   const AttachTarget& target = ctx_.target;
-  const struct btf* btf = Kernel()->get();
+  const struct btf* btf = target.btf != nullptr ? target.btf : Kernel()->get();
   const auto invalid = [&] {
     return Fail(Rule::kCtxAccess, r, absl::StrCat("invalid bpf_context access off=", off, " size=", size));
   };
   if (off < 0 || off >= 8 * kMaxTracingArgs || write || off % size != 0 || off % 8 != 0) return invalid();
+  if (target.untyped) {
+    if (off > 8 * kMaxRegisterArgs || (off == 8 * kMaxRegisterArgs && prog_.attach != AttachType::kTraceFexit)) return invalid();
+    if (value >= 0) reg(value).MakeUnknown();
+    return true;
+  }
   const btf_param* params = btf_params(target.proto);
   const int count = btf_vlen(target.proto);
   int arg = 0;
@@ -312,11 +318,17 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   uint32_t pointee = 0;
   const btf_type* to = SkipModifiers(btf, t->type, &pointee);
   if (to == nullptr || btf_is_void(to) || btf_is_int(to)) return scalar();
+  if (target.of != ProgType::kUnspec) {
+    // Of programs' functions, only the context is something that the kernel knows.
+    pointee = IsContext(btf, t->type, target.of) ? KernelContextType(target.of) : 0;
+    to = pointee != 0 ? btf__type_by_id(Kernel()->get(), pointee) : nullptr;
+    if (to == nullptr) return invalid();
+  }
   uint16_t flags = typed != nullptr ? typed->flags : target.pointer;
   if (typed == nullptr) {
     const int number = arg - target.skipped;
     if (number < 32 && (target.nullable >> number & 1) != 0) flags |= kMaybeNull;
-    flags |= static_cast<uint16_t>(FlagOf(PointeeTag(btf, t)) & (kUser | kPercpu));
+    if (target.btf == nullptr) flags |= static_cast<uint16_t>(FlagOf(PointeeTag(btf, t)) & (kUser | kPercpu));
     if (!btf_is_composite(to)) return invalid();
     if (number < 32 && (target.error >> number & 1) != 0) return scalar();
   }

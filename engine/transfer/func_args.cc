@@ -61,19 +61,6 @@ bool IsUserPtRegs(const struct btf* btf, uint32_t id) {
   return false;
 }
 
-// Whether a pointer to type `id` is the context by its type alone (btf_is_prog_ctx_type).
-bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
-  if (type == ProgType::kKprobe && IsUserPtRegs(btf, id)) return true;
-  const btf_type* t = SkipModifiers(btf, id, nullptr);
-  if (t == nullptr || !btf_is_composite(t)) return false;
-  const std::string_view name = NameOf(btf, t), context = ContextName(type);
-  if (context.empty()) return false;
-  if (name == context) return true;
-  // The kernel's own structures behind two of them will do.
-  return (context == "__sk_buff" && name == "sk_buff") || (context == "xdp_md" && name == "xdp_buff") ||
-         (type == ProgType::kKprobe && name == "bpf_user_pt_regs_t");
-}
-
 // Why a pointer to type `id` may not be tagged as the context (btf_validate_prog_ctx_type); empty: it may.
 std::string ContextTagError(const struct btf* btf, uint32_t id, ProgType type, AttachType attach, uint32_t arg) {
   const bool pt_regs = type == ProgType::kKprobe || type == ProgType::kPerfEvent;
@@ -111,6 +98,18 @@ Finding Bad(uint32_t insn, std::string message) {
 bool IsScalarType(const btf_type* t) { return btf_is_int(t) || btf_is_any_enum(t); }
 
 }  // namespace
+
+bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
+  if (type == ProgType::kKprobe && IsUserPtRegs(btf, id)) return true;
+  const btf_type* t = SkipModifiers(btf, id, nullptr);
+  if (t == nullptr || !btf_is_composite(t)) return false;
+  const std::string_view name = NameOf(btf, t), context = ContextName(type);
+  if (context.empty()) return false;
+  if (name == context) return true;
+  // The kernel's own structures behind two of them will do.
+  return (context == "__sk_buff" && name == "sk_buff") || (context == "xdp_md" && name == "xdp_buff") ||
+         (type == ProgType::kKprobe && name == "bpf_user_pt_regs_t");
+}
 
 FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& info) {
   FuncArgs out;
@@ -155,6 +154,7 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
   const btf_param* params = btf_params(proto);
   for (uint32_t i = 0; i < count; ++i) {
     FuncArg arg;
+    out.tagged |= !tags[i].empty();
     bool ctx_tag = false, nonnull = false, trusted = false, nullable = false, arena = false;
     for (std::string_view tag : tags[i]) {
       if (tag == "ctx") {

@@ -35,9 +35,13 @@ struct FuncArgs {
   std::vector<FuncArg> args;
   std::optional<Finding> error;   // the prototype breaks a rule
   std::string unsupported;        // it uses something that is not modelled
+  bool tagged = false;            // a declaration tag says of some argument what it is
 };
 // Reads the prototype of `func` (linkage global). Safe from any thread.
 FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& func);
+
+// Whether a pointer to type `id` of `btf` is the context of such programs, by its type alone (btf_is_prog_ctx_type).
+bool IsContext(const struct btf* btf, uint32_t id, ProgType type);
 
 // Gives the entry state of a global function the arguments of its prototype, which has no error.
 void SetArguments(const FuncArgs& args, State& entry);
@@ -51,8 +55,12 @@ struct LazyFault {
 
 // What a program is attached to: its context is that function's arguments.
 struct AttachTarget {
-  std::string name;
-  const btf_type* proto = nullptr;  // of the kernel's types
+  std::string name;                 // empty: of a program's function
+  const btf_type* proto = nullptr;  // of the kernel's types, or of `btf`
+  // A function of a program of type `of`, kUnspec: of the kernel.
+  ProgType of = ProgType::kUnspec;
+  const struct btf* btf = nullptr;
+  bool untyped = false;             // of which no more is known than that it takes five numbers and returns one
   int skipped = 0;        // arguments of `proto` that programs do not see, from the first
   uint16_t pointer = 0;   // modifiers of the pointers that it passes
   uint32_t nullable = 0, error = 0;  // pointers that may be null, or an error number in its place: a bit per argument
@@ -73,6 +81,7 @@ struct Context {
   const Cfg* cfg = nullptr;
   const StackLiveness* liveness = nullptr;
   AttachTarget target;                    // of a tracing program, or one of a hook or a table of functions
+  bool extension = false;                 // `program` is that of one, with its target's type: it starts as the prototype says
   std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
   std::vector<uint8_t> global_sub;        // per subprogram of cfg
   std::vector<std::string> sub_names;     // per subprogram of cfg
@@ -287,6 +296,7 @@ class Transfer {
   bool TracingAccess(int r, int off, int size, bool write, int value);
   bool BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict);
   bool BufferAccess(int r, int64_t off, int64_t size);
+  uint32_t KernelContextType(ProgType type);
 
   // stack.cc
   bool StackBounds(int r, int64_t off, int64_t size, bool write);

@@ -70,24 +70,30 @@ const char* KindText(const btf_type* t) { return btf_is_union(t) ? "UNION" : btf
 
 }  // namespace
 
-// The context as the kernel's own structure: struct bpf_ctx_convert has both of every program type, by a name each.
-bool Transfer::CastToKernelContext() {
-  if (Kernel() == nullptr) return Unsupported("kfunc: bpf_cast_to_kern_ctx");
+// The kernel's own structure behind the context: struct bpf_ctx_convert has both of every program type, by a name each.
+// 0: not known.
+uint32_t Transfer::KernelContextType(ProgType program) {
+  if (Kernel() == nullptr) return 0;
   const struct btf* btf = Kernel()->get();
-  std::string name = absl::StrCat("BPF_PROG_TYPE_", absl::AsciiStrToUpper(std::string(ProgTypeName(prog_.type))), "_kern");
+  std::string name = absl::StrCat("BPF_PROG_TYPE_", absl::AsciiStrToUpper(std::string(ProgTypeName(program))), "_kern");
   const uint32_t table = Kernel()->Find("bpf_ctx_convert", BTF_KIND_STRUCT);
   const btf_type* pairs = table != 0 ? btf__type_by_id(btf, table) : nullptr;
-  uint32_t type = 0;
   for (uint32_t i = 0; pairs != nullptr && i < btf_vlen(pairs); ++i) {
-    if (BtfName(btf, btf_members(pairs)[i].name_off) == name) type = btf_members(pairs)[i].type;
+    if (BtfName(btf, btf_members(pairs)[i].name_off) == name) return btf_members(pairs)[i].type;
   }
+  return 0;
+}
+
+// The context as that structure.
+bool Transfer::CastToKernelContext() {
+  const uint32_t type = KernelContextType(prog_.type);
   if (type == 0) return Unsupported("kfunc: bpf_cast_to_kern_ctx");
   const Reg p = reg(1);
   if (!ArgOffset(p, 1, false)) return false;
   if (p.type != RegType::kCtx) {
     return Fail(Rule::kHelperArg, 1, absl::StrCat("arg#0 expected pointer to ctx, but got ", RegTypeName(p)));
   }
-  if (!btf_is_composite(btf__type_by_id(btf, type))) {
+  if (!btf_is_composite(btf__type_by_id(Kernel()->get(), type))) {
     return Fail(Rule::kHelperArg, 1, absl::StrCat("kern ctx type id ", type, " is not a struct"));
   }
   ClearCallerSaved();

@@ -86,10 +86,6 @@ bool NeedsDevice(const Extern& function) {
 
 }  // namespace
 
-bool TypeModelled(ProgType type) {
-  return type != ProgType::kExt;
-}
-
 Finding FromEncoding(const EncodingError& error) { return At(error.insn, RuleOf(error.kind), error.message); }
 
 std::optional<Finding> CheckReferences(const Object& object, const Program& program) {
