@@ -182,6 +182,15 @@ struct bpf_ctx_convert {
   struct sk_buff BPF_PROG_TYPE_SCHED_CLS_kern;
 };
 
+// Variables of each processor.
+struct rq {
+  unsigned int nr_running;
+  int cpu;
+};
+#define PER_CPU __attribute__((section(".data..percpu"), used))
+struct rq runqueues PER_CPU = {1, 1};
+int bpf_prog_active PER_CPU = 1;
+
 // Tracepoints: the handler's type has an argument of the tracing machinery's in front.
 typedef void (*btf_trace_task_newtask)(void*, struct task_struct*, unsigned long);
 typedef void (*btf_trace_sched_pi_setprio)(void*, struct task_struct*, struct task_struct*);

@@ -338,6 +338,59 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   return true;
 }
 
+// The address of a variable or function of the kernel (check_pseudo_btf_id).
+bool Transfer::KernelSymbol(const Extern& symbol, Reg& dst) {
+  if (Kernel() == nullptr) return Unsupported("ksym variable");
+  const struct btf* btf = Kernel()->get();
+  if (symbol.kind == Extern::Kind::kFunc) {
+    dst.MakePointer(RegType::kMem, kRdonly);
+    dst.mem_size = 0;
+    return true;
+  }
+  const uint32_t id = Kernel()->Find(symbol.name, BTF_KIND_VAR);
+  if (id == 0) {
+    if (!symbol.weak) return Unsupported("ksym variable");
+    dst.MakeScalar(Scalar::Const(0));
+    return true;
+  }
+  // Of those that each processor has its own of; few kernels have types for others.
+  const uint32_t section = Kernel()->Find(".data..percpu", BTF_KIND_DATASEC);
+  const btf_type* percpu = section != 0 ? btf__type_by_id(btf, section) : nullptr;
+  for (uint32_t i = 0; percpu != nullptr && i < btf_vlen(percpu); ++i) {
+    if (btf_var_secinfos(percpu)[i].type != id) continue;
+    uint32_t type = 0;
+    SkipModifiers(btf, btf__type_by_id(btf, id)->type, &type);
+    MakeBtfPointer(dst, type, kPercpu);
+    return true;
+  }
+  return Unsupported("ksym variable");
+}
+
+// One processor's copy of what `percpu` points to. Of an object of the program's own, every processor has one; of a processor
+// that is not there, there is none, which Linux 6.18 does not think of.
+bool Transfer::PerCpuResult(const Reg& percpu, uint16_t null_flag) {
+  Reg& r0 = reg(0);
+  if (percpu.Has(kProgBtf)) {
+    r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kAlloc | kRcu | kProgBtf | null_flag));
+    r0.btf_id = percpu.btf_id;
+    out_->used_detail = 1;
+    return true;
+  }
+  out_->used_detail = 2;  // for the other kind, the kernel's code reads through the pointer first
+  const struct btf* btf = Kernel()->get();
+  const btf_type* t = SkipModifiers(btf, percpu.btf_id, nullptr);
+  if (t != nullptr && btf_is_composite(t)) {
+    r0.MakePointer(RegType::kBtfId, null_flag);
+    r0.btf_id = percpu.btf_id;
+    return true;
+  }
+  const int64_t size = BtfSize(btf, percpu.btf_id);
+  if (size < 0 || size > UINT32_MAX) return Unsupported("percpu-btf-id");
+  r0.MakePointer(RegType::kMem, static_cast<uint16_t>(kRdonly | null_flag));
+  r0.mem_size = static_cast<uint32_t>(size);
+  return true;
+}
+
 // An argument of a helper that takes an object of kernel type `wanted`.
 bool Transfer::BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict) {
   const Reg& p = reg(r);

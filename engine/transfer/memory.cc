@@ -484,8 +484,7 @@ bool Transfer::LoadImm64() {
       dst.map = i.imm;
       dst.off = high.imm;
       return true;
-    case kPseudoBtfId:
-      return Unsupported("ksym variable");
+    case kPseudoBtfId: return KernelSymbol(prog_.externs[static_cast<size_t>(i.imm)], dst);
     case kPseudoFunc: {
       const int sub = ctx_.cfg->SubAt(static_cast<uint32_t>(int64_t{pc_} + i.imm + 1));
       const uint32_t start = ctx_.cfg->subs[sub].start;
