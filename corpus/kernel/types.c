@@ -166,6 +166,9 @@ struct request_sock;
 struct linux_binprm {
   struct file* file;
 };
+struct bpf_dynptr {
+  u64 __opaque[2];
+};
 struct sk_buff {
   unsigned int len;
   struct sock* sk;
@@ -261,6 +264,9 @@ struct bpf_key {
   void* key;
 };
 struct file* bpf_get_task_exe_file(struct task_struct* task) { return task ? (struct file*)0 : 0; }
+int bpf_get_file_xattr(struct file* file, const char* name__str, struct bpf_dynptr* value_p) {
+  return file && name__str == (const char*)value_p;
+}
 void bpf_put_file(struct file* file) { keep(file); }
 int bpf_path_d_path(struct path* path, char* buf, unsigned long buf__sz) { return path && buf && buf__sz; }
 int bpf_copy_from_user_str(void* dst, unsigned int dst__sz, const void* unsafe_ptr__ign, u64 flags) { return dst == unsafe_ptr__ign; }

@@ -209,7 +209,7 @@ bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   }
   if (is_struct && to_name == KernelContext(prog_.type) && p.type == RegType::kCtx) return unmodelled();
   if (nullable && p.IsNull()) return true;
-  for (const char* suffix : {"__alloc", "__refcounted_kptr", "__str", "__iter", "__irq_flag", "__prog", "__uninit"}) {
+  for (const char* suffix : {"__alloc", "__refcounted_kptr", "__iter", "__irq_flag", "__prog", "__uninit"}) {
     if (name(arg).ends_with(suffix)) return unmodelled();
   }
   if (is_struct && (to_name == "bpf_wq" || to_name == "bpf_timer" ||
@@ -220,6 +220,11 @@ bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   if (is_struct && to_name == "bpf_dynptr") {
     DynptrUse use;
     return ArgOffset(p, r, false) && DynptrArg(r, {Arg::kDynptr, kArgRdonly}, DynptrKind::kNone, use);
+  }
+  if (name(arg).ends_with("__str")) {
+    if (!ArgOffset(p, r, false)) return false;
+    if (p.type != RegType::kMapValue) return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", arg, " doesn't point to a const string"));
+    return ConstStr(r);
   }
   const bool known_struct = p.flags == 0 && !StructBehind(p.type).empty();
   if (name(arg).ends_with("__map")) {
