@@ -330,6 +330,17 @@ int bpf_iter_css_task_new(struct bpf_iter_css_task* it, struct cgroup_subsys_sta
 struct task_struct* bpf_iter_css_task_next(struct bpf_iter_css_task* it) { return (struct task_struct*)it; }
 void bpf_iter_css_task_destroy(struct bpf_iter_css_task* it) { keep(it); }
 struct cgroup* bpf_cgroup_from_id(u64 cgid) { return (struct cgroup*)cgid; }
+int bpf_cgroup_read_xattr(struct cgroup* cgroup, const char* name__str, struct bpf_dynptr* value_p) {
+  return cgroup && name__str == (const char*)value_p;
+}
+int bpf_cpumask_populate(struct cpumask* cpumask, void* src, unsigned long src__sz) { return cpumask && src && src__sz; }
+enum pid_type { PIDTYPE_PID };
+int bpf_send_signal_task(struct task_struct* task, int sig, enum pid_type type, u64 value) {
+  return task && sig && type && value;
+}
+int bpf_strcmp(const char* s1__ign, const char* s2__ign) { return s1__ign == s2__ign; }
+int bpf_strlen(const char* s__ign) { return s__ign != 0; }
+int bpf_strnlen(const char* s__ign, unsigned long count) { return s__ign && count; }
 int bpf_iter_task_new(struct bpf_iter_task* it, struct task_struct* task__nullable, unsigned flags) {
   return it && task__nullable && flags;
 }
