@@ -312,6 +312,19 @@ struct bpf_rb_node* bpf_rbtree_right(struct bpf_rb_root* root, struct bpf_rb_nod
 
 void bpf_rcu_read_lock(void) {}
 void bpf_rcu_read_unlock(void) {}
+void bpf_local_irq_save(unsigned long* flags__irq_flag) { keep(flags__irq_flag); }
+void bpf_local_irq_restore(unsigned long* flags__irq_flag) { keep(flags__irq_flag); }
+struct bpf_res_spin_lock {
+  u32 val;
+};
+int bpf_res_spin_lock(struct bpf_res_spin_lock* lock) { return lock != 0; }
+void bpf_res_spin_unlock(struct bpf_res_spin_lock* lock) { keep(lock); }
+int bpf_res_spin_lock_irqsave(struct bpf_res_spin_lock* lock, unsigned long* flags__irq_flag) {
+  return lock && flags__irq_flag;
+}
+void bpf_res_spin_unlock_irqrestore(struct bpf_res_spin_lock* lock, unsigned long* flags__irq_flag) {
+  keep(lock), keep(flags__irq_flag);
+}
 struct vm_area_struct {
   unsigned long vm_start, vm_end;
 };
@@ -324,6 +337,14 @@ struct bpf_iter_task_vma {
 struct bpf_iter_css_task {
   u64 opaque[1];
 };
+struct bpf_iter_css {
+  u64 opaque[3];
+};
+int bpf_iter_css_new(struct bpf_iter_css* it, struct cgroup_subsys_state* start, unsigned flags) {
+  return it && start && flags;
+}
+struct cgroup_subsys_state* bpf_iter_css_next(struct bpf_iter_css* it) { return (struct cgroup_subsys_state*)it; }
+void bpf_iter_css_destroy(struct bpf_iter_css* it) { keep(it); }
 int bpf_iter_css_task_new(struct bpf_iter_css_task* it, struct cgroup_subsys_state* css, unsigned flags) {
   return it && css && flags;
 }

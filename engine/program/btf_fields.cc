@@ -284,7 +284,7 @@ void SortByOffset(std::vector<MapField>* fields) {
 // Names by which the kernel decides whether it looks at structures at all (alloc_obj_fields).
 bool IsOfObjects(std::string_view name) {
   return name == "bpf_spin_lock" || name == "bpf_list_head" || name == "bpf_list_node" || name == "bpf_rb_root" ||
-         name == "bpf_rb_node" || name == "bpf_refcount" || name == "bpf_res_spin_lock";
+         name == "bpf_rb_node" || name == "bpf_refcount";
 }
 
 const StructFields* OfType(const std::vector<StructFields>& structs, uint32_t id) {

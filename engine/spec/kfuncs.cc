@@ -82,6 +82,12 @@ constexpr KfuncProto kKfuncs[] = {
     Void(Plain("bpf_local_irq_save", {KfuncArg::kIrqSave})),
     Void(Plain("bpf_local_irq_restore", {KfuncArg::kIrqRestore})),
 
+    // Locks that may not be had.
+    Plain("bpf_res_spin_lock", {KfuncArg::kResLock}, KfuncKind::kResLock),
+    Void(Plain("bpf_res_spin_unlock", {KfuncArg::kResLock}, KfuncKind::kResUnlock)),
+    Plain("bpf_res_spin_lock_irqsave", {KfuncArg::kResLock, KfuncArg::kIrqSave}, KfuncKind::kResLock),
+    Void(Plain("bpf_res_spin_unlock_irqrestore", {KfuncArg::kResLock, KfuncArg::kIrqRestore}, KfuncKind::kResUnlock)),
+
     // Dynptrs.
     PacketDynptr(KfuncSet::kSkb, DynptrKind::kSkb, "bpf_dynptr_from_skb"),
     PacketDynptr(KfuncSet::kSched, DynptrKind::kSkbMeta, "bpf_dynptr_from_skb_meta"),

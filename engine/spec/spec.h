@@ -136,6 +136,8 @@ enum class KfuncKind : uint8_t {
   kRcuUnlock,
   kPreemptDisable,
   kPreemptEnable,
+  kResLock,  // forks into success and failure
+  kResUnlock,
   kDynptrSlice,      // of constant size: memory to read
   kDynptrSliceRdwr,  // and to write
   kIterNew,
@@ -179,6 +181,7 @@ enum class KfuncArg : uint8_t {
   kTreeRoot,
   kTreeNode,
   kCallback,
+  kResLock,  // a lock that may not be had
   kIrqSave,  // eight bytes of stack for the flags
   kIrqRestore,
   kCtx,

@@ -65,6 +65,7 @@ enum RegFlag : uint16_t {
   kSliceMask = 7 << kSliceShift,
 };
 enum IterFlag : uint16_t { kIterDrained = 1 };  // of kIter: it has said that there is nothing more
+enum IrqFlag : uint16_t { kIrqOfLock = 1 };  // of kIrq: saved by a lock that was taken
 
 // Reg::range of a packet pointer that is known to lie at or beyond the packet's end.
 inline constexpr int32_t kAtPktEnd = -1, kBeyondPktEnd = -2;
@@ -76,7 +77,7 @@ inline constexpr uint32_t kDynptrFirst = 1u << 8;
 struct Reg {
   RegType type = RegType::kNotInit;
   uint8_t frameno = 0;   // kStack: the frame pointed into; kMem: of a buffer that it may be, plus 1, see Frame::buffers
-  uint16_t flags = 0;    // RegFlag, IterFlag
+  uint16_t flags = 0;    // RegFlag, IterFlag, IrqFlag
   int32_t off = 0;       // pointers: fixed offset in bytes; linked scalars: the constant added; iterators: turns taken
   union {
     int32_t range = 0;   // kPacket, kPacketMeta: bytes known accessible from the pointer without off, or k*PktEnd
@@ -243,11 +244,13 @@ inline constexpr int32_t kLockInObject = -2;
 
 // Something that must be given back before the program ends.
 struct Ref {
-  enum class Kind : uint8_t { kPointer, kLock, kIrq };
+  enum class Kind : uint8_t { kPointer, kIrq, kLock, kResLock, kResLockIrq };
   Kind kind = Kind::kPointer;
   uint32_t id = 0;
   uint32_t insn = 0;  // where it was acquired
-  int32_t map = -1;   // kLock: the map that the lock lies in, or kLockInObject
+  int32_t map = -1;   // of a lock: the map that it lies in, or kLockInObject
+
+  bool IsLock() const { return kind >= Kind::kLock; }
 };
 
 // What the search has to remember of a step for going back along the path (explore/path.h).
@@ -277,7 +280,7 @@ struct State {
   Frame* frames[kMaxFrames] = {};  // the innermost belongs to this state alone, its callers may be shared
   std::vector<Ref> refs;
   uint32_t active_locks = 0;
-  uint32_t lock_id = 0;   // identity of the lock held; 0: none
+  uint32_t lock_id = 0;   // identity of the lock taken last; 0: none
   int32_t lock_map = -1;
   // Sections that are open.
   uint32_t rcu_locks = 0, preempt_locks = 0;

@@ -98,7 +98,9 @@ bool ObjectSafe(const StackSlot& o, const StackSlot& c, IdMap& ids) {
   if (o.IsDynptr() && c.IsDynptr()) {
     return o.spilled.dynptr == c.spilled.dynptr && ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
   }
-  if (o.IsIrq() && c.IsIrq()) return ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
+  if (o.IsIrq() && c.IsIrq()) {
+    return o.spilled.flags == c.spilled.flags && ids.Check(o.spilled.ref_obj_id, c.spilled.ref_obj_id);
+  }
   if (o.IsIter() && c.IsIter()) {
     // The number of turns is not compared: it would never be the same.
     return o.spilled.iter == c.spilled.iter && o.spilled.flags == c.spilled.flags &&

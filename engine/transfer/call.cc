@@ -26,7 +26,6 @@ enum : uint32_t {
 // Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
 // uses its own number, which is smaller.
 constexpr uint32_t kMaxCpus = 8192;
-constexpr int64_t kMaxErrno = 4095;
 
 bool IsPtrCast(uint32_t id) {
   return id == kTcpSockFn || id == kSkFullsock || (id >= kSkcToTcp6Sock && id <= kSkcToUdp6Sock) ||
@@ -355,7 +354,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
       r0.s.smax = static_cast<int64_t>(meta.size_max);
       r0.s.s32_max = static_cast<int32_t>(meta.size_max);
       r0.s.smin = -kMaxErrno;
-      r0.s.s32_min = static_cast<int32_t>(-kMaxErrno);
+      r0.s.s32_min = -kMaxErrno;
       SyncAndRepair(r0.s);
       break;
     case kGetSmpProcessorId:

@@ -216,7 +216,8 @@ bool Transfer::HelperArg(int arg, CallMeta& meta) {
       meta.raw_mode = (spec.flags & kArgUninit) != 0;
       return HelperMem(r, ctx_.map(meta.map).value_size, writes, false, &meta);
     case Arg::kSpinLock:
-      return SpinLock(r, meta.id == kSpinLockFn);
+      if (InTreeCallback()) return Fail(Rule::kLock, r, "can't spin_{lock,unlock} in rbtree cb");
+      return SpinLock(r, meta.id == kSpinLockFn ? LockOp::kLock : LockOp::kUnlock, Ref::Kind::kLock);
     case Arg::kMem:
       meta.raw_mode = (spec.flags & kArgUninit) != 0;
       if ((spec.flags & kArgFixedSize) == 0) return true;  // checked with the size argument that follows

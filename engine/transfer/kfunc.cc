@@ -61,6 +61,7 @@ bool Transfer::CallKfunc(const Extern& function) {
   const Reg iter = reg(1), buffer = reg(3);
   KfuncMeta meta;
   meta.btf_id = function.btf_id;
+  if (proto->kind == KfuncKind::kResLock) LockFails();
   if (!KfuncArgs(*proto, meta)) return false;
   if (meta.subprog >= 0) CallLater(meta.subprog, true);
   if (!EnterOrLeave(*proto)) return false;
@@ -76,6 +77,9 @@ bool Transfer::CallKfunc(const Extern& function) {
   ClearCallerSaved();
   if (!proto->is_void) reg(0).MakeUnknown();
   switch (proto->kind) {
+    case KfuncKind::kResLock:
+      reg(0).MakeScalar(Scalar::Const(0));
+      return true;
     case KfuncKind::kIterNext: {
       IterElement(proto->iter, meta.iter_ref);
       return IterNext(iter);
@@ -87,6 +91,17 @@ bool Transfer::CallKfunc(const Extern& function) {
     default:
       return true;
   }
+}
+
+// Another path goes on without the lock.
+void Transfer::LockFails() {
+  std::array<Reg, kMaxReg>& regs = Fork(pc_ + 1)->regs();
+  for (int r = 0; r <= 5; ++r) regs[r].Clear();
+  regs[0].MakeUnknown();
+  Scalar& error = regs[0].s;
+  error.smin = error.s32_min = -kMaxErrno;
+  error.smax = error.s32_max = -1;
+  SyncAndRepair(error);
 }
 
 bool Transfer::KfuncArgs(const KfuncProto& proto, KfuncMeta& meta) {
@@ -135,9 +150,18 @@ bool Transfer::KfuncArgs(const KfuncProto& proto, KfuncMeta& meta) {
         if (!DynptrArg(r, {Arg::kDynptr, kArgUninit}, clone ? from.kind : proto.dynptr, from)) return false;
         break;
       }
+      case KfuncArg::kResLock:
+        if ((p.type != RegType::kMapValue || p.flags != 0) && (p.type != RegType::kBtfId || p.KernelFlags() != kAlloc)) {
+          return Fail(Rule::kLock, r, absl::StrCat("arg#", r - 1, " doesn't point to map value or allocated object"));
+        }
+        if (!SpinLock(r, proto.kind == KfuncKind::kResLock ? LockOp::kLock : LockOp::kUnlock,
+                      proto.args[1] != KfuncArg::kNone ? Ref::Kind::kResLockIrq : Ref::Kind::kResLock)) {
+          return false;
+        }
+        break;
       case KfuncArg::kIrqSave:
       case KfuncArg::kIrqRestore:
-        if (!IrqFlag(r, kind == KfuncArg::kIrqSave)) return false;
+        if (!SavedIrq(r, kind == KfuncArg::kIrqSave, proto.args[0] == KfuncArg::kResLock)) return false;
         break;
       case KfuncArg::kBufferOrNull:
         if (!KfuncBuffer(r, meta)) return false;

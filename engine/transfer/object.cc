@@ -4,6 +4,8 @@
 // A reference that is held (ref_obj_id) is owned: it has to be given back, or handed over to a list, a tree or a place in
 // memory. Under the lock beside a list or tree, what was handed over may still be looked at: kNonOwnRef, until the
 // unlock. The lock and what it protects lie in one value or object, which Reg::id stands for.
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +18,10 @@ namespace bpfsieve {
 namespace {
 
 constexpr uint32_t kMaxPercpuObject = 512;  // BPF_GLOBAL_PERCPU_MA_MAX_SIZE
+
+// Kinds of locks, a bit each.
+constexpr uint32_t kResLocks = 1u << static_cast<int>(Ref::Kind::kResLock) | 1u << static_cast<int>(Ref::Kind::kResLockIrq);
+constexpr uint32_t kAllLocks = kResLocks | 1u << static_cast<int>(Ref::Kind::kLock);
 
 // Nothing but numbers, however deep (__btf_type_is_scalar_struct).
 bool OnlyNumbers(const struct btf* btf, const btf_type* t, int depth) {
@@ -139,45 +145,70 @@ bool Transfer::ObjectAccess(int r, int off, int size, bool write, int value) {
 
 // ---- Locks -------------------------------------------------------------------------------------------------------
 
-bool Transfer::SpinLock(int r, bool lock) {
+// Whether one of these kinds (a bit each) is held that lies where `p` points (find_lock_state).
+bool Transfer::LockHeld(const Reg& p, uint32_t kinds) const {
+  const int32_t map = p.type == RegType::kMapValue ? p.map : kLockInObject;
+  return std::any_of(st_->refs.begin(), st_->refs.end(), [&](const Ref& ref) {
+    return (kinds >> static_cast<int>(ref.kind) & 1) != 0 && ref.id == p.id && ref.map == map;
+  });
+}
+
+// Takes the lock that R(r) points to, or gives it back (process_spin_lock). Of those that may not be had, several can be
+// held; they are given back in the opposite order.
+bool Transfer::SpinLock(int r, LockOp op, Ref::Kind kind) {
   const Reg p = reg(r);
-  if (InTreeCallback()) return Fail(Rule::kLock, r, "can't spin_{lock,unlock} in rbtree cb");
+  const bool resilient = kind != Ref::Kind::kLock;
+  const char* name = resilient ? "bpf_res_spin" : "bpf_spin";
   if (!p.s.IsConst()) {
-    return Fail(Rule::kLock, r, absl::StrCat("R", r, " doesn't have constant offset. bpf_spin_lock has to be at the "
+    return Fail(Rule::kLock, r, absl::StrCat("R", r, " doesn't have constant offset. ", name, "_lock has to be at the "
                                              "constant offset"));
   }
   const bool in_map = p.type == RegType::kMapValue;
   if (in_map && ctx_.map(p.map).fields.empty() && ctx_.map(p.map).btf_value_type_id == 0) {
-    return Fail(Rule::kLock, r, absl::StrCat("map '", ctx_.map(p.map).name,
-                                             "' has to have BTF in order to use bpf_spin_lock"));
+    return Fail(Rule::kLock, r, absl::StrCat("map '", ctx_.map(p.map).name, "' has to have BTF in order to use ", name,
+                                             "_lock"));
   }
-  const MapField* field = FindField(FieldsOf(p), SpecialField::kSpinLock);
+  const MapField* field = FindField(FieldsOf(p), resilient ? SpecialField::kResSpinLock : SpecialField::kSpinLock);
   if (field == nullptr) {
     return Fail(Rule::kLock, r, absl::StrCat(in_map ? "map" : "local", " '", in_map ? ctx_.map(p.map).name : "kptr",
-                                             "' has no valid bpf_spin_lock"));
+                                             "' has no valid ", name, "_lock"));
   }
   const int64_t at = static_cast<int64_t>(p.s.ConstValue()) + p.off;
   if (field->offset != at) {
-    return Fail(Rule::kLock, r, absl::StrCat("off ", at, " doesn't point to 'struct bpf_spin_lock' that is at ",
+    return Fail(Rule::kLock, r, absl::StrCat("off ", at, " doesn't point to 'struct ", name, "_lock' that is at ",
                                              field->offset));
   }
   const int32_t map = in_map ? p.map : kLockInObject;
-  if (lock) {
-    if (st_->active_locks > 0) return Fail(Rule::kLock, r, "Locking two bpf_spin_locks are not allowed");
-    st_->active_locks = 1;
+  if (op == LockOp::kLock) {
+    if (resilient && LockHeld(p, kResLocks)) {
+      return Fail(Rule::kLock, r, "Acquiring the same lock again, AA deadlock detected");
+    }
+    ++st_->active_locks;
     st_->lock_id = p.id;
     st_->lock_map = map;
-    st_->refs.push_back({Ref::Kind::kLock, p.id, pc_, map});
+    st_->refs.push_back({kind, p.id, pc_, map});
     return true;
   }
-  if (st_->active_locks == 0) return Fail(Rule::kLock, r, "bpf_spin_unlock without taking a lock");
-  if (st_->lock_map != map || st_->lock_id != p.id) {
-    return Fail(Rule::kLock, r, "bpf_spin_unlock of different lock");
+  if (st_->active_locks == 0) return Fail(Rule::kLock, r, absl::StrCat(name, "_unlock without taking a lock"));
+  if (!LockHeld(p, 1u << static_cast<int>(kind))) {
+    return Fail(Rule::kLock, r, absl::StrCat(name, "_unlock of different lock"));
   }
-  st_->active_locks = 0;
+  if (st_->lock_map != map || st_->lock_id != p.id) {
+    return Fail(Rule::kLock, r, absl::StrCat(name, "_unlock cannot be out of order"));
+  }
+  --st_->active_locks;
   st_->lock_id = 0;
   st_->lock_map = -1;
-  std::erase_if(st_->refs, [](const Ref& ref) { return ref.kind == Ref::Kind::kLock; });
+  for (size_t i = 0; i < st_->refs.size(); ++i) {
+    const Ref& ref = st_->refs[i];
+    if (ref.kind == kind && ref.id == p.id && ref.map == map) {
+      st_->refs.erase(st_->refs.begin() + static_cast<ptrdiff_t>(i));
+      break;
+    }
+    if (!ref.IsLock()) continue;
+    st_->lock_id = ref.id;
+    st_->lock_map = ref.map;
+  }
   // What was not owned may be gone from now on.
   pool_.UpdateRegs(
       *st_, [](const Reg& q) { return q.IsObject() && q.Has(kNonOwnRef); }, [this](Reg& q) { Invalidate(q); });
@@ -343,11 +374,11 @@ bool Transfer::GraphRootArg(int r, SpecialField kind, ObjectMeta& meta) {
   const MapField* field = FieldAt(fields, at, kind);
   if (field == nullptr) return Fail(Rule::kObject, r, absl::StrCat(name, " not found at offset=", at));
   if (field->type_id == 0) return Unsupported("list or tree without BTF");
-  const bool held = st_->active_locks > 0 && st_->lock_map == (object ? kLockInObject : p.map) && st_->lock_id == p.id;
-  const MapField* lock = FindField(fields, SpecialField::kSpinLock);
-  if (lock == nullptr) return Unsupported("list or tree under a bpf_res_spin_lock");
-  if (!held) {
-    return Fail(Rule::kLock, r, absl::StrCat("bpf_spin_lock at off=", lock->offset, " must be held for ", name));
+  if (!LockHeld(p, kAllLocks)) {
+    // The kernel only names the place of the other kind of lock: none, where there is one that may not be had.
+    const MapField* lock = FindField(fields, SpecialField::kSpinLock);
+    return Fail(Rule::kLock, r, absl::StrCat("bpf_spin_lock at off=", lock != nullptr ? static_cast<int64_t>(lock->offset) : -EINVAL,
+                                             " must be held for ", name));
   }
   meta.root = field;
   return true;

@@ -67,7 +67,7 @@ bool Transfer::MaySleepHere(const std::string& kfunc) {
 
 // Eight bytes of stack that keep whether there were interrupts. Sections are left in the order opposite to that in which
 // they were entered.
-bool Transfer::IrqFlag(int r, bool save) {
+bool Transfer::SavedIrq(int r, bool save, bool of_lock) {
   const Reg p = reg(r);
   if (p.type != RegType::kStack) {
     return Fail(Rule::kSection, r, absl::StrCat("arg#", r - 1, " doesn't point to an irq flag on stack"));
@@ -88,7 +88,7 @@ bool Transfer::IrqFlag(int r, bool save) {
     Frame& f = WritableFrameOf(p);
     StackSlot& slot = pool_.WritableSlot(f, spi);
     for (SlotByte& b : slot.bytes) b = SlotByte::kIrq;
-    slot.spilled.MakePointer(RegType::kIrq);
+    slot.spilled.MakePointer(RegType::kIrq, of_lock ? kIrqOfLock : 0);
     slot.spilled.ref_obj_id = st_->irq_id;
     f.objects |= uint64_t{1} << spi;
     return true;
@@ -98,7 +98,12 @@ bool Transfer::IrqFlag(int r, bool save) {
     for (SlotByte b : FrameOf(p).slot(spi).bytes) whole &= b == SlotByte::kIrq;
   }
   if (!whole) return Fail(Rule::kSection, r, absl::StrCat("expected an initialized irq flag as arg#", r - 1));
-  const uint32_t id = FrameOf(p).slot(spi).spilled.ref_obj_id;
+  const Reg& flags = FrameOf(p).slot(spi).spilled;
+  if (flags.Has(kIrqOfLock) != of_lock) {
+    return Fail(Rule::kSection, r, absl::StrCat("irq flag acquired by ", of_lock ? "native" : "lock",
+                                                " kfuncs cannot be restored with ", of_lock ? "lock" : "native", " kfuncs"));
+  }
+  const uint32_t id = flags.ref_obj_id;
   uint32_t outer = 0, acquired = 0;
   for (const Ref& ref : st_->refs) {
     if (ref.kind != Ref::Kind::kIrq) continue;

@@ -103,6 +103,9 @@ LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int 
 // StepEffects::alu_mask of arithmetic on two numbers, which gets none.
 inline constexpr uint64_t kMaskOfNumbers = 1;
 
+// What the kernel returns for errors is -1 to -kMaxErrno.
+inline constexpr int kMaxErrno = 4095;
+
 // What a step asks of the search.
 struct StepEffects {
   // A second state to explore after this one's path, from `branch_insn`; owned by the caller.
@@ -361,6 +364,7 @@ class Transfer {
   bool CastToKernelContext();
   bool CastToReadOnly();
   bool IterArg(int r, const KfuncProto& proto, uint32_t* ref_obj_id);
+  void LockFails();
   bool IterNext(const Reg& iter);
   void ClearIter(const Reg& iter, int slots);
   void DropElements(const IterProto& type);
@@ -371,7 +375,9 @@ class Transfer {
   bool MayHoldLock(const Reg& p) const;
   bool InTreeCallback() const;
   bool ObjectAccess(int r, int off, int size, bool write, int value);
-  bool SpinLock(int r, bool lock);
+  enum class LockOp : uint8_t { kLock, kUnlock };
+  bool SpinLock(int r, LockOp op, Ref::Kind kind);
+  bool LockHeld(const Reg& p, uint32_t kinds) const;
   bool KptrAccess(int r, const MapField& field, bool write, int value);
   bool KptrMatches(const MapField& field, int r);
   bool KptrDest(int r, CallMeta& meta);
@@ -399,7 +405,7 @@ class Transfer {
   bool InSection() const;
   bool EnterOrLeave(const KfuncProto& proto);
   bool MaySleepHere(const std::string& kfunc);
-  bool IrqFlag(int r, bool save);
+  bool SavedIrq(int r, bool save, bool of_lock);
   bool NoResources(bool check_sections, const char* what, bool every_frame = false);
 
   // dynptr.cc

@@ -320,6 +320,7 @@ HelperTraits TraitsFor(ProgType type) {
       case KfuncArg::kContext:
       case KfuncArg::kCtx:
       case KfuncArg::kConstSize:
+      case KfuncArg::kResLock:
       case KfuncArg::kWorkqueue:
       case KfuncArg::kMap:
       case KfuncArg::kAsyncCallback:
