@@ -116,6 +116,7 @@ bool Transfer::CallGlobal(int sub) {
       case FuncArg::Kind::kArena:
         if (!p.IsScalar() && p.type != RegType::kArena) return bad(r);
         break;
+      case FuncArg::Kind::kUntrusted: break;  // reading through it cannot fault, and nothing else may be done with it
       case FuncArg::Kind::kCtx:
         if (p.type != RegType::kCtx || !ArgOffset(p, r, false)) return bad(r);
         break;

@@ -26,9 +26,9 @@ class KernelBtf;
 
 // What a global function takes, from its BTF prototype.
 struct FuncArg {
-  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kDynptr, kArena } kind = Kind::kScalar;
+  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kUntrusted, kDynptr, kArena } kind = Kind::kScalar;
   bool nullable = false;   // kMem, kTrusted
-  uint32_t btf_id = 0;     // kTrusted: a pointer to this structure of the kernel
+  uint32_t btf_id = 0;     // kTrusted, kUntrusted: a pointer to this structure of the kernel; 0: to anything
   uint32_t mem_size = 0;   // kMem: bytes
 };
 struct FuncArgs {
