@@ -46,6 +46,7 @@ bool Machine::CallFunction(const Insn& i) {
         continue;
       }
       const FuncArg& want = prototype.args[n];
+      if (want.kind == FuncArg::Kind::kUntrusted) return NotModelled("arguments that may be anything");
       if (!argument.set) return Fault("an argument was never set");
       switch (want.kind) {
         case FuncArg::Kind::kScalar: argument.region = -1; break;
@@ -66,6 +67,7 @@ bool Machine::CallFunction(const Insn& i) {
           argument.region = memory;
           break;
         }
+        case FuncArg::Kind::kUntrusted:
         case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
         case FuncArg::Kind::kDynptr: {
           const StackObject* d = FindObject(argument, StackObject::Kind::kDynptr);
