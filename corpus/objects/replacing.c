@@ -208,6 +208,27 @@ __attribute__((naked)) int second_of_the_third(void) { asm volatile("r0 = *(u64 
 SEC("fentry/fourth")
 __attribute__((naked)) int fifth_of_the_fourth(void) { asm volatile("r0 = *(u64 *)(r1 + 32); r0 = 0; exit;"); }
 
+SEC("fentry/turn")
+__attribute__((naked)) int number_of_a_turn(void) { asm volatile("r0 = *(u64 *)(r1 + 0); r0 = 0; exit;"); }
+
+SEC("fentry/turn")
+__attribute__((naked)) int second_of_one_number(void) { asm volatile("r0 = *(u64 *)(r1 + 8); r0 = 0; exit;"); }
+
+SEC("fentry/turn_with_more")
+__attribute__((naked)) int fifth_of_a_turn_with_more(void) { asm volatile("r0 = *(u64 *)(r1 + 32); r0 = 0; exit;"); }
+
+SEC("fentry/turn_of_numbers")
+__attribute__((naked)) int fifth_of_a_turn_of_numbers(void) { asm volatile("r0 = *(u64 *)(r1 + 32); r0 = 0; exit;"); }
+
+SEC("fentry/of_a_dynptr")
+__attribute__((naked)) int a_dynptr(void) { asm volatile("r0 = *(u64 *)(r1 + 0); r0 = 0; exit;"); }
+
+SEC("fentry/of_a_dynptr")
+__attribute__((naked)) int second_of_a_dynptr(void) { asm volatile("r0 = *(u64 *)(r1 + 8); r0 = 0; exit;"); }
+
+SEC("fentry/of_what_is_none")
+__attribute__((naked)) int fifth_of_what_is_none(void) { asm volatile("r0 = *(u64 *)(r1 + 32); r0 = 0; exit;"); }
+
 SEC("fexit/passes")
 int after_a_program(__u64* ctx) { return ctx[0] & 0; }
 

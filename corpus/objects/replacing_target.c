@@ -86,6 +86,38 @@ int moves_up(struct __sk_buff* skb) {
   return third(&p) + fourth(skb->mark) + fifth(skb->hash) + shared(skb->mark);
 }
 
+// Of a function to call back, the kernel looks at the arguments of the helper that calls it.
+static long turn(__u32 i) { return i > 3; }
+
+static long turn_with_more(__u32 i, void* data) { return i > 3; }
+
+static long turn_of_numbers(__u32 i, __u64 data) { return i > 3 || data; }
+
+OWN static int of_a_dynptr(struct bpf_dynptr* d) {
+  KEEP(d);
+  return bpf_dynptr_data(d, 0, 1) != 0;
+}
+
+OWN static int of_what_is_none(struct bpf_dynptr* d) {
+  KEEP(d);
+  return d != 0;
+}
+
+char data[8];
+
+SEC("tc")
+int calls_back(struct __sk_buff* skb) {
+  struct bpf_dynptr d;
+  char none[16];
+  KEEP(skb);
+  bpf_dynptr_from_mem(data, sizeof(data), 0, &d);
+  const int sums = of_a_dynptr(&d) + of_what_is_none((void*)none);
+  bpf_loop(3, turn, 0, 0);
+  bpf_loop(3, turn_with_more, 0, 0);
+  bpf_loop(3, turn_of_numbers, 0, 0);
+  return sums;
+}
+
 SEC("xdp")
 int passes(struct xdp_md* ctx) { return XDP_PASS; }
 

@@ -18,27 +18,20 @@
 namespace bpfsieve {
 namespace {
 
-using Calls = LoadedTarget::Calls;
-
-constexpr char kUnknownCalls[] = "at a static function that takes a dynptr or is called back";
-
 // Which functions of a program are reached, and how they are called.
 class Watch : public StateObserver {
  public:
   Watch(const Object& object, const Program& program, const Cfg& cfg)
-      : program_(program), cfg_(cfg), reached_(cfg.subs.size(), 0), calls_(cfg.subs.size(), Calls::kAsDeclared) {
+      : program_(program), cfg_(cfg), args_(cfg.subs.size()), usable_(cfg.subs.size(), 1), reached_(cfg.subs.size(), 0),
+        as_declared_(cfg.subs.size(), 1) {
     for (const Subprog& each : program.subprogs) {
       const int s = cfg.SubAt(each.start);
       if (s < 0) continue;
-      args_.resize(cfg.subs.size());
       args_[s] = ReadFuncArgs(object, program, each);
+      usable_[s] = Usable(args_[s], each);
       if (s == 0) {
-        calls_[s] = Usable(args_[s], each) && args_[s].args.size() == 1 && args_[s].args[0].kind == FuncArg::Kind::kCtx
-                        ? Calls::kAsDeclared
-                        : Calls::kOtherwise;
-      } else if (!each.global) {
-        usable_.resize(cfg.subs.size(), 1);
-        usable_[s] = Usable(args_[s], each);
+        const std::vector<FuncArg>& args = args_[s].args;
+        as_declared_[s] = usable_[s] != 0 && args.size() == 1 && args[0].kind == FuncArg::Kind::kCtx;
       }
     }
   }
@@ -47,13 +40,16 @@ class Watch : public StateObserver {
     const int sub = cfg_.sub_of[insn];
     if (cfg_.subs[sub].start == insn) reached_[sub] = 1;
     const Insn& in = program_.insns[insn];
-    if (!IsPseudoCall(in)) return;
-    const int callee = cfg_.SubAt(static_cast<uint32_t>(int64_t{insn} + in.imm + 1));
-    if (callee > 0) calls_[callee] = std::max(calls_[callee], HowCalled(callee, state));
+    if (IsPseudoCall(in)) Called(cfg_.SubAt(static_cast<uint32_t>(int64_t{insn} + in.imm + 1)), state);
+    // Of a function to call back, the kernel looks at what its caller is given.
+    for (int r = 1; r <= 5 && (IsHelperCall(in) || IsKfuncCall(in)); ++r) {
+      const Reg& f = state.frame().regs[r];
+      if (f.type == RegType::kFunc && TakesFunction(in, r)) Called(static_cast<int>(f.subprog), state);
+    }
   }
 
   bool reached(int sub) const { return reached_[sub] != 0; }
-  Calls calls(int sub) const { return calls_[sub]; }
+  bool as_declared(int sub) const { return as_declared_[sub] != 0; }
 
  private:
   // Of static functions only numbers, contexts and dynptrs are looked at.
@@ -65,29 +61,48 @@ class Watch : public StateObserver {
     });
   }
 
-  Calls HowCalled(int callee, const State& state) const {
-    if (usable_.empty() || static_cast<size_t>(callee) >= usable_.size()) return Calls::kAsDeclared;
-    if (!usable_[callee]) return Calls::kOtherwise;
-    const std::vector<FuncArg>& args = args_[callee].args;
-    Calls how = Calls::kAsDeclared;
-    for (size_t i = 0; i < args.size(); ++i) {
-      const Reg& r = state.frame().regs[i + 1];
-      if (args[i].kind == FuncArg::Kind::kScalar && !r.IsScalar()) return Calls::kOtherwise;
-      if (args[i].kind == FuncArg::Kind::kCtx &&
-          (r.type != RegType::kCtx || r.off != 0 || !r.s.IsConst() || r.s.ConstValue() != 0)) {
-        return Calls::kOtherwise;
-      }
-      if (args[i].kind == FuncArg::Kind::kDynptr) how = Calls::kUnknown;
+  bool TakesFunction(const Insn& call, int r) const {
+    if (IsHelperCall(call)) {
+      const HelperProto* helper = FindHelper(static_cast<uint32_t>(call.imm), program_.type);
+      return helper != nullptr && helper->args[r - 1].type == Arg::kFunc;
     }
-    return how;
+    const size_t n = static_cast<size_t>(call.imm);
+    const KfuncProto* kfunc = n < program_.externs.size() ? FindKfunc(program_.externs[n].name) : nullptr;
+    return kfunc != nullptr && (kfunc->args[r - 1] == KfuncArg::kCallback || kfunc->args[r - 1] == KfuncArg::kAsyncCallback);
+  }
+
+  void Called(int callee, const State& state) {
+    const std::vector<FuncArg>& args = args_[callee].args;
+    bool fits = usable_[callee] != 0;
+    for (size_t i = 0; i < args.size() && fits; ++i) fits = Fits(args[i], state.frame().regs[i + 1], state);
+    if (!fits) as_declared_[callee] = 0;
+  }
+
+  // Calls of global functions that do not fit are refused, and so are those of others with tags.
+  static bool Fits(const FuncArg& arg, const Reg& r, const State& state) {
+    const bool moved = r.off != 0 || !r.s.IsConst() || r.s.ConstValue() != 0;
+    switch (arg.kind) {
+      case FuncArg::Kind::kScalar: return r.IsScalar();
+      case FuncArg::Kind::kCtx: return r.type == RegType::kCtx && !moved;
+      case FuncArg::Kind::kDynptr: {
+        if (r.type == RegType::kDynptr) return !moved;
+        if (r.type != RegType::kStack || !r.s.IsConst()) return false;
+        const int64_t off = r.off + static_cast<int64_t>(r.s.ConstValue());
+        if (off % kSlotBytes != 0 || off > -kDynptrSlots * kSlotBytes || off < -kMaxStack) return false;
+        const Frame& f = *state.frames[r.frameno];
+        const int spi = static_cast<int>((-off - 1) / kSlotBytes);
+        return f.slot(spi).IsFirstOfDynptr() && f.slot(spi - 1).IsDynptr();
+      }
+      default: return true;
+    }
   }
 
   const Program& program_;
   const Cfg& cfg_;
   std::vector<FuncArgs> args_;
-  std::vector<uint8_t> usable_;  // of static functions
+  std::vector<uint8_t> usable_;  // the prototype is one that the kernel makes something of
   std::vector<uint8_t> reached_;
-  std::vector<Calls> calls_;
+  std::vector<uint8_t> as_declared_;
 };
 
 const btf_type* ProtoOf(const struct btf* btf, uint32_t function) {
@@ -179,7 +194,7 @@ absl::StatusOr<LoadedTarget> LoadTarget(const Target& target, const std::string&
   // functions that no path gets to.
   int number = 0;
   for (int s = 0; s < sub; ++s) number += watch->reached(s);
-  loaded.calls = result.called_back[number] != 0 ? Calls::kUnknown : watch->calls(number);
+  loaded.as_declared = watch->as_declared(number);
   return loaded;
 }
 
@@ -191,20 +206,15 @@ absl::Status CheckAttached(const Object& object, const Program& program, const C
     return refuse(extends ? "Extension" : "FENTRY/FEXIT", " programs cannot attach to exception callback");
   }
   if (!extends) {
-    if (target.calls == Calls::kUnknown) {
-      return absl::UnimplementedError(kUnknownCalls);
-    }
-    if (target.calls == Calls::kAsDeclared) {
-      absl::Status s = CheckModel(target.object->btf.get(), ProtoOf(target.object->btf.get(), target.func_id), target.function);
-      if (!s.ok()) return s;
+    const struct btf* btf = target.object->btf.get();
+    if (target.as_declared) {
+      if (absl::Status s = CheckModel(btf, ProtoOf(btf, target.func_id), target.function); !s.ok()) return s;
     }
     if (program.sleepable) return refuse(target.function, " is not sleepable");
     if (program.attach == AttachType::kModifyReturn) return refuse("can't modify return codes of BPF programs");
     return absl::OkStatus();
   }
-  // Of a static function only the words depend on it.
-  if (target.calls == Calls::kUnknown && target.global) return absl::UnimplementedError(kUnknownCalls);
-  if (target.calls == Calls::kOtherwise) return refuse("Cannot replace static functions");
+  if (!target.as_declared) return refuse("Cannot replace static functions");
   if (cfg.subs[0].changes_packet && !target.changes_packet) {
     return refuse("Extension program changes packet data, while original does not");
   }
@@ -228,7 +238,7 @@ AttachTarget TracedFunction(const LoadedTarget& target) {
   AttachTarget traced;
   traced.of = target.program->type;
   traced.btf = target.object->btf.get();
-  if (target.calls == Calls::kAsDeclared) {
+  if (target.as_declared) {
     traced.proto = ProtoOf(traced.btf, target.func_id);
     traced.nullable = NullableParams(traced.btf, traced.proto, 0);
   } else {

@@ -24,8 +24,7 @@ struct LoadedTarget {
   bool exception_callback = false;
   bool changes_packet = false;
   bool might_sleep = false;
-  // Whether calls go with the function's prototype, as far as the kernel looks at it.
-  enum class Calls : uint8_t { kAsDeclared, kOtherwise, kUnknown } calls = Calls::kAsDeclared;
+  bool as_declared = false;     // calls go with the function's prototype, as far as the kernel looks at it
 };
 
 // Verifies the program that has `function`. InvalidArgument: there is none, or it is not accepted; Unimplemented: what it
