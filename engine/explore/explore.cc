@@ -206,7 +206,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
         Govern(here);
       }
     }
-    if (cfg_.prune_point[insn]) {
+    if (cfg_.at[insn].prune_point) {
       LookUpKey key;
       if (here.piece != nullptr && here.piece->steps > 0) {
         key = here.piece->key;
@@ -221,7 +221,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (done) return true;
     }
     if (helpers_ != nullptr && here.segment != nullptr && helpers_->Hungry()) Feed();
-    if (helpers_ != nullptr && here.segment == nullptr && cfg_.prune_point[insn]) {
+    if (helpers_ != nullptr && here.segment == nullptr && cfg_.at[insn].prune_point) {
       // Nobody is ahead on this path, which is the one place where work is never in vain.
       if (helpers_->Hungry()) {
         here.segment = helpers_->Share(here.state, insn, prev, recorded_, kFollowed);
@@ -294,7 +294,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
-      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
+      if (step.Any() || cfg_.at[insn].jmp_point) ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
       if (ok && Logging()) {
         LogAfter(state, insn, step, before->frame(), width);
         print_state = state.frame().frameno != before->frame().frameno;
@@ -480,7 +480,7 @@ void Search::CountStack(const StackUse* begin, const StackUse* end) {
 
 bool Search::Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state) {
   const bool finding = step.kind == StepResult::Kind::kFinding;
-  if (cfg_.jmp_point[insn]) Remember(path, insn, prev);
+  if (cfg_.at[insn].jmp_point) Remember(path, insn, prev);
   if (!finding) result_.feature = step.message;
   if (step.fault_reg >= 0 && state.cur == frame) {
     AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
@@ -520,7 +520,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
   } forked{*this, step.branch, fork};
   Path branch = path;  // where the fork's path starts, but for what this step adds
   HistoryNode* open = nullptr;
-  if (cfg_.jmp_point[insn]) {
+  if (cfg_.at[insn].jmp_point) {
     open = Remember(path, insn, prev);
     branch.history = open;
   }
@@ -640,7 +640,7 @@ bool Search::IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state) {
 bool Search::Converges(Checkpoint& c, const LookUpKey& key, Lazy& state) {
   if (c.visit == nullptr || ((key.types ^ c.types) & c.types_mask) != 0) return false;
   const State& cur = Get(state);
-  const Converge kind = cfg_.converge[key.insn];
+  const Converge kind = cfg_.at[key.insn].converge;
   if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
   const uint32_t id_base = key.id_gen + 1;
   if (!(ctx_.caps.perfmon ? SubsumesWithin(*c.shared.state, c.shared.masks, cur, id_base, ids_)
@@ -661,7 +661,7 @@ bool Search::CalledBack(uint32_t insn, int64_t prev) const {
   if (prev < 0 || prog_.insns[static_cast<size_t>(prev)].code != kCodeExit) return false;
   if (insn == 0 || !IsPseudoCall(prog_.insns[insn - 1])) return true;
   const int sub = cfg_.SubAt(static_cast<uint32_t>(int64_t{insn} + prog_.insns[insn - 1].imm));
-  return sub < 0 || static_cast<uint16_t>(sub) != cfg_.sub_of[static_cast<size_t>(prev)];
+  return sub < 0 || static_cast<uint16_t>(sub) != cfg_.at[static_cast<size_t>(prev)].sub;
 }
 
 // The loop that the state is in, by its outermost function that is in one; null: none that could matter.
@@ -670,8 +670,8 @@ LoopVisit* Search::VisitOf(const State& state, uint32_t insn) {
   std::array<uint32_t, kMaxFrames> chain{};
   for (int f = 0; f <= state.cur; ++f) {
     const uint32_t at = f < state.cur ? static_cast<uint32_t>(state.frames[f + 1]->callsite) : insn;
-    if (cfg_.scc[at] != 0) {
-      chain.back() = cfg_.scc[at];
+    if (cfg_.at[at].scc != 0) {
+      chain.back() = cfg_.at[at].scc;
       return &visits_[chain];
     }
     if (f < state.cur) chain[f] = at + 1;
@@ -731,7 +731,7 @@ bool Search::Conflicts(const StepEffects& step, uint32_t insn) const {
 Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   const SearchStats& stats = result_.stats;
   const uint32_t insn = key.insn;
-  const Converge converge = cfg_.converge[insn];
+  const Converge converge = cfg_.at[insn].converge;
   const bool force = limits_.test_state_freq || converge != Converge::kNo ||
                      (path.history != nullptr && path.history->length > 40);
   const uint64_t jumps = jumps_ - last_record_jumps_;
@@ -784,7 +784,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
 // The path ends before `insn`, where `c` covers it. `open`: what c's continuation relies upon is not all known yet.
 Search::Visit Search::Prune(Checkpoint& c, uint32_t insn, Path& path, bool open) {
   ++c.hits;
-  if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
+  if (cfg_.at[insn].jmp_point) Remember(path, insn, path.last_insn);
   PropagatePrecision(path, insn, c);
   if (open) {
     c.visit->backedges.push_back({path, insn, &c});

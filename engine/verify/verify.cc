@@ -74,7 +74,7 @@ Passes::Passes(const Object& object, const Program& program, const Capabilities&
   settled_ = Check();
   if (settled_) return;
   // 3. Live stack slots, for every calling context.
-  liveness_ = std::make_unique<StackLiveness>(program, object.maps, cfg_, TraitsFor(program.type));
+  liveness_.emplace(program, object.maps, cfg_, TraitsFor(program.type), arena_);
   context_ = MakeContext(object, program, cfg_, *liveness_);
   context_.target = target_;
   context_.caps = caps_;
