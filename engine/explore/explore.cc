@@ -35,30 +35,30 @@ Search::Search(const Context& context, const SearchLimits& limits)
       limits_(limits),
       parts_(depot_),
       pool_(parts_.states),
-      transfer_(context, pool_) {
+      history_(arena_),
+      transfer_(context, pool_),
+      stack_(arena_),
+      table_(arena_.Make<Checkpoint*>(prog_.insns.size())),
+      pointer_of_(arena_.Make(prog_.insns.size(), RegType::kNotInit)),
+      called_(arena_.Make<uint8_t>(cfg_.subs.size())) {
   result_.depths.assign(cfg_.subs.size(), 0);
-  table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
-  pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
   if (!ctx_.caps.perfmon) {
-    barriers_.assign(prog_.insns.size(), 0);
-    alu_mask_of_.assign(prog_.insns.size(), 0);
+    barriers_ = arena_.Make<uint8_t>(prog_.insns.size());
+    alu_mask_of_ = arena_.Make<uint64_t>(prog_.insns.size());
   }
   limits_.all_precise |= !ctx_.caps.bpf;
-  called_.assign(cfg_.subs.size(), 0);
-  result_.called_back.assign(cfg_.subs.size(), 0);
-  result_.called_later.assign(cfg_.subs.size(), 0);
   if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
 }
 
 SearchResult Search::Run() {
   bool ok = ExploreFunction(0);
   // Global functions that were called are verified on their own, by prototype; they may call more of them.
-  std::vector<uint8_t> verified(cfg_.subs.size(), 0);
+  const auto verified = arena_.Make<uint8_t>(cfg_.subs.size());
   if (cfg_.exception_sub >= 0) called_[cfg_.exception_sub] = 1;
   for (bool again = ok; again && ok;) {
     again = false;
     for (size_t s = 1; s < cfg_.subs.size() && ok; ++s) {
-      if (!ctx_.global_sub[s] || !called_[s] || verified[s]) continue;
+      if (!ctx_.subs[s].global || !called_[s] || verified[s]) continue;
       ok = ExploreFunction(static_cast<int>(s));
       verified[s] = 1;
       again = true;
@@ -120,7 +120,7 @@ bool Search::SetUpEntry(int sub, State& state) {
     state.regs()[1].MakePointer(RegType::kCtx);
     return true;
   }
-  const FuncArgs& args = ctx_.func_args[sub];
+  const FuncArgs& args = ctx_.subs[sub].args;
   if (!args.unsupported.empty()) {
     result_.feature = args.unsupported;
     return Stop(Verdict::kUnsupported, Rule::kUnsupportedFeature, cfg_.subs[sub].start, args.unsupported);
@@ -503,6 +503,11 @@ HistoryNode* Search::Remember(Path& path, uint32_t insn, int64_t prev) {
   return node;
 }
 
+void Search::Mark(std::vector<uint8_t>& subs, int sub) {
+  subs.resize(cfg_.subs.size());
+  subs[sub] = 1;
+}
+
 bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now,
                     Segment* fork) {
   // Whatever stops the search here leaves a fork to be freed.
@@ -567,8 +572,11 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     }
   }
   if (step.called_global >= 0) called_[step.called_global] = 1;
-  if (step.called_back >= 0) result_.called_back[step.called_back] = 1;
-  if (step.called_later >= 0) result_.called_back[step.called_later] = result_.called_later[step.called_later] = 1;
+  if (step.called_back >= 0) Mark(result_.called_back, step.called_back);
+  if (step.called_later >= 0) {
+    Mark(result_.called_back, step.called_later);
+    Mark(result_.called_later, step.called_later);
+  }
   if (step.hist_flags != 0 || step.hist_linked != 0) {
     const bool shared = step.branch == nullptr || step.branch_records_step;
     HistoryNode* node = open;
@@ -903,7 +911,7 @@ void Search::ClearTable() {
     if (p.state != nullptr) pool_.Free(p.state);
     bytes_ -= p.bytes;
   }
-  stack_.clear();
+  stack_.resize(0);
   history_.Free(entry_history_);
   for (Checkpoint*& head : table_) {
     for (Checkpoint* c = head; c != nullptr;) {

@@ -103,7 +103,7 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
     const uint8_t op = JmpOp(i);
     if (IsPseudoCall(i)) {
       const int sub = cfg_.SubAt(static_cast<uint32_t>(int64_t{at} + i.imm + 1));
-      if (ctx_.global_sub[sub]) {
+      if (ctx_.subs[sub].global) {
         if ((bt.regs[fr] & kArgRegs) != 0) return Back::kGiveUp;
         clear(0);
         return Back::kOk;
