@@ -279,6 +279,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
 
     if (step.turn != nullptr) Widen(step, path);
     bool ok = true;
+    Lazy now{&state};
     // What is only reached by speculation is no fault of the program: a barrier keeps the processor from it. Not where the
     // kernel gives up.
     const bool barrier = speculative && ((step.kind == StepResult::Kind::kFinding && step.rule != Rule::kCallDepth) ||
@@ -288,13 +289,13 @@ bool Search::FollowPath(Pending& start, Here& here) {
       alu_mask_of_[insn] = step.alu_mask = step.used_detail = 0;
       step.used_pointer = RegType::kNotInit;
       step.kind = StepResult::Kind::kPathEnd;
-      ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
+      ok = Honour(step, insn, prev, frame, path, now, nullptr);
       if (Logging()) Log("\n");
     } else if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
       if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
-      if (step.Any() || cfg_.at[insn].jmp_point) ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
+      if (step.Any() || cfg_.at[insn].jmp_point) ok = Honour(step, insn, prev, frame, path, now, nullptr);
       if (ok && Logging()) {
         LogAfter(state, insn, step, before->frame(), width);
         print_state = state.frame().frameno != before->frame().frameno;
@@ -345,10 +346,8 @@ bool Search::Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* d
       stats.processed = processed + event.steps;
       count_stack(event.grown);
       Segment* fork = std::exchange(event.fork, nullptr);
-      if (!Honour(event.effects, event.insn, event.prev, event.frame, path, Lazy{nullptr, here.state, insn, event.steps},
-                  fork)) {
-        return false;
-      }
+      Lazy now{nullptr, here.state, insn, event.steps};
+      if (!Honour(event.effects, event.insn, event.prev, event.frame, path, now, fork)) return false;
     }
     return true;
   };
@@ -508,7 +507,7 @@ void Search::Mark(std::vector<uint8_t>& subs, int sub) {
   subs[sub] = 1;
 }
 
-bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now,
+bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy& now,
                     Segment* fork) {
   // Whatever stops the search here leaves a fork to be freed.
   struct Fork {

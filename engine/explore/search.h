@@ -66,7 +66,7 @@ class Search {
   // Does what a helper's piece asks for, from `insn` on, and sets *done where the path ends within it. False: stop.
   bool Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* done);
   // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
-  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now, Segment* fork);
+  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy& now, Segment* fork);
   void Mark(std::vector<uint8_t>& subs, int sub);
   uint32_t NewNode(uint32_t parent);
   void DropPrepared(Here& here);

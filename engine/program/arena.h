@@ -80,6 +80,10 @@ class ArenaList {
     if (size_ == at_.size()) Grow();
     std::construct_at(&at_[size_++], v);
   }
+  T& emplace_back() {
+    if (size_ == at_.size()) Grow();
+    return *std::construct_at(&at_[size_++]);
+  }
   void pop_back() { --size_; }
   T& back() { return at_[size_ - 1]; }
   T& operator[](size_t i) { return at_[i]; }

@@ -172,7 +172,7 @@ class Analysis {
 
   void Run() {
     IndexCalls();
-    instances_.push_back({});  // kEverything
+    instances_.emplace_back();  // kEverything
     const size_t subs = cfg_->subs.size();
     tables_.roots = kept_.Make<int32_t>(subs, kEverything);
     tables_.callbacks = kept_.Make<int32_t>(subs, kEverything);
@@ -252,13 +252,12 @@ class Analysis {
     } else {
       known_[context] = id;
     }
-    Instance instance;
+    Instance& instance = instances_.emplace_back();
     instance.context = context;
     instance.start = cfg_->subs[context.sub].start;
     instance.size = cfg_->subs[context.sub].end - instance.start;
     instance.first_call = first_call_[context.sub];
     instance.callees = kept_.Make<int32_t>(first_call_[context.sub + 1] - first_call_[context.sub], kEverything);
-    instances_.push_back(instance);
     return id;
   }
   int Known(const Context& context) const {

@@ -247,6 +247,7 @@ class Transfer {
   // alu.cc
   bool Alu();
   bool AluMov();
+  void ForkOnSigns(Reg& dst, const Scalar& src);
   bool AluBinary();
   bool PointerArith(Reg& dst, const Reg& ptr, const Reg& off);
   bool SaneOffset(const Reg& r, const Reg& type_of);
