@@ -89,7 +89,7 @@ class Walker {
 
   bool Function(int sub) {
     const uint32_t start = ctx_.cfg->subs[sub].start;
-    const FuncArgs& prototype = ctx_.func_args[sub];
+    const FuncArgs& prototype = ctx_.subs[sub].args;
     if (sub != 0 && !prototype.unsupported.empty()) return Undecided(prototype.unsupported);
     if (sub != 0 && prototype.error) return Reject(prototype.error->insn, prototype.error->message);
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/program/cfg.h"
@@ -73,9 +74,12 @@ struct Context {
   const Cfg* cfg = nullptr;
   const StackLiveness* liveness = nullptr;
   AttachTarget target;                    // of a tracing program, or one of a hook or a table of functions
-  std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
-  std::vector<uint8_t> global_sub;        // per subprogram of cfg
-  std::vector<std::string> sub_names;     // per subprogram of cfg
+  struct Sub {
+    bool global = false;
+    std::string_view name;  // the program's
+    FuncArgs args;          // of global ones
+  };
+  std::vector<Sub> subs;                  // per subprogram of cfg
   std::vector<LazyFault> faults;          // per instruction; empty: none anywhere
   Capabilities caps;
   bool strict_alignment = false;
@@ -246,6 +250,7 @@ class Transfer {
   // alu.cc
   bool Alu();
   bool AluMov();
+  void ForkOnSigns(Reg& dst, const Scalar& src);
   bool AluBinary();
   bool PointerArith(Reg& dst, const Reg& ptr, const Reg& off);
   bool SaneOffset(const Reg& r, const Reg& type_of);
