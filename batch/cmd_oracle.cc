@@ -44,9 +44,13 @@ Command AddOracle(CLI::App* root) {
               absl::FPrintF(stderr, "bpfsieve oracle: the kernel cannot be asked: %s\n", std::string(s.message()));
               return kExitUsage;
             }
+            const ObjectFile* target = options->verify.target.object;
             const OracleOptions ask = {.log_level = options->verify.log_level,
                                        .test_state_freq = options->verify.test_state_freq,
-                                       .strict_alignment = options->verify.strict_alignment};
+                                       .strict_alignment = options->verify.strict_alignment,
+                                       .target = target != nullptr ? &target->object() : nullptr,
+                                       .target_program = options->verify.target.program,
+                                       .target_function = options->verify.target.function};
             return RunBatch(*options, [&](const std::string& path, const TypedObject& object,
                                           const std::vector<size_t>& wanted) {
               std::map<size_t, KernelOracle> oracles;  // by reading: maps are shared by the programs of one

@@ -55,6 +55,15 @@ void AddOptions(CLI::App* app, RawOptions* o, bool for_oracle) {
                   "only). Default: it has all")
       ->group("Programs")
       ->check(CLI::IsMember({"perfmon", "bpf"}));
+  app->add_option("--target-object", o->target_object,
+                  "Object with the program whose functions freplace programs replace, and fentry and fexit programs watch "
+                  "where it has a function of that name")
+      ->group("Programs")
+      ->type_name("FILE");
+  app->add_option("--target-program", o->target_program,
+                  "Its program. Default: the one that the function is the main function of, or the only one that has it")
+      ->group("Programs");
+  app->add_option("--target-function", o->target_function, "The function. Default: as the section name says")->group("Programs");
   if (for_oracle) {
     o->jobs = 1;
     return;
@@ -131,6 +140,14 @@ absl::StatusOr<BatchOptions> Resolve(const RawOptions& raw) {
   out.load.kernel_btf = raw.kernel_btf;
   out.load.default_type = raw.type;
   out.verify = raw.verify;
+  if (!raw.target_object.empty()) {
+    absl::StatusOr<ObjectFile> target = ObjectFile::Open(raw.target_object, out.load);
+    if (!target.ok()) return target.status();
+    out.target = std::make_shared<const ObjectFile>(*std::move(target));
+    out.verify.target = {out.target.get(), raw.target_program, raw.target_function};
+  } else if (!raw.target_program.empty() || !raw.target_function.empty()) {
+    return absl::InvalidArgumentError("--target-program and --target-function name something of the --target-object");
+  }
   if (raw.without == "perfmon") out.verify.without = Lacking::kPerfmon;
   if (raw.without == "bpf") out.verify.without = Lacking::kBpf;
   out.verify.log_level = raw.log_level;

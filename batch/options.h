@@ -3,6 +3,7 @@
 #define BPFSIEVE_BATCH_OPTIONS_H_
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,8 +30,9 @@ struct RawOptions {
   unsigned jobs = 0;
   bool no_progress = false;
   std::string type, types_file, kernel_btf, without;
+  std::string target_object, target_program, target_function;
   int log_level = 0;
-  VerifyOptions verify;  // log_level and without aside
+  VerifyOptions verify;  // log_level, without and target aside
 };
 // Adds them to a subcommand. The oracle does without our budgets, explanations and choice of BTF.
 void AddOptions(CLI::App* app, RawOptions* options, bool for_oracle);
@@ -47,6 +49,7 @@ struct BatchOptions {
   bool progress = false;  // standard error is a terminal and the user did not turn it off
   TypeList types;
   LoadOptions load;
+  std::shared_ptr<const ObjectFile> target;  // that verify.target names
   VerifyOptions verify;
 };
 absl::StatusOr<BatchOptions> Resolve(const RawOptions& raw);

@@ -30,7 +30,7 @@ constexpr uint32_t kSizes[] = {2, 23, 250};
 constexpr int kRounds = 3;
 constexpr uint64_t kSmall = 60, kBig = 3;  // generated programs, from seed 0 on
 
-void Measure(const std::string& object, const ObjectFile& file) {
+void Measure(const std::string& object, const ObjectFile& file, const Target& target = {}) {
   for (int i = 0; i < file.program_count(); ++i) {
     const std::string name = absl::StrCat(object, ":", std::string(file.program_name(i)));
     Report report;
@@ -38,7 +38,7 @@ void Measure(const std::string& object, const ObjectFile& file) {
     // (A process for each program would do away with that, and take six minutes under callgrind.)
     for (int round = 0; round < kRounds; ++round) {
       CALLGRIND_TOGGLE_COLLECT;
-      report = Verify(file, i, {});
+      report = Verify(file, i, {.target = target});
       CALLGRIND_TOGGLE_COLLECT;
       CALLGRIND_DUMP_STATS_AT(name.c_str());
     }
@@ -65,13 +65,12 @@ int Run() {
     return 2;
   }
   for (const CorpusFile& entry : *corpus) {
-    const absl::StatusOr<ObjectFile> file =
-        ObjectFile::Open(entry.path, {.kernel_btf = CorpusKernelTypes(BPFSIEVE_CORPUS_DIR)});
+    const absl::StatusOr<CorpusObject> file = OpenCorpusFile(entry, CorpusKernelTypes(BPFSIEVE_CORPUS_DIR));
     if (!file.ok()) {
       absl::FPrintF(stderr, "guard: %s\n", file.status().ToString());
       return 2;
     }
-    Measure(entry.name, *file);
+    Measure(entry.name, file->object, file->Attach());
   }
   return 0;
 }

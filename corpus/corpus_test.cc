@@ -32,8 +32,9 @@ class CorpusTest : public testing::TestWithParam<size_t> {};
 
 TEST_P(CorpusTest, EveryProgramGetsTheExpectedVerdictRuleAndMessage) {
   const CorpusFile& file = Corpus()[GetParam()];
-  absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {.kernel_btf = CorpusKernelTypes(BPFSIEVE_CORPUS_DIR)});
-  ASSERT_TRUE(object.ok()) << object.status();
+  const absl::StatusOr<CorpusObject> read = OpenCorpusFile(file, CorpusKernelTypes(BPFSIEVE_CORPUS_DIR));
+  ASSERT_TRUE(read.ok()) << read.status();
+  const ObjectFile* object = &read->object;
   std::map<std::string, int> index;
   for (int i = 0; i < object->program_count(); ++i) index[std::string(object->program_name(i))] = i;
   const auto all_capabilities = [](const AsmExpectation& e) { return e.without.empty(); };
@@ -46,7 +47,8 @@ TEST_P(CorpusTest, EveryProgramGetsTheExpectedVerdictRuleAndMessage) {
       ADD_FAILURE() << "no such program";
       continue;
     }
-    const Report got = Verify(*object, index[want.program], {.without = WithoutFrom(want.without)});
+    const Report got = Verify(*object, index[want.program],
+                              {.without = WithoutFrom(want.without), .target = read->Attach()});
     if (const auto it = NotModelled().find({file.name, want.program}); it != NotModelled().end()) {
       EXPECT_EQ(got.verdict, "unsupported") << "modelled now? then it leaves not_modelled.csv";
       EXPECT_EQ(got.feature, it->second);
@@ -67,6 +69,32 @@ INSTANTIATE_TEST_SUITE_P(Files, CorpusTest, testing::Range(size_t{0}, Corpus().s
                            for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
                          });
+
+// What a program is attached to may be named beside it.
+TEST(TargetTest, ProgramAndFunctionMayBeNamed) {
+  const std::string objects = BPFSIEVE_CORPUS_DIR "/objects/";
+  const LoadOptions load = {.kernel_btf = CorpusKernelTypes(BPFSIEVE_CORPUS_DIR)};
+  const absl::StatusOr<ObjectFile> object = ObjectFile::Open(objects + "replacing.o", load);
+  const absl::StatusOr<ObjectFile> target = ObjectFile::Open(objects + "replacing_target.o", load);
+  ASSERT_TRUE(object.ok() && target.ok());
+  const auto verify = [&](std::string_view program, const Target& attach) {
+    for (int i = 0; i < object->program_count(); ++i) {
+      if (object->program_name(i) != program) continue;
+      const Report r = Verify(*object, i, {.target = attach});
+      return absl::StrCat(std::string(r.verdict), ": ", r.message);
+    }
+    return std::string("no such program");
+  };
+  EXPECT_EQ(verify("of_either", {}), "unsupported: program type: ext, without the object of its target");
+  EXPECT_EQ(verify("of_either", {&*target, "", ""}), "invalid: more than one program of the target has the function 'shared'");
+  EXPECT_EQ(verify("of_either", {&*target, "moves_up", ""}), "accept: ");
+  EXPECT_EQ(verify("of_either", {&*target, "passes", ""}), "reject: Subprog shared doesn't exist");
+  EXPECT_EQ(verify("of_either", {&*target, "none", ""}), "invalid: the target has no program 'none'");
+  EXPECT_EQ(verify("of_either", {&*target, "", "fifth"}), "accept: ");
+  EXPECT_EQ(verify("of_either", {&*target, "", "none"}), "invalid: the target has no function 'none'");
+  EXPECT_EQ(verify("before", {&*target, "", "passes"}), "reject: invalid bpf_context access off=0 size=8");
+  EXPECT_EQ(verify("before", {}), "invalid: attach target 'length' is not in the kernel's BTF");
+}
 
 TEST(CorpusFolderTest, IsReadWithoutErrors) {
   absl::StatusOr<std::vector<CorpusFile>> files = ReadCorpus(BPFSIEVE_CORPUS_DIR);

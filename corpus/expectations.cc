@@ -30,7 +30,7 @@ absl::StatusOr<CorpusFile> ReadProgram(const fs::path& file, const fs::path& fol
   if (!expectations.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(file.string(), ": ", expectations.status().message()));
   }
-  return CorpusFile{file.string(), NameOf(file, folder), *std::move(expectations)};
+  return CorpusFile{file.string(), NameOf(file, folder), *std::move(expectations), {}};
 }
 
 absl::StatusOr<AsmExpectation> ParseRow(const std::vector<std::string>& fields) {
@@ -54,7 +54,9 @@ absl::Status ReadTable(const fs::path& table, const fs::path& folder, std::vecto
   }
   for (auto& [name, expectations] : *by_object) {
     const fs::path object = table.parent_path() / name;
-    files->push_back({object.string(), NameOf(object, folder), std::move(expectations)});
+    files->push_back({object.string(), NameOf(object, folder), std::move(expectations), {}});
+    const std::string target = NameOf(object, table.parent_path()) + "_target.o";
+    if (by_object->contains(target)) files->back().target = (table.parent_path() / target).string();
   }
   return absl::OkStatus();
 }
@@ -89,6 +91,17 @@ absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder) {
   absl::Status status = ReadTable(fs::path(folder) / "objects" / "expected.csv", folder, &files);
   if (!status.ok()) return status;
   return files;
+}
+
+absl::StatusOr<CorpusObject> OpenCorpusFile(const CorpusFile& file, const std::string& kernel_types) {
+  absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {.kernel_btf = kernel_types});
+  if (!object.ok()) return object.status();
+  CorpusObject read{*std::move(object), std::nullopt};
+  if (file.target.empty()) return read;
+  absl::StatusOr<ObjectFile> target = ObjectFile::Open(file.target, {.kernel_btf = kernel_types});
+  if (!target.ok()) return target.status();
+  read.target = *std::move(target);
+  return read;
 }
 
 absl::StatusOr<std::map<std::string, std::vector<AsmExpectation>>> ParseExpectedTable(std::string_view text) {

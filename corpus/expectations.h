@@ -3,6 +3,7 @@
 #define BPFSIEVE_CORPUS_EXPECTATIONS_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,11 +20,20 @@ struct CorpusFile {
   std::string path;
   std::string name;  // below the corpus' folder, without extension: "programs/stack/bounds"
   std::vector<AsmExpectation> expectations;
+  std::string target;  // of an object X.o: X_target.o beside it, that its programs are attached to; empty: there is none
 };
 
 // Reads programs/**/*.bpfasm and objects/expected.csv (object,program,verdict,rule,message; the message is the rest of
 // the line) below `folder`. Files are in the order of their names. Errors name the file and the line.
 absl::StatusOr<std::vector<CorpusFile>> ReadCorpus(const std::string& folder);
+struct CorpusObject {
+  ObjectFile object;
+  std::optional<ObjectFile> target;  // CorpusFile::target
+  // VerifyOptions::target; only there as long as this is.
+  Target Attach() const { return {.object = target ? &*target : nullptr, .program = {}, .function = {}}; }
+};
+// Both read with these types of the kernel: LoadOptions::kernel_btf.
+absl::StatusOr<CorpusObject> OpenCorpusFile(const CorpusFile& file, const std::string& kernel_types);
 // Of AsmExpectation::without.
 Lacking WithoutFrom(std::string_view without);
 // The kernel's types that the corpus is verified against, so that its verdicts do not depend on the machine: a file for

@@ -35,8 +35,9 @@ TEST(CorpusKernelTest, TheRunningKernelGivesEveryExpectedVerdictAndMessage) {
   // What an earlier build of 6.18 says instead, where both refuse.
   const ProgramTable earlier = ReadProgramTable(BPFSIEVE_CORPUS_DIR, "earlier_messages.csv");
   for (const CorpusFile& file : *files) {
-    absl::StatusOr<ObjectFile> object = ObjectFile::Open(file.path, {});
-    ASSERT_TRUE(object.ok()) << object.status();
+    const absl::StatusOr<CorpusObject> read = OpenCorpusFile(file, "");
+    ASSERT_TRUE(read.ok()) << read.status();
+    const ObjectFile* object = &read->object;
     std::map<std::string, int> index;
     for (int i = 0; i < object->program_count(); ++i) index[std::string(object->program_name(i))] = i;
     std::map<std::string, KernelOracle> oracles;  // by what the loader lacks
@@ -48,6 +49,7 @@ TEST(CorpusKernelTest, TheRunningKernelGivesEveryExpectedVerdictAndMessage) {
       KernelOracle& oracle = oracles.try_emplace(want.without, object->object(), caps).first->second;
       OracleOptions options;
       options.log_level = 1;
+      if (read->target) options.target = &read->target->object();
       const KernelReport got = oracle.Ask(index[want.program], options);
       // To the kernel a spent budget and a damaged program are rejections like any other.
       const std::string_view verdict = want.verdict == Verdict::kAccept ? "accept" : "reject";

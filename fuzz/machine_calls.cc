@@ -66,7 +66,8 @@ bool Machine::CallFunction(const Insn& i) {
           argument.region = memory;
           break;
         }
-        case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
+        case FuncArg::Kind::kTrusted:
+        case FuncArg::Kind::kUntrusted: return NotModelled("kernel objects");
         case FuncArg::Kind::kDynptr: {
           const StackObject* d = FindObject(argument, StackObject::Kind::kDynptr);
           if (d == nullptr) return Fault("an argument is not a dynptr");

@@ -96,12 +96,14 @@ TEST(Parallel, TheCorpusGivesTheReportsOfOneThread) {
   ASSERT_TRUE(files.ok()) << files.status();
   uint64_t helped = 0;
   for (size_t f = 0; f < files->size(); f += kShare) {
-    const absl::StatusOr<ObjectFile> object = ObjectFile::Open((*files)[f].path, {.kernel_btf = CorpusKernelTypes(BPFSIEVE_CORPUS_DIR)});
-    ASSERT_TRUE(object.ok()) << object.status();
+    const absl::StatusOr<CorpusObject> read = OpenCorpusFile((*files)[f], CorpusKernelTypes(BPFSIEVE_CORPUS_DIR));
+    ASSERT_TRUE(read.ok()) << read.status();
+    const ObjectFile* object = &read->object;
     for (int i = 0; i < object->program_count(); ++i) {
       VerifyOptions options;
       options.explain = true;
       options.parallel_stats = true;
+      options.target = read->Attach();
       const std::string expected = Text(Verify(*object, i, options));
       for (oneapi::tbb::task_arena* arena : {&two, &three, &eight, &sixty_four}) {
         options.shake = static_cast<uint32_t>(f * 64 + static_cast<size_t>(i) + 1);

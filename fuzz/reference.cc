@@ -90,12 +90,13 @@ class Walker {
   bool Function(int sub) {
     const uint32_t start = ctx_.cfg->subs[sub].start;
     const FuncArgs& prototype = ctx_.subs[sub].args;
-    if (sub != 0 && !prototype.unsupported.empty()) return Undecided(prototype.unsupported);
-    if (sub != 0 && prototype.error) return Reject(prototype.error->insn, prototype.error->message);
+    const bool by_prototype = sub != 0 || ctx_.extension;
+    if (by_prototype && !prototype.unsupported.empty()) return Undecided(prototype.unsupported);
+    if (by_prototype && prototype.error) return Reject(prototype.error->insn, prototype.error->message);
 
     State* entry = pool_.NewEntry(sub, ctx_.liveness->Root(sub));
     pending_.push_back({entry, start, false});
-    if (sub == 0) {
+    if (!by_prototype) {
       entry->regs()[1].MakePointer(RegType::kCtx);
     } else {
       SetArguments(prototype, *entry);

@@ -166,6 +166,9 @@ struct request_sock;
 struct linux_binprm {
   struct file* file;
 };
+struct bpf_dynptr {
+  u64 __opaque[2];
+};
 struct sk_buff {
   unsigned int len;
   struct sock* sk;
@@ -173,6 +176,23 @@ struct sk_buff {
 struct nf_hook_state {
   u8 hook, pf;
 };
+
+
+// What stands behind the context of each program type.
+struct __sk_buff;
+struct bpf_ctx_convert {
+  struct __sk_buff* BPF_PROG_TYPE_SCHED_CLS_prog;
+  struct sk_buff BPF_PROG_TYPE_SCHED_CLS_kern;
+};
+
+// Variables of each processor.
+struct rq {
+  unsigned int nr_running;
+  int cpu;
+};
+#define PER_CPU __attribute__((section(".data..percpu"), used))
+struct rq runqueues PER_CPU = {1, 1};
+int bpf_prog_active PER_CPU = 1;
 
 // Tracepoints: the handler's type has an argument of the tracing machinery's in front.
 typedef void (*btf_trace_task_newtask)(void*, struct task_struct*, unsigned long);
@@ -244,8 +264,12 @@ struct bpf_key {
   void* key;
 };
 struct file* bpf_get_task_exe_file(struct task_struct* task) { return task ? (struct file*)0 : 0; }
+int bpf_get_file_xattr(struct file* file, const char* name__str, struct bpf_dynptr* value_p) {
+  return file && name__str == (const char*)value_p;
+}
 void bpf_put_file(struct file* file) { keep(file); }
 int bpf_path_d_path(struct path* path, char* buf, unsigned long buf__sz) { return path && buf && buf__sz; }
+int bpf_copy_from_user_str(void* dst, unsigned int dst__sz, const void* unsafe_ptr__ign, u64 flags) { return dst == unsafe_ptr__ign; }
 struct bpf_key* bpf_lookup_user_key(unsigned int serial, u64 flags) { return serial && flags ? (struct bpf_key*)0 : 0; }
 struct bpf_key* bpf_lookup_system_key(u64 id) { return id ? (struct bpf_key*)0 : 0; }
 void bpf_key_put(struct bpf_key* bkey) { keep(bkey); }
@@ -327,6 +351,17 @@ int bpf_iter_css_task_new(struct bpf_iter_css_task* it, struct cgroup_subsys_sta
 struct task_struct* bpf_iter_css_task_next(struct bpf_iter_css_task* it) { return (struct task_struct*)it; }
 void bpf_iter_css_task_destroy(struct bpf_iter_css_task* it) { keep(it); }
 struct cgroup* bpf_cgroup_from_id(u64 cgid) { return (struct cgroup*)cgid; }
+int bpf_cgroup_read_xattr(struct cgroup* cgroup, const char* name__str, struct bpf_dynptr* value_p) {
+  return cgroup && name__str == (const char*)value_p;
+}
+int bpf_cpumask_populate(struct cpumask* cpumask, void* src, unsigned long src__sz) { return cpumask && src && src__sz; }
+enum pid_type { PIDTYPE_PID };
+int bpf_send_signal_task(struct task_struct* task, int sig, enum pid_type type, u64 value) {
+  return task && sig && type && value;
+}
+int bpf_strcmp(const char* s1__ign, const char* s2__ign) { return s1__ign == s2__ign; }
+int bpf_strlen(const char* s__ign) { return s__ign != 0; }
+int bpf_strnlen(const char* s__ign, unsigned long count) { return s__ign && count; }
 int bpf_iter_task_new(struct bpf_iter_task* it, struct task_struct* task__nullable, unsigned flags) {
   return it && task__nullable && flags;
 }
@@ -406,6 +441,7 @@ struct {
   struct path path;
   union security_list_options security_list_options;
   struct sk_buff sk_buff;
+  struct bpf_ctx_convert bpf_ctx_convert;
   struct vm_area_struct vm_area_struct;
   struct nf_conn nf_conn;
   struct nf_hook_state nf_hook_state;

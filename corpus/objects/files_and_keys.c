@@ -24,6 +24,7 @@ int bpf_path_d_path(struct path* path, char* buf, unsigned long buf__sz) __ksym;
 struct bpf_key* bpf_lookup_user_key(unsigned int serial, __u64 flags) __ksym;
 struct bpf_key* bpf_lookup_system_key(__u64 id) __ksym;
 void bpf_key_put(struct bpf_key* key) __ksym;
+int bpf_get_file_xattr(struct file* file, const char* name__str, struct bpf_dynptr* value_p) __ksym;
 
 char _license[] SEC("license") = "GPL";
 
@@ -84,5 +85,74 @@ int key_is_looked_up_without_sleeping(__u64* ctx) {
 SEC("lsm/file_open")
 int key_that_may_be_missing(__u64* ctx) {
   bpf_key_put(bpf_lookup_system_key(1));
+  return 0;
+}
+
+const char unfinished[4] = "user";
+char value[16];
+
+static inline int attribute(struct file* file, const char* name) {
+  struct bpf_dynptr to;
+  bpf_dynptr_from_mem(value, sizeof(value), 0, &to);
+  return bpf_get_file_xattr(file, name, &to);
+}
+
+SEC("lsm.s/file_open")
+int attribute_of_a_file(__u64* ctx) {
+  attribute((void*)ctx[0], "user.name");
+  return 0;
+}
+
+SEC("lsm/file_open")
+int attribute_without_sleeping(__u64* ctx) {
+  attribute((void*)ctx[0], "user.name");
+  return 0;
+}
+
+SEC("lsm.s/file_open")
+int attribute_by_a_name_that_changes(__u64* ctx) {
+  attribute((void*)ctx[0], value);
+  return 0;
+}
+
+SEC("lsm.s/file_open")
+int attribute_by_a_name_on_the_stack(__u64* ctx) {
+  char name[] = "user.name";
+  asm volatile("" : : "r"(name) : "memory");
+  attribute((void*)ctx[0], name);
+  return 0;
+}
+
+SEC("lsm.s/file_open")
+int attribute_by_an_unfinished_name(__u64* ctx) {
+  attribute((void*)ctx[0], unfinished);
+  return 0;
+}
+
+SEC("lsm.s/file_open")
+int attribute_by_part_of_a_name(__u64* ctx) {
+  const char* name = "the user.name";
+  asm volatile("" : "+r"(name));
+  attribute((void*)ctx[0], name + 4);
+  return 0;
+}
+
+SEC("lsm.s/file_open")
+int attribute_by_an_unknown_name(__u64* ctx) {
+  const char* name = "the user.name";
+  asm volatile("" : "+r"(name));
+  attribute((void*)ctx[0], name + (bpf_get_prandom_u32() & 3));
+  return 0;
+}
+
+SEC("lsm.s/file_open")
+int attribute_without_a_place(__u64* ctx) {
+  bpf_get_file_xattr((void*)ctx[0], "user.name", 0);
+  return 0;
+}
+
+SEC("tp_btf/task_newtask")
+int attribute_without_a_hook(__u64* ctx) {
+  attribute((void*)ctx[0], "user.name");
   return 0;
 }

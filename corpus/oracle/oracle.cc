@@ -15,6 +15,7 @@
 #include "corpus/oracle/capabilities.h"
 #include "corpus/oracle/maps.h"
 #include "corpus/oracle/sys.h"
+#include "engine/program/target.h"
 
 namespace bpfsieve {
 namespace {
@@ -64,6 +65,11 @@ bool KernelHasType(ProgType type) {
     if (fd.ok()) return true;
   }
   return false;
+}
+
+// That the program is attached to.
+const std::string& FunctionOf(const Program& program, const OracleOptions& options) {
+  return options.target_function.empty() ? program.attach_target : options.target_function;
 }
 
 KernelReport NotDecided(int error, std::string why) {
@@ -122,13 +128,14 @@ struct KernelOracle::Impl {
   }
 
   // As Ask(), with the capabilities that the thread has now.
-  KernelReport Ask(const Program& program, const OracleOptions& options);
+  // `kept`: where the program's descriptor goes, if it is accepted; null: it is closed at once.
+  KernelReport Ask(const Program& program, const OracleOptions& options, UniqueFd* kept = nullptr);
   const RunningBtf* kernel_btf();
   // Replaces indices by descriptors and kernel BTF numbers. On failure: the reason.
   absl::Status Resolve(const Program& program, std::vector<Insn>* insns);
-  absl::Status ResolveTarget(const Program& program, ProgLoadAttr* attr);
+  absl::Status ResolveTarget(const Program& program, const OracleOptions& options, ProgLoadAttr* attr, UniqueFd* loaded);
   // One load; the log grows until it fits.
-  int Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log_limit, std::string* log, int64_t* jited);
+  int Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log_limit, std::string* log, int64_t* jited, UniqueFd* kept);
 
   const Object& object;
   const Capabilities caps;
@@ -171,8 +178,20 @@ absl::Status KernelOracle::Impl::Resolve(const Program& program, std::vector<Ins
   return absl::OkStatus();
 }
 
-absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, ProgLoadAttr* attr) {
-  const std::string& target = program.attach_target;
+// `loaded` keeps the program that this one is attached to.
+absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, const OracleOptions& options, ProgLoadAttr* attr,
+                                               UniqueFd* loaded) {
+  const std::string& target = FunctionOf(program, options);
+  if (options.target != nullptr && AttachesToProgram(program, *options.target, target)) {
+    absl::StatusOr<TargetFunction> found = FindTargetFunction(*options.target, options.target_program, target);
+    if (!found.ok()) return found.status();
+    Impl other(*options.target, caps);
+    const KernelReport report = other.Ask(options.target->programs[found->program], {}, loaded);
+    if (!loaded->ok()) return absl::FailedPreconditionError(absl::StrCat("the target is not loaded: ", report.message));
+    attr->attach_btf_id = found->func_id;
+    attr->attach_prog_fd = static_cast<uint32_t>(loaded->get());
+    return absl::OkStatus();
+  }
   std::string name;
   bool is_typedef = false;
   switch (program.type) {
@@ -187,7 +206,7 @@ absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, ProgLoadA
       }
       break;
     case ProgType::kLsm: name = absl::StrCat("bpf_lsm_", target); break;
-    case ProgType::kExt: return absl::UnimplementedError("freplace: there is no program to replace");
+    case ProgType::kExt: return absl::UnimplementedError("freplace: no target is given");
     case ProgType::kStructOps: {
       const size_t slash = target.find('/');
       if (slash == std::string::npos) return absl::UnimplementedError("struct_ops: the member is not known");
@@ -210,7 +229,7 @@ absl::Status KernelOracle::Impl::ResolveTarget(const Program& program, ProgLoadA
 }
 
 int KernelOracle::Impl::Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log_limit, std::string* log,
-                             int64_t* jited) {
+                             int64_t* jited, UniqueFd* kept) {
   uint64_t size = log_level == kLogStats ? 64 << 10 : 1 << 20;
   const uint64_t largest = std::clamp<uint64_t>(log_limit, size, (uint64_t{1} << 30) - 1);
   for (;;) {
@@ -219,7 +238,7 @@ int KernelOracle::Impl::Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log
     attr.log_size = static_cast<uint32_t>(size);
     attr.log_buf = ToU64(buffer.data());
     attr.log_true_size = 0;
-    const UniqueFd fd(SysProgLoad(&attr));
+    UniqueFd fd(SysProgLoad(&attr));
     if (fd.ok() && jited != nullptr) *jited = SysProgSizes(fd.get()).jited;
     // A log that does not fit turns an accept into ENOSPC, and of a reject keeps the end only.
     const bool cut = fd.get() == -ENOSPC || attr.log_true_size > size;
@@ -228,7 +247,9 @@ int KernelOracle::Impl::Load(ProgLoadAttr attr, uint32_t log_level, uint64_t log
       continue;
     }
     log->assign(buffer.data(), strnlen(buffer.data(), buffer.size()));
-    return fd.get();
+    const int result = fd.get();
+    if (fd.ok() && kept != nullptr) *kept = std::move(fd);
+    return result;
   }
 }
 
@@ -252,8 +273,9 @@ KernelReport KernelOracle::Ask(int index, const OracleOptions& options) {
   return report;
 }
 
-KernelReport KernelOracle::Impl::Ask(const Program& program, const OracleOptions& options) {
-  if (!program.broken.empty()) return NotDecided(0, program.broken);
+KernelReport KernelOracle::Impl::Ask(const Program& program, const OracleOptions& options, UniqueFd* kept) {
+  const bool at_program = options.target != nullptr && AttachesToProgram(program, *options.target, FunctionOf(program, options));
+  if (!program.broken.empty() && !(program.broken_target && at_program)) return NotDecided(0, program.broken);
   if (program.type == ProgType::kUnspec) return NotDecided(EINVAL, "the program's type is not known");
 
   std::vector<Insn> insns;
@@ -276,7 +298,8 @@ KernelReport KernelOracle::Impl::Ask(const Program& program, const OracleOptions
   if (program.test_state_freq || options.test_state_freq) attr.prog_flags |= kTestStateFreq;
   if (program.sleepable) attr.prog_flags |= kSleepable;
   if (program.has_frags) attr.prog_flags |= kXdpHasFrags;
-  if (absl::Status s = ResolveTarget(program, &attr); !s.ok()) {
+  UniqueFd target;
+  if (absl::Status s = ResolveTarget(program, options, &attr, &target); !s.ok()) {
     return NotDecided(EINVAL, std::string(s.message()));
   }
 
@@ -294,16 +317,16 @@ KernelReport KernelOracle::Impl::Ask(const Program& program, const OracleOptions
 
   KernelReport report;
   std::string log;
-  const int result = Load(attr, kLogStats, 16 << 20, &log, &report.jited_size);
+  const int result = Load(attr, kLogStats, 16 << 20, &log, &report.jited_size, kept);
   report.stats = ParseLogStats(log);
   report.error = result < 0 ? -result : 0;
   report.message = result < 0 ? LastMessage(log) : "";
   if (result < 0 && report.message.empty() && report.stats.processed >= 0) {
-    Load(attr, 1, options.log_limit, &log, nullptr);
+    Load(attr, 1, options.log_limit, &log, nullptr, nullptr);
     report.message = LastMessage(log);
   }
   if (options.log_level > 0) {
-    Load(attr, static_cast<uint32_t>(options.log_level) | kLogStats, options.log_limit, &report.log, nullptr);
+    Load(attr, static_cast<uint32_t>(options.log_level) | kLogStats, options.log_limit, &report.log, nullptr, nullptr);
   }
 
   if (result >= 0) {

@@ -23,6 +23,9 @@ struct OracleOptions {
   uint64_t log_limit = uint64_t{256} << 20;   // bytes; of a longer log the kernel keeps the end
   bool test_state_freq = false;
   bool strict_alignment = false;
+  // What extensions and tracing programs are attached to: see Target in bpfsieve/verify.h. Null: nothing but the kernel.
+  const Object* target = nullptr;
+  std::string target_program, target_function;
 };
 
 struct KernelReport {

@@ -22,6 +22,7 @@ constexpr uint32_t kRecallAfter = 16;     // prune points with nobody ahead
 constexpr int kMaxBackedgeRounds = 64;    // MAX_BACKEDGE_ITERS
 
 constexpr uint8_t kBarrierBefore = 1, kBarrierAfter = 2;
+constexpr int32_t kTailCall = 12;  // the helper
 constexpr uint64_t kMaxStatesUnprivileged = 64;  // BPF_COMPLEXITY_LIMIT_STATES
 
 const char kLostFeature[] = "precision across a packet load in a called function";
@@ -116,7 +117,7 @@ bool Search::OutOfTime(uint32_t insn) {
 }
 
 bool Search::SetUpEntry(int sub, State& state) {
-  if (sub == 0) {
+  if (sub == 0 && !ctx_.extension) {
     state.regs()[1].MakePointer(RegType::kCtx);
     return true;
   }
@@ -561,7 +562,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     // Of a call, the kernel takes the last visit's for all, and the call then runs with what is wrong for the others.
     const auto [it, is_new] = detail_of_.try_emplace(insn, step.used_detail);
     if (!is_new && it->second != step.used_detail) {
-      if (IsHelperCall(prog_.insns[insn])) {
+      if (IsHelperCall(prog_.insns[insn]) && prog_.insns[insn].imm == kTailCall) {
         return Reject(Verdict::kReject, now, path, Rule::kTailCall, insn, -1, "tail_call abusing map_ptr");
       }
       const bool store = step.used_pointer != RegType::kNotInit;

@@ -55,7 +55,7 @@ uint32_t KconfigAlign(const struct btf* btf, uint32_t id) {
 void ResolveKernelSymbol(ElfLoader* loader, ExternSymbol* symbol) {
   const bool is_function = symbol->pub.kind == Extern::Kind::kFunc;
   const char* what = is_function ? "func ksym" : "var ksym";
-  if (!is_function && symbol->type_id == 0) return;  // ResolveUntyped() does these
+  if (!is_function && symbol->type_id == 0) return;  // ResolveAddresses() does these
   const KernelBtf* kernel = NeedKernel(loader);
   if (kernel == nullptr) {
     symbol->error = absl::StrCat("extern (", what, ") '", symbol->pub.name, "': ", loader->kernel_error);
@@ -97,18 +97,21 @@ std::optional<absl::flat_hash_set<std::string>> ReadSymbolTable(const absl::flat
 
 // Symbols declared `void` are numbers, the address or zero. libbpf looks for them in the running kernel's symbol
 // table. For another kernel there is only its BTF to tell whether a weak one is there; a strong one is taken to be.
-void ResolveUntyped(ElfLoader* loader) {
+// Of others the kernel has to find the address, in the same table, which not every kernel keeps for variables.
+void ResolveAddresses(ElfLoader* loader) {
   auto is_untyped = [](const ExternSymbol& symbol) {
     return symbol.error.empty() && symbol.btf_id != 0 && !symbol.kconfig && symbol.type_id == 0;
   };
+  auto is_variable = [](const ExternSymbol& symbol) { return symbol.resolved && symbol.pub.kind == Extern::Kind::kVar; };
   absl::flat_hash_set<std::string> wanted;
   for (const ExternSymbol& symbol : loader->externs) {
-    if (is_untyped(symbol)) wanted.insert(symbol.pub.name);
+    if (is_untyped(symbol) || is_variable(symbol)) wanted.insert(symbol.pub.name);
   }
   if (wanted.empty()) return;
   std::optional<absl::flat_hash_set<std::string>> table;
   if (loader->options.kernel_btf.empty()) table = ReadSymbolTable(wanted);
   for (ExternSymbol& symbol : loader->externs) {
+    if (is_variable(symbol)) symbol.pub.no_address = table.has_value() && !table->contains(symbol.pub.name);
     if (!is_untyped(symbol)) continue;
     if (table.has_value()) {
       symbol.resolved = table->contains(symbol.pub.name);
@@ -192,8 +195,12 @@ absl::Status CollectExterns(ElfLoader* loader) {
     Describe(loader, declarations, &symbol);
     loader->externs.push_back(std::move(symbol));
   }
-  ResolveUntyped(loader);
+  ResolveAddresses(loader);
   SortAndPlace(loader);
+  // The kernel does not know what the object calls them.
+  for (ExternSymbol& symbol : loader->externs) {
+    if (symbol.resolved && symbol.pub.kind == Extern::Kind::kFunc) symbol.pub.name = std::string(EssentialName(symbol.pub.name));
+  }
   return absl::OkStatus();
 }
 

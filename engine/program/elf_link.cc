@@ -279,6 +279,7 @@ absl::Status SetType(const ElfLoader& loader, Program* program) {
     }
     if (type->needs_target && program->attach_target.empty() && program->broken.empty()) {
       program->broken = "no BTF-based attach target is specified";
+      program->broken_target = true;
     }
     return absl::OkStatus();
   }
@@ -317,6 +318,7 @@ void CheckTarget(ElfLoader* loader, Program* program) {
   const KernelBtf* kernel = NeedKernel(loader);
   if (kernel == nullptr || kernel->Find(absl::StrCat(prefix, program->attach_target), kind) != 0) return;
   program->broken = absl::StrCat("attach target '", program->attach_target, "' is not in the kernel's BTF");
+  program->broken_target = true;
 }
 
 using Members = absl::flat_hash_map<std::pair<int, uint64_t>, std::string>;

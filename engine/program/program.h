@@ -91,6 +91,7 @@ struct Extern {
   std::string name;
   bool weak = false;
   uint32_t btf_id = 0;  // in the kernel's BTF; 0: not found or no such BTF given
+  bool no_address = false;  // a variable that the running kernel's table of symbols leaves out
 };
 
 // Stands for a map that the file names by a number only, without a relocation: there is no such map.
@@ -132,6 +133,7 @@ struct Program {
   // `unsupported` when `broken_unsupported` is set; `insns` may then be incomplete.
   std::string broken;
   bool broken_unsupported = false;
+  bool broken_target = false;  // only for want of something in the kernel to attach to; another program may do instead
 };
 
 struct BtfDeleter {

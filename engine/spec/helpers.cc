@@ -217,10 +217,10 @@ bool HelperAllowedAt(uint32_t id, ProgType type, AttachType attach, std::string_
                                                "security_path_truncate", "vfs_fallocate", "vfs_getattr", "vfs_truncate"};
   const bool sleepable_hook = type == ProgType::kLsm && FindLsmHook(target).sleepable;
   switch (id) {
-    case 107:  // sk_storage_get, sk_storage_delete: not from within themselves
+    case 107:  // sk_storage_get, sk_storage_delete: not from within themselves, nor at programs
     case 108:
       if (type != ProgType::kTracing || attach == AttachType::kTraceIter || attach == AttachType::kTraceRawTp) return true;
-      return attach != AttachType::kModifyReturn && !target.starts_with("bpf_sk_storage");
+      return attach != AttachType::kModifyReturn && !target.empty() && !target.starts_with("bpf_sk_storage");
     case 147:  // d_path
       if (type == ProgType::kLsm) return sleepable_hook;
       if (type != ProgType::kTracing || attach == AttachType::kTraceIter) return true;

@@ -111,7 +111,8 @@ bool HelperAvailable(uint32_t id, ProgType type, AttachType attach, bool sleepab
 bool HelperAllowed(uint32_t id, ProgType type, const Capabilities& caps);
 // Whether a program may call it because of what it is attached to.
 bool HelperAvailableAt(uint32_t id, ProgType type, AttachType attach, std::string_view target);
-// Whether it may call one that is available to its type, where it is attached (the prototype's allowed()).
+// Whether it may call one that is available to its type, where it is attached (the prototype's allowed()); `target`: empty
+// at a function of another program.
 bool HelperAllowedAt(uint32_t id, ProgType type, AttachType attach, std::string_view target);
 // Whether the helper takes packet pointers where it wants memory, in a program of this type.
 bool HelperTakesPacket(const HelperProto& proto, ProgType type);

@@ -13,6 +13,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr int kMaxTracingArgs = 12;  // MAX_BPF_FUNC_ARGS
+constexpr int kMaxRegisterArgs = 5;  // MAX_BPF_FUNC_REG_ARGS
 constexpr uint16_t kTrustedModifiers = kAlloc | kTrusted | kNonOwnRef;
 
 std::string TypeText(const struct btf* btf, uint32_t id) { return std::string(BtfTypeName(btf, id)); }
@@ -255,11 +256,16 @@ bool Transfer::MapStructAccess(int r, int off, int size, bool write, int value) 
 // The program's context is the arguments of what it is attached to, eight bytes each.
 bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   const AttachTarget& target = ctx_.target;
-  const struct btf* btf = Kernel()->get();
+  const struct btf* btf = target.btf != nullptr ? target.btf : Kernel()->get();
   const auto invalid = [&] {
     return Fail(Rule::kCtxAccess, r, absl::StrCat("invalid bpf_context access off=", off, " size=", size));
   };
   if (off < 0 || off >= 8 * kMaxTracingArgs || write || off % size != 0 || off % 8 != 0) return invalid();
+  if (target.untyped) {
+    if (off > 8 * kMaxRegisterArgs || (off == 8 * kMaxRegisterArgs && prog_.attach != AttachType::kTraceFexit)) return invalid();
+    if (value >= 0) reg(value).MakeUnknown();
+    return true;
+  }
   const btf_param* params = btf_params(target.proto);
   const int count = btf_vlen(target.proto);
   int arg = 0;
@@ -312,17 +318,76 @@ bool Transfer::TracingAccess(int r, int off, int size, bool write, int value) {
   uint32_t pointee = 0;
   const btf_type* to = SkipModifiers(btf, t->type, &pointee);
   if (to == nullptr || btf_is_void(to) || btf_is_int(to)) return scalar();
+  if (target.of != ProgType::kUnspec) {
+    // Of programs' functions, only the context is something that the kernel knows.
+    pointee = IsContext(btf, t->type, target.of) ? KernelContextType(target.of) : 0;
+    to = pointee != 0 ? btf__type_by_id(Kernel()->get(), pointee) : nullptr;
+    if (to == nullptr) return invalid();
+  }
   uint16_t flags = typed != nullptr ? typed->flags : target.pointer;
   if (typed == nullptr) {
     const int number = arg - target.skipped;
     if (number < 32 && (target.nullable >> number & 1) != 0) flags |= kMaybeNull;
-    flags |= static_cast<uint16_t>(FlagOf(PointeeTag(btf, t)) & (kUser | kPercpu));
+    if (target.btf == nullptr) flags |= static_cast<uint16_t>(FlagOf(PointeeTag(btf, t)) & (kUser | kPercpu));
     if (!btf_is_composite(to)) return invalid();
     if (number < 32 && (target.error >> number & 1) != 0) return scalar();
   }
   if (!btf_is_composite(to)) return invalid();
   if (pointee == target.socket && target.socket != 0) pointee = target.tcp_socket;
   MakeBtfPointer(dst, pointee, flags);
+  return true;
+}
+
+// The address of a variable or function of the kernel (check_pseudo_btf_id).
+bool Transfer::KernelSymbol(const Extern& symbol, Reg& dst) {
+  if (Kernel() == nullptr) return Unsupported("ksym variable");
+  const struct btf* btf = Kernel()->get();
+  if (symbol.kind == Extern::Kind::kFunc) {
+    dst.MakePointer(RegType::kMem, kRdonly);
+    dst.mem_size = 0;
+    return true;
+  }
+  const uint32_t id = Kernel()->Find(symbol.name, BTF_KIND_VAR);
+  if (id == 0) {
+    if (!symbol.weak) return Unsupported("ksym variable");
+    dst.MakeScalar(Scalar::Const(0));
+    return true;
+  }
+  // Of those that each processor has its own of; few kernels have types for others.
+  const uint32_t section = Kernel()->Find(".data..percpu", BTF_KIND_DATASEC);
+  const btf_type* percpu = section != 0 ? btf__type_by_id(btf, section) : nullptr;
+  for (uint32_t i = 0; percpu != nullptr && i < btf_vlen(percpu); ++i) {
+    if (btf_var_secinfos(percpu)[i].type != id) continue;
+    uint32_t type = 0;
+    SkipModifiers(btf, btf__type_by_id(btf, id)->type, &type);
+    MakeBtfPointer(dst, type, kPercpu);
+    return true;
+  }
+  return Unsupported("ksym variable");
+}
+
+// One processor's copy of what `percpu` points to. Of an object of the program's own, every processor has one; of a processor
+// that is not there, there is none, which Linux 6.18 does not think of.
+bool Transfer::PerCpuResult(const Reg& percpu, uint16_t null_flag) {
+  Reg& r0 = reg(0);
+  if (percpu.Has(kProgBtf)) {
+    r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kAlloc | kRcu | kProgBtf | null_flag));
+    r0.btf_id = percpu.btf_id;
+    out_->used_detail = 1;
+    return true;
+  }
+  out_->used_detail = 2;  // for the other kind, the kernel's code reads through the pointer first
+  const struct btf* btf = Kernel()->get();
+  const btf_type* t = SkipModifiers(btf, percpu.btf_id, nullptr);
+  if (t != nullptr && btf_is_composite(t)) {
+    r0.MakePointer(RegType::kBtfId, null_flag);
+    r0.btf_id = percpu.btf_id;
+    return true;
+  }
+  const int64_t size = BtfSize(btf, percpu.btf_id);
+  if (size < 0 || size > UINT32_MAX) return Unsupported("percpu-btf-id");
+  r0.MakePointer(RegType::kMem, static_cast<uint16_t>(kRdonly | null_flag));
+  r0.mem_size = static_cast<uint32_t>(size);
   return true;
 }
 

@@ -20,8 +20,7 @@ enum : uint32_t {
   kSpinLockFn = 93, kSpinUnlockFn = 94, kSkFullsock = 95, kTcpSockFn = 96,
   kProbeReadUserStr = 114, kProbeReadKernelStr = 115, kSkcToTcp6Sock = 136, kSkcToUdp6Sock = 140,
   kGetTaskStack = 141, kForEachMapElem = 164, kFindVma = 180, kSnprintf = 165, kTimerSetCallback = 170, kLoop = 181, kSkcToUnixSock = 178,
-  kSkcToMptcpSock = 196, kDynptrFromMem = 197, kDynptrWrite = 202, kUserRingbufDrain = 209, kPerCpuPtr = 153,
-  kThisCpuPtr = 154, kKptrXchg = 194,
+  kSkcToMptcpSock = 196, kDynptrFromMem = 197, kDynptrWrite = 202, kUserRingbufDrain = 209, kKptrXchg = 194,
 };
 
 // Upper bound of bpf_get_smp_processor_id(), exclusive: the most CPUs that an x86-64 kernel can be built for. A kernel
@@ -117,6 +116,7 @@ bool Transfer::CallGlobal(int sub) {
       case FuncArg::Kind::kArena:
         if (!p.IsScalar() && p.type != RegType::kArena) return bad(r);
         break;
+      case FuncArg::Kind::kUntrusted: break;  // reading through it cannot fault, and nothing else may be done with it
       case FuncArg::Kind::kCtx:
         if (p.type != RegType::kCtx || !ArgOffset(p, r, false)) return bad(r);
         break;
@@ -269,7 +269,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
   const HelperProto& proto = *meta.proto;
   const bool is_sockmap = meta.map >= 0 && (ctx_.map(meta.map).type == MapType::kSockmap ||
                                             ctx_.map(meta.map).type == MapType::kSockhash);
-  const uint32_t percpu_type = meta.id == kPerCpuPtr || meta.id == kThisCpuPtr ? reg(1).btf_id : 0;
+  const Reg percpu = proto.ret == Ret::kMemOrBtfId ? reg(1) : Reg();
   ClearCallerSaved();
   Reg& r0 = reg(0);
   const uint16_t null_flag = proto.ret_nullable ? kMaybeNull : 0;
@@ -315,11 +315,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
       break;
     case Ret::kMemOrBtfId:
-      // Of an object of the program's own, every processor has its copy; of a processor that is not there, there is none, which
-      // Linux 6.18 does not think of.
-      r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kAlloc | kRcu | kProgBtf | (meta.id == kPerCpuPtr ? kMaybeNull : 0)));
-      r0.btf_id = percpu_type;
-      out_->used_detail = 1;
+      if (!PerCpuResult(percpu, null_flag)) return false;
       break;
     case Ret::kBtfId:
     case Ret::kBtfIdTrusted: {

@@ -61,19 +61,6 @@ bool IsUserPtRegs(const struct btf* btf, uint32_t id) {
   return false;
 }
 
-// Whether a pointer to type `id` is the context by its type alone (btf_is_prog_ctx_type).
-bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
-  if (type == ProgType::kKprobe && IsUserPtRegs(btf, id)) return true;
-  const btf_type* t = SkipModifiers(btf, id, nullptr);
-  if (t == nullptr || !btf_is_composite(t)) return false;
-  const std::string_view name = NameOf(btf, t), context = ContextName(type);
-  if (context.empty()) return false;
-  if (name == context) return true;
-  // The kernel's own structures behind two of them will do.
-  return (context == "__sk_buff" && name == "sk_buff") || (context == "xdp_md" && name == "xdp_buff") ||
-         (type == ProgType::kKprobe && name == "bpf_user_pt_regs_t");
-}
-
 // Why a pointer to type `id` may not be tagged as the context (btf_validate_prog_ctx_type); empty: it may.
 std::string ContextTagError(const struct btf* btf, uint32_t id, ProgType type, AttachType attach, uint32_t arg) {
   const bool pt_regs = type == ProgType::kKprobe || type == ProgType::kPerfEvent;
@@ -108,9 +95,38 @@ Finding Bad(uint32_t insn, std::string message) {
   return f;
 }
 
+// The kernel's structure of the name that type `id` of the object has, for argument `arg`; 0: there is none, as `out` says, or
+// it is not known (btf_get_ptr_to_btf_id).
+uint32_t KernelStruct(const Object& object, uint32_t id, uint32_t arg, const Subprog& info, FuncArgs* out) {
+  const KernelBtf* kernel = KernelTypes(object);
+  const btf_type* own = SkipModifiers(object.btf.get(), id, nullptr);
+  if (kernel != nullptr && own != nullptr && btf_is_struct(own)) {
+    const std::string_view name = NameOf(object.btf.get(), own);
+    if (const uint32_t found = kernel->Find(EssentialName(name), BTF_KIND_STRUCT); found != 0) return found;
+    if (kernel->Named(EssentialName(name)).empty()) {
+      out->error = Bad(info.start, absl::StrCat("arg#", arg, " reference type('STRUCT ", std::string(name), "') has no matches"));
+      return 0;
+    }
+  }
+  out->unsupported = "global function argument tag: structure of the kernel";
+  return 0;
+}
+
 bool IsScalarType(const btf_type* t) { return btf_is_int(t) || btf_is_any_enum(t); }
 
 }  // namespace
+
+bool IsContext(const struct btf* btf, uint32_t id, ProgType type) {
+  if (type == ProgType::kKprobe && IsUserPtRegs(btf, id)) return true;
+  const btf_type* t = SkipModifiers(btf, id, nullptr);
+  if (t == nullptr || !btf_is_composite(t)) return false;
+  const std::string_view name = NameOf(btf, t), context = ContextName(type);
+  if (context.empty()) return false;
+  if (name == context) return true;
+  // The kernel's own structures behind two of them will do.
+  return (context == "__sk_buff" && name == "sk_buff") || (context == "xdp_md" && name == "xdp_buff") ||
+         (type == ProgType::kKprobe && name == "bpf_user_pt_regs_t");
+}
 
 FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& info) {
   FuncArgs out;
@@ -155,7 +171,8 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
   const btf_param* params = btf_params(proto);
   for (uint32_t i = 0; i < count; ++i) {
     FuncArg arg;
-    bool ctx_tag = false, nonnull = false, trusted = false, nullable = false, arena = false;
+    out.tagged |= !tags[i].empty();
+    bool ctx_tag = false, nonnull = false, trusted = false, nullable = false, untrusted = false, arena = false;
     for (std::string_view tag : tags[i]) {
       if (tag == "ctx") {
         ctx_tag = true;
@@ -165,10 +182,12 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
         trusted = true;
       } else if (tag == "nullable") {
         nullable = true;
+      } else if (tag == "untrusted") {
+        untrusted = true;
       } else if (tag == "arena") {
         arena = true;
       } else {
-        out.unsupported = absl::StrCat("global function argument tag: ", std::string(tag));
+        bad(absl::StrCat("arg#", i, " has unsupported set of tags"));
         return out;
       }
     }
@@ -205,17 +224,24 @@ FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subpro
         bad(absl::StrCat("arg#", i, " has invalid combination of tags"));
         return out;
       }
-      const KernelBtf* kernel = KernelTypes(object);
-      const btf_type* own = SkipModifiers(btf, t->type, nullptr);
-      const uint32_t kernel_id = kernel != nullptr && own != nullptr && btf_is_struct(own)
-                                     ? kernel->Find(EssentialName(NameOf(btf, own)), BTF_KIND_STRUCT) : 0;
-      if (kernel_id == 0) {
-        out.unsupported = "global function argument tag: trusted";
-        return out;
-      }
       arg.kind = FuncArg::Kind::kTrusted;
       arg.nullable = nullable;
-      arg.btf_id = kernel_id;
+      arg.btf_id = KernelStruct(object, t->type, i, info, &out);
+      if (arg.btf_id == 0) return out;
+      out.args.push_back(arg);
+      continue;
+    }
+    if (untrusted) {
+      if (tags[i].size() != 1) {
+        bad(absl::StrCat("arg#", i, " untrusted cannot be combined with any other tags"));
+        return out;
+      }
+      arg.kind = FuncArg::Kind::kUntrusted;
+      const btf_type* to = SkipModifiers(btf, t->type, nullptr);
+      if (to != nullptr && !btf_is_void(to) && !IsScalarType(to)) {
+        arg.btf_id = KernelStruct(object, t->type, i, info, &out);
+        if (arg.btf_id == 0) return out;
+      }
       out.args.push_back(arg);
       continue;
     }
@@ -276,6 +302,15 @@ void SetArguments(const FuncArgs& args, State& entry) {
         r.MakePointer(RegType::kMem, arg.nullable ? kMaybeNull : 0);
         r.mem_size = arg.mem_size;
         if (arg.nullable) r.id = ++entry.id_gen;
+        break;
+      case FuncArg::Kind::kUntrusted:
+        if (arg.btf_id == 0) {
+          r.MakePointer(RegType::kMem, kRdonly | kUntrusted);
+          r.mem_size = 0;
+        } else {
+          r.MakePointer(RegType::kBtfId, kUntrusted);
+          r.btf_id = arg.btf_id;
+        }
         break;
       case FuncArg::Kind::kTrusted:
         r.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kTrusted | (arg.nullable ? kMaybeNull : 0)));

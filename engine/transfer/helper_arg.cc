@@ -90,7 +90,7 @@ bool Transfer::ArgType(int r, const ArgSpec& spec, Arg base, CallMeta& meta) {
   for (const TypeAndFlags& t : accepted->types) {
     if (t.type != p.type || t.flags != flags) continue;
     if (p.type != RegType::kBtfId || base == Arg::kSpinLock || base == Arg::kKptrXchgDest) return true;
-    if (base == Arg::kPercpuBtfId) return p.Has(kRcu | kProgBtf) || Unsupported("percpu-btf-id");
+    if (base == Arg::kPercpuBtfId) return p.Has(kRcu) == p.Has(kProgBtf) || Unsupported("percpu-btf-id");
     if (stored && p.IsObject() && p.KernelFlags() != kAlloc && p.KernelFlags() != (kAlloc | kPercpu)) {
       // Not owned, or not known to be there; what the kernel says of it was not meant for programs.
       return Fail(Rule::kObject, r, "verifier bug: invalid PTR_TO_BTF_ID register for type match");

@@ -245,6 +245,10 @@ bool Transfer::Throw() {
   if (ctx_.cfg->exception_sub < 0 && !ReturnCode(1)) return false;
   out_->kind = StepResult::Kind::kPathEnd;
   if (!NoResources(true, "bpf_throw", true)) return false;
+  // No function that a helper calls back may throw, nor any below it: CheckStackDepth() finds that when all paths are done.
+  for (int f = 1; f <= st_->cur; ++f) {
+    if (st_->frames[f]->in_callback) return true;
+  }
   // A path that ends in a loop is a bug to Linux 6.18 ("scc exit: no visit info"), unless it has recorded a state there.
   for (int f = 0; f <= st_->cur; ++f) {
     const uint32_t at = f < st_->cur ? static_cast<uint32_t>(st_->frames[f + 1]->callsite) : pc_;

@@ -408,7 +408,7 @@ bool Transfer::PointerOffset(const Reg& p, int r, bool fixed_ok) {
 bool Transfer::CtxAccessAt(int r, int off, int size, bool write, int value, bool sign_extend) {
   const Reg p = reg(r);
   if (!PointerOffset(p, r, false)) return false;
-  if (ctx_.target.proto != nullptr) return TracingAccess(r, off, size, write, value);
+  if (ctx_.target.proto != nullptr || ctx_.target.untyped) return TracingAccess(r, off, size, write, value);
   if (const char* feature = CtxUnsupported(prog_.type)) return Unsupported(absl::StrCat("context: ", feature));
   const CtxAccess access = CheckCtxAccess(prog_.type, prog_.attach, off, size, write);
   if (!access.ok || !CtxAccessAllowed(prog_.type, off, write, access.yield, ctx_.caps) ||
@@ -484,8 +484,7 @@ bool Transfer::LoadImm64() {
       dst.map = i.imm;
       dst.off = high.imm;
       return true;
-    case kPseudoBtfId:
-      return Unsupported("ksym variable");
+    case kPseudoBtfId: return KernelSymbol(prog_.externs[static_cast<size_t>(i.imm)], dst);
     case kPseudoFunc: {
       const int sub = ctx_.cfg->SubAt(static_cast<uint32_t>(int64_t{pc_} + i.imm + 1));
       const uint32_t start = ctx_.cfg->subs[sub].start;

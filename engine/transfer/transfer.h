@@ -27,18 +27,22 @@ class KernelBtf;
 
 // What a global function takes, from its BTF prototype.
 struct FuncArg {
-  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kDynptr, kArena } kind = Kind::kScalar;
+  enum class Kind : uint8_t { kScalar, kCtx, kMem, kTrusted, kUntrusted, kDynptr, kArena } kind = Kind::kScalar;
   bool nullable = false;   // kMem, kTrusted
-  uint32_t btf_id = 0;     // kTrusted: a pointer to this structure of the kernel
+  uint32_t btf_id = 0;     // kTrusted, kUntrusted: a pointer to this structure of the kernel; 0: to anything
   uint32_t mem_size = 0;   // kMem: bytes
 };
 struct FuncArgs {
   std::vector<FuncArg> args;
   std::optional<Finding> error;   // the prototype breaks a rule
   std::string unsupported;        // it uses something that is not modelled
+  bool tagged = false;            // a declaration tag says of some argument what it is
 };
 // Reads the prototype of `func` (linkage global). Safe from any thread.
 FuncArgs ReadFuncArgs(const Object& object, const Program& program, const Subprog& func);
+
+// Whether a pointer to type `id` of `btf` is the context of such programs, by its type alone (btf_is_prog_ctx_type).
+bool IsContext(const struct btf* btf, uint32_t id, ProgType type);
 
 // Gives the entry state of a global function the arguments of its prototype, which has no error.
 void SetArguments(const FuncArgs& args, State& entry);
@@ -52,8 +56,12 @@ struct LazyFault {
 
 // What a program is attached to: its context is that function's arguments.
 struct AttachTarget {
-  std::string name;
-  const btf_type* proto = nullptr;  // of the kernel's types
+  std::string name;                 // empty: of a program's function
+  const btf_type* proto = nullptr;  // of the kernel's types, or of `btf`
+  // A function of a program of type `of`, kUnspec: of the kernel.
+  ProgType of = ProgType::kUnspec;
+  const struct btf* btf = nullptr;
+  bool untyped = false;             // of which no more is known than that it takes five numbers and returns one
   int skipped = 0;        // arguments of `proto` that programs do not see, from the first
   uint16_t pointer = 0;   // modifiers of the pointers that it passes
   uint32_t nullable = 0, error = 0;  // pointers that may be null, or an error number in its place: a bit per argument
@@ -74,6 +82,7 @@ struct Context {
   const Cfg* cfg = nullptr;
   const StackLiveness* liveness = nullptr;
   AttachTarget target;                    // of a tracing program, or one of a hook or a table of functions
+  bool extension = false;                 // `program` is that of one, with its target's type: it starts as the prototype says
   struct Sub {
     bool global = false;
     std::string_view name;  // the program's
@@ -295,6 +304,9 @@ class Transfer {
   bool TracingAccess(int r, int off, int size, bool write, int value);
   bool BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict);
   bool BufferAccess(int r, int64_t off, int64_t size);
+  bool KernelSymbol(const Extern& symbol, Reg& dst);
+  bool PerCpuResult(const Reg& percpu, uint16_t null_flag);
+  uint32_t KernelContextType(ProgType type);
 
   // stack.cc
   bool StackBounds(int r, int64_t off, int64_t size, bool write);

@@ -70,24 +70,30 @@ const char* KindText(const btf_type* t) { return btf_is_union(t) ? "UNION" : btf
 
 }  // namespace
 
-// The context as the kernel's own structure: struct bpf_ctx_convert has both of every program type, by a name each.
-bool Transfer::CastToKernelContext() {
-  if (Kernel() == nullptr) return Unsupported("kfunc: bpf_cast_to_kern_ctx");
+// The kernel's own structure behind the context: struct bpf_ctx_convert has both of every program type, by a name each.
+// 0: not known.
+uint32_t Transfer::KernelContextType(ProgType program) {
+  if (Kernel() == nullptr) return 0;
   const struct btf* btf = Kernel()->get();
-  std::string name = absl::StrCat("BPF_PROG_TYPE_", absl::AsciiStrToUpper(std::string(ProgTypeName(prog_.type))), "_kern");
+  std::string name = absl::StrCat("BPF_PROG_TYPE_", absl::AsciiStrToUpper(std::string(ProgTypeName(program))), "_kern");
   const uint32_t table = Kernel()->Find("bpf_ctx_convert", BTF_KIND_STRUCT);
   const btf_type* pairs = table != 0 ? btf__type_by_id(btf, table) : nullptr;
-  uint32_t type = 0;
   for (uint32_t i = 0; pairs != nullptr && i < btf_vlen(pairs); ++i) {
-    if (BtfName(btf, btf_members(pairs)[i].name_off) == name) type = btf_members(pairs)[i].type;
+    if (BtfName(btf, btf_members(pairs)[i].name_off) == name) return btf_members(pairs)[i].type;
   }
+  return 0;
+}
+
+// The context as that structure.
+bool Transfer::CastToKernelContext() {
+  const uint32_t type = KernelContextType(prog_.type);
   if (type == 0) return Unsupported("kfunc: bpf_cast_to_kern_ctx");
   const Reg p = reg(1);
   if (!ArgOffset(p, 1, false)) return false;
   if (p.type != RegType::kCtx) {
     return Fail(Rule::kHelperArg, 1, absl::StrCat("arg#0 expected pointer to ctx, but got ", RegTypeName(p)));
   }
-  if (!btf_is_composite(btf__type_by_id(btf, type))) {
+  if (!btf_is_composite(btf__type_by_id(Kernel()->get(), type))) {
     return Fail(Rule::kHelperArg, 1, absl::StrCat("kern ctx type id ", type, " is not a struct"));
   }
   ClearCallerSaved();
@@ -203,7 +209,7 @@ bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   }
   if (is_struct && to_name == KernelContext(prog_.type) && p.type == RegType::kCtx) return unmodelled();
   if (nullable && p.IsNull()) return true;
-  for (const char* suffix : {"__alloc", "__refcounted_kptr", "__str", "__iter", "__irq_flag", "__prog", "__uninit"}) {
+  for (const char* suffix : {"__alloc", "__refcounted_kptr", "__iter", "__irq_flag", "__prog", "__uninit"}) {
     if (name(arg).ends_with(suffix)) return unmodelled();
   }
   if (is_struct && (to_name == "bpf_wq" || to_name == "bpf_timer" ||
@@ -214,6 +220,11 @@ bool Transfer::TypedArg(TypedCall& call, int arg, bool* with_size) {
   if (is_struct && to_name == "bpf_dynptr") {
     DynptrUse use;
     return ArgOffset(p, r, false) && DynptrArg(r, {Arg::kDynptr, kArgRdonly}, DynptrKind::kNone, use);
+  }
+  if (name(arg).ends_with("__str")) {
+    if (!ArgOffset(p, r, false)) return false;
+    if (p.type != RegType::kMapValue) return Fail(Rule::kHelperArg, r, absl::StrCat("arg#", arg, " doesn't point to a const string"));
+    return ConstStr(r);
   }
   const bool known_struct = p.flags == 0 && !StructBehind(p.type).empty();
   if (name(arg).ends_with("__map")) {

@@ -17,14 +17,6 @@ const btf_type* ProtoOf(const struct btf* btf, uint32_t function) {
   return t != nullptr && btf_is_func_proto(t) ? t : nullptr;
 }
 
-uint32_t NullableParams(const struct btf* btf, const btf_type* proto, int skipped) {
-  uint32_t nullable = 0;
-  for (int i = skipped; i < static_cast<int>(btf_vlen(proto)) && i - skipped < 32; ++i) {
-    if (BtfName(btf, btf_params(proto)[i].name_off).ends_with("__nullable")) nullable |= 1u << (i - skipped);
-  }
-  return nullable;
-}
-
 bool SameTypes(const btf_type* a, const btf_type* b) {
   if (btf_vlen(a) != btf_vlen(b)) return false;
   for (uint32_t i = 0; i < btf_vlen(a); ++i) {
@@ -51,33 +43,6 @@ uint32_t NullableByClass(const KernelBtf& kernel, std::string_view name, const b
     if (handler != nullptr && SameTypes(handler, proto)) nullable |= NullableParams(btf, handler, 1);
   }
   return nullable;
-}
-
-// The kernel's btf_distill_func_proto: what a trampoline can pass on.
-absl::Status CheckModel(const struct btf* btf, const btf_type* proto, std::string_view name) {
-  constexpr uint32_t kMaxArgs = 12;
-  const auto refuse = [&](auto&&... words) {
-    return absl::FailedPreconditionError(absl::StrCat("The function ", std::string(name), words...));
-  };
-  const uint32_t count = btf_vlen(proto);
-  if (count > kMaxArgs) return refuse(" has ", count, " arguments. Too many.");
-  const auto fits = [&](uint32_t id, int64_t limit) {
-    const btf_type* t = SkipModifiers(btf, id, nullptr);
-    return t != nullptr && (btf_is_ptr(t) || ((btf_is_int(t) || btf_is_any_enum(t) || btf_is_composite(t)) &&
-                                              t->size <= limit));
-  };
-  const btf_type* ret = SkipModifiers(btf, proto->type, nullptr);
-  if (proto->type != 0 && (!fits(proto->type, 16) || btf_is_composite(ret))) {
-    return refuse(" return type ", std::string(BtfKindName(ret)), " is unsupported.");
-  }
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint32_t type = btf_params(proto)[i].type;
-    if (type == 0) return refuse(i + 1 == count ? " with variable args is unsupported." : " has malformed void argument.");
-    if (!fits(type, 16)) {
-      return refuse(" arg", i, " type ", std::string(BtfKindName(SkipModifiers(btf, type, nullptr))), " is unsupported.");
-    }
-  }
-  return absl::OkStatus();
 }
 
 // The function's prototype, for a program that a trampoline calls.
@@ -193,6 +158,40 @@ absl::Status FindMember(const Program& program, bool gpl, const KernelBtf& kerne
 }
 
 }  // namespace
+
+uint32_t NullableParams(const struct btf* btf, const btf_type* proto, int skipped) {
+  uint32_t nullable = 0;
+  for (int i = skipped; i < static_cast<int>(btf_vlen(proto)) && i - skipped < 32; ++i) {
+    if (BtfName(btf, btf_params(proto)[i].name_off).ends_with("__nullable")) nullable |= 1u << (i - skipped);
+  }
+  return nullable;
+}
+
+absl::Status CheckModel(const struct btf* btf, const btf_type* proto, std::string_view name) {
+  constexpr uint32_t kMaxArgs = 12;
+  const auto refuse = [&](auto&&... words) {
+    return absl::FailedPreconditionError(absl::StrCat("The function ", std::string(name), words...));
+  };
+  const uint32_t count = btf_vlen(proto);
+  if (count > kMaxArgs) return refuse(" has ", count, " arguments. Too many.");
+  const auto fits = [&](uint32_t id, int64_t limit) {
+    const btf_type* t = SkipModifiers(btf, id, nullptr);
+    return t != nullptr && (btf_is_ptr(t) || ((btf_is_int(t) || btf_is_any_enum(t) || btf_is_composite(t)) &&
+                                              t->size <= limit));
+  };
+  const btf_type* ret = SkipModifiers(btf, proto->type, nullptr);
+  if (proto->type != 0 && (!fits(proto->type, 16) || btf_is_composite(ret))) {
+    return refuse(" return type ", std::string(BtfKindName(ret)), " is unsupported.");
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t type = btf_params(proto)[i].type;
+    if (type == 0) return refuse(i + 1 == count ? " with variable args is unsupported." : " has malformed void argument.");
+    if (!fits(type, 16)) {
+      return refuse(" arg", i, " type ", std::string(BtfKindName(SkipModifiers(btf, type, nullptr))), " is unsupported.");
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<AttachTarget> FindAttachTarget(const Program& program, bool gpl, const KernelBtf& kernel) {
   const struct btf* btf = kernel.get();

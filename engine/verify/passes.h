@@ -28,7 +28,8 @@ Capabilities CapabilitiesWithout(Lacking lacking);
 // outlive it. Searches change nothing in it, so that several threads may be at it.
 class Passes {
  public:
-  Passes(const Object& object, const Program& program, const Capabilities& caps = {});
+  // Of an extension, see VerifyOptions::target; what it names must outlive it too.
+  Passes(const Object& object, const Program& program, const Capabilities& caps = {}, const Target& target = {});
   Passes(const Passes&) = delete;
   Passes& operator=(const Passes&) = delete;
 
@@ -36,14 +37,15 @@ class Passes {
   const std::optional<SearchResult>& settled() const { return settled_; }
   // Unless it is settled.
   const Context& context() const { return context_; }
-  // The verdict. VerifyOptions::without is not looked at.
+  // The verdict. VerifyOptions::without and target are not looked at.
   SearchResult Search(const VerifyOptions& options, const SearchHooks& hooks = {}) const;
 
  private:
-  std::optional<SearchResult> Check();
+  std::optional<SearchResult> Check(const Target& target);
 
   const Object& object_;
   const Program& program_;
+  std::optional<Program> extension_;  // an extension's program with its target's type
   const Capabilities caps_;
   std::optional<SearchResult> settled_;
   AttachTarget target_;  // see Context::target

@@ -86,10 +86,6 @@ bool NeedsDevice(const Extern& function) {
 
 }  // namespace
 
-bool TypeModelled(ProgType type) {
-  return type != ProgType::kExt;
-}
-
 Finding FromEncoding(const EncodingError& error) { return At(error.insn, RuleOf(error.kind), error.message); }
 
 std::optional<Finding> CheckReferences(const Object& object, const Program& program, const Cfg& cfg) {
@@ -116,6 +112,12 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
   for (const uint32_t at : cfg.notable) {
     const Insn& in = insns[at];
     if (!IsLdImm64(in)) continue;
+    // The kernel looks up the address of each, used or not.
+    const size_t symbol = in.src == kPseudoBtfId ? static_cast<size_t>(in.imm) : program.externs.size();
+    if (symbol < program.externs.size() && program.externs[symbol].no_address) {
+      return At(at, Rule::kBtfInfo, absl::StrCat("ldimm64 failed to find the address for kernel symbol '",
+                                                 program.externs[symbol].name, "'."));
+    }
     if (in.src != kPseudoMapFd && in.src != kPseudoMapValue) continue;
     if (in.imm < 0 || static_cast<size_t>(in.imm) >= object.maps.size()) {
       return At(at, Rule::kBadImm64, absl::StrCat("fd ", in.imm, " is not pointing to valid bpf_map"));
@@ -259,8 +261,6 @@ std::optional<std::string> UnmodelledReference(const Object& object, const Progr
     if (!caps.bpf && (in.src == kPseudoMapFd || in.src == kPseudoMapValue) && !object.maps[in.imm].fields.empty()) {
       return "map with special fields, without CAP_BPF";
     }
-    // The kernel looks up the address of each, used or not, and not every kernel keeps it.
-    if (in.src == kPseudoBtfId) return "ksym variable";
   }
   return std::nullopt;
 }

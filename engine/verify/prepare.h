@@ -13,8 +13,6 @@
 
 namespace bpfsieve {
 
-// Program types whose context, attach target or return value the engine does not model are left alone altogether.
-bool TypeModelled(ProgType type);
 Finding FromEncoding(const EncodingError& error);
 // Map references are within the object, and such as the kernel lets the program type use
 // (check_and_resolve_insns, check_map_prog_compatibility).

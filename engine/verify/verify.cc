@@ -13,11 +13,13 @@
 #include "engine/program/cfg.h"
 #include "engine/program/liveness.h"
 #include "engine/program/load.h"
+#include "engine/program/target.h"
 #include "engine/report/explain.h"
 #include "engine/report/finding.h"
 #include "engine/report/report.h"
 #include "engine/spec/spec.h"
 #include "engine/verify/attach.h"
+#include "engine/verify/loaded_target.h"
 #include "engine/verify/passes.h"
 #include "engine/verify/prepare.h"
 
@@ -69,21 +71,28 @@ Capabilities CapabilitiesWithout(Lacking lacking) {
   return {.perfmon = lacking == Lacking::kNothing, .bpf = lacking != Lacking::kBpf};
 }
 
-Passes::Passes(const Object& object, const Program& program, const Capabilities& caps)
+Passes::Passes(const Object& object, const Program& program, const Capabilities& caps, const Target& target)
     : object_(object), program_(program), caps_(caps) {
-  settled_ = Check();
+  settled_ = Check(target);
   if (settled_) return;
   // 3. Live stack slots, for every calling context.
-  liveness_.emplace(program, object.maps, cfg_, TraitsFor(program.type), arena_);
-  context_ = MakeContext(object, program, cfg_, *liveness_);
+  const Program& as_verified = extension_ ? *extension_ : program;
+  liveness_.emplace(as_verified, object.maps, cfg_, TraitsFor(as_verified.type), arena_);
+  context_ = MakeContext(object, as_verified, cfg_, *liveness_);
+  if (extension_) {
+    context_.extension = true;
+    context_.subs[0].args = ReadFuncArgs(object, as_verified, as_verified.subprogs.front());
+  }
   context_.target = target_;
   context_.caps = caps_;
   context_.strict_alignment = program.strict_alignment && !program.any_alignment;
 }
 
-std::optional<SearchResult> Passes::Check() {
+std::optional<SearchResult> Passes::Check(const Target& target) {
+  const std::string& function = target.function.empty() ? program_.attach_target : target.function;
+  const bool at_program = target.object != nullptr && AttachesToProgram(program_, target.object->object(), function);
   // 1. What the loader could not prepare has no verdict of the rules.
-  if (!program_.broken.empty()) {
+  if (!program_.broken.empty() && !(program_.broken_target && at_program)) {
     return program_.broken_unsupported ? Unsupported(program_.broken)
                                        : Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, program_.broken));
   }
@@ -100,31 +109,47 @@ std::optional<SearchResult> Passes::Check() {
   }
   // Without types the kernel sees another program; see ResolveFields().
   if (object_.btf_refused) return Unsupported("types with special fields that the kernel refuses");
-  if (!TypeModelled(program_.type)) {
-    return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type))));
+  const auto refuse_target = [&](const absl::Status& s) {
+    const std::string why(s.message());
+    if (absl::IsUnimplemented(s)) {
+      return Unsupported(absl::StrCat("program type: ", std::string(ProgTypeName(program_.type)), ", ", why));
+    }
+    if (absl::IsFailedPrecondition(s)) return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, why));
+    return Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, why));
+  };
+  if (program_.type == ProgType::kExt && !at_program) {
+    return refuse_target(absl::UnimplementedError("without the object of its target"));
   }
-  std::optional<Finding> refused_target;
+  std::optional<SearchResult> refused_target;
+  std::optional<LoadedTarget> loaded;
   if (program_.type == ProgType::kTracing || program_.type == ProgType::kLsm || program_.type == ProgType::kStructOps) {
-    const std::string type(ProgTypeName(program_.type));
     const KernelBtf* kernel = KernelTypes(object_);
-    if (kernel == nullptr) return Unsupported(absl::StrCat("program type: ", type, ", without the kernel's types"));
-    absl::StatusOr<AttachTarget> target = FindAttachTarget(program_, object_.GplCompatible(), *kernel);
-    const std::string why(target.status().message());
-    if (absl::IsUnimplemented(target.status())) return Unsupported(absl::StrCat("program type: ", type, ", ", why));
-    if (absl::IsNotFound(target.status())) return Settle(Verdict::kInvalid, Plain(Rule::kInvalidProgram, why));
-    if (target.ok()) {
-      target_ = *std::move(target);
-    } else {
-      refused_target = Plain(Rule::kProgramLoad, why);
+    if (kernel == nullptr) return refuse_target(absl::UnimplementedError("without the kernel's types"));
+    if (!at_program) {
+      absl::StatusOr<AttachTarget> found = FindAttachTarget(program_, object_.GplCompatible(), *kernel);
+      if (found.ok()) {
+        target_ = *std::move(found);
+      } else {
+        refused_target = refuse_target(found.status());
+      }
     }
   }
+  if (at_program) {
+    absl::StatusOr<LoadedTarget> found = LoadTarget(target, function);
+    if (!found.ok()) return refuse_target(found.status());
+    loaded = *std::move(found);
+  }
+  if (refused_target && refused_target->verdict != Verdict::kReject) return refused_target;
   if (!AttachTypeValid(program_.type, program_.attach)) {
     return Settle(Verdict::kReject, Plain(Rule::kProgramLoad, "attach type does not go with the program type"));
   }
 
   // 2. The text of the program: control flow, encoding, references; complaints in the order that the kernel makes them.
   //    Subprograms, prune points, loops and live registers are known afterwards and do not change any more.
-  std::optional<Finding> flow = BuildCfg(program_, TraitsFor(program_.type), &cfg_);
+  const bool extends = program_.type == ProgType::kExt;
+  HelperTraits traits = TraitsFor(extends ? loaded->program->type : program_.type);
+  if (extends) traits.might_sleep = nullptr;  // the kernel does not know yet which helpers the program has
+  std::optional<Finding> flow = BuildCfg(program_, traits, &cfg_);
   const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange ||
                                    flow->rule == Rule::kException);
   if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
@@ -143,7 +168,16 @@ std::optional<SearchResult> Passes::Check() {
   }
   if (flow) return Settle(Verdict::kReject, std::move(*flow));
   if (std::optional<Finding> f = CheckSleepable(program_)) return Settle(Verdict::kReject, std::move(*f));
-  if (refused_target) return Settle(Verdict::kReject, std::move(*refused_target));
+  if (refused_target) return refused_target;
+  if (!loaded) return std::nullopt;
+  if (absl::Status s = CheckAttached(object_, program_, cfg_, *loaded); !s.ok()) return refuse_target(s);
+  if (extends) {
+    extension_ = program_;
+    extension_->type = loaded->program->type;
+    extension_->attach = loaded->program->attach;
+  } else {
+    target_ = TracedFunction(*loaded);
+  }
   return std::nullopt;
 }
 
@@ -278,7 +312,7 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   const Object& object = file.object();
   const Program& program = object.programs[index];
   const auto begin = std::chrono::steady_clock::now();
-  SearchResult result = Passes(object, program, CapabilitiesWithout(options.without)).Search(options);
+  SearchResult result = Passes(object, program, CapabilitiesWithout(options.without), options.target).Search(options);
   const auto end = std::chrono::steady_clock::now();
 
   Report report;

@@ -45,6 +45,16 @@ enum class Lacking : uint8_t {
   kBpf,      // every capability: an ordinary user, where kernel.unprivileged_bpf_disabled is 0
 };
 
+class ObjectFile;
+
+// The program that others are attached to: extensions (SEC("freplace/FUNCTION")), which are always verified against one, and
+// tracing programs (fentry, fexit, fmod_ret) whose function it has. As for libbpf's bpf_program__set_attach_target().
+struct Target {
+  const ObjectFile* object = nullptr;  // null: none. It must outlive the verification
+  std::string program;                 // empty: the one that the function is the main function of, or the only one with it
+  std::string function;                // empty: as the section name says
+};
+
 // Budgets and outputs of one verification.
 struct VerifyOptions {
   uint64_t max_processed = 1'000'000;       // instructions; the kernel's BPF_COMPLEXITY_LIMIT_INSNS
@@ -57,6 +67,7 @@ struct VerifyOptions {
   bool test_state_freq = false;             // a checkpoint at every prune point, as BPF_F_TEST_STATE_FREQ
   bool strict_alignment = false;            // as BPF_F_STRICT_ALIGNMENT
   Lacking without = Lacking::kNothing;      // capabilities
+  Target target;
   // Threads that may work on this one program: the caller's, and up to threads - 1 others of the TBB arena that it is
   // in. The report does not depend on it. With a log (log_level > 0) one thread does it all.
   unsigned threads = 1;

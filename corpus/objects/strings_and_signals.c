@@ -1,0 +1,104 @@
+// The functions on strings, which read wherever they are told to and cannot fault; signals to tasks; attributes of control
+// groups; masks of processors.
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct {
+  int pid;
+  struct task_struct* last_wakee;
+};
+struct cgroup {
+  int level;
+};
+struct cpumask {
+  unsigned long bits[1];
+};
+struct bpf_cpumask {
+  struct cpumask cpumask;
+};
+enum pid_type { PIDTYPE_PID };
+#pragma clang attribute pop
+
+int bpf_strcmp(const char* s1__ign, const char* s2__ign) __ksym;
+int bpf_strlen(const char* s__ign) __ksym;
+int bpf_strnlen(const char* s__ign, unsigned long count) __ksym;
+int bpf_send_signal_task(struct task_struct* task, int sig, enum pid_type type, __u64 value) __ksym;
+struct cgroup* bpf_cgroup_from_id(__u64 id) __ksym;
+void bpf_cgroup_release(struct cgroup* cgroup) __ksym;
+int bpf_cgroup_read_xattr(struct cgroup* cgroup, const char* name__str, struct bpf_dynptr* value_p) __ksym;
+struct bpf_cpumask* bpf_cpumask_create(void) __ksym;
+void bpf_cpumask_release(struct bpf_cpumask* cpumask) __ksym;
+int bpf_cpumask_populate(struct cpumask* cpumask, void* src, unsigned long src__sz) __ksym;
+
+char _license[] SEC("license") = "GPL";
+
+char value[16];
+
+SEC("tc")
+int strings(struct __sk_buff* skb) { return bpf_strcmp("one", value) + bpf_strlen("two"); }
+
+SEC("tc")
+int string_anywhere(struct __sk_buff* skb) { return bpf_strlen((void*)(long)skb->mark); }
+
+SEC("tc")
+int string_of_a_context(struct __sk_buff* skb) { return bpf_strnlen((void*)skb, skb->len); }
+
+SEC("tc")
+int as_long_as_a_pointer(struct __sk_buff* skb) { return bpf_strnlen("three", (long)skb); }
+
+SEC("tp_btf/task_newtask")
+int signal(__u64* ctx) { return bpf_send_signal_task((void*)ctx[0], 9, 0, 0); }
+
+SEC("tp_btf/task_newtask")
+int signal_to_another(__u64* ctx) {
+  struct task_struct* task = (void*)ctx[0];
+  return bpf_send_signal_task(task->last_wakee, 9, 0, 0);
+}
+
+SEC("tp_btf/task_newtask")
+int signal_to_nobody(__u64* ctx) { return bpf_send_signal_task(0, 9, 0, 0); }
+
+SEC("socket")
+int signal_from_a_filter(struct __sk_buff* skb) { return bpf_send_signal_task((void*)skb, 9, 0, 0); }
+
+static inline int attribute(const char* name) {
+  struct bpf_dynptr to;
+  struct cgroup* group = bpf_cgroup_from_id(1);
+  if (!group) return 0;
+  bpf_dynptr_from_mem(value, sizeof(value), 0, &to);
+  const int r = bpf_cgroup_read_xattr(group, name, &to);
+  bpf_cgroup_release(group);
+  return r;
+}
+
+SEC("tc")
+int attribute_of_a_group(struct __sk_buff* skb) { return attribute("user.name"); }
+
+SEC("tc")
+int attribute_by_a_name_that_changes(struct __sk_buff* skb) { return attribute(value); }
+
+SEC("tc")
+int attribute_of_what_may_be_missing(struct __sk_buff* skb) {
+  struct bpf_dynptr to;
+  struct cgroup* group = bpf_cgroup_from_id(1);
+  bpf_dynptr_from_mem(value, sizeof(value), 0, &to);
+  const int r = bpf_cgroup_read_xattr(group, "user.name", &to);
+  if (group) bpf_cgroup_release(group);
+  return r;
+}
+
+static inline int populate(unsigned long size) {
+  struct bpf_cpumask* mask = bpf_cpumask_create();
+  if (!mask) return 0;
+  const int r = bpf_cpumask_populate(&mask->cpumask, value, size);
+  bpf_cpumask_release(mask);
+  return r;
+}
+
+SEC("tp_btf/task_newtask")
+int mask(__u64* ctx) { return populate(sizeof(value)); }
+
+SEC("tp_btf/task_newtask")
+int mask_beyond(__u64* ctx) { return populate(sizeof(value) + 1); }
