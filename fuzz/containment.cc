@@ -56,6 +56,8 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
       return g.kind == Region::Kind::kMapValue && g.map == r.map && OffsetWithin(r, w.bits, g.base);
     case RegType::kMem:
       return g.kind == Region::Kind::kMemory && g.size >= r.mem_size && OffsetWithin(r, w.bits, g.base);
+    case RegType::kBuf:
+      return g.kind == Region::Kind::kMemory && g.writable != r.Has(kRdonly) && OffsetWithin(r, w.bits, g.base);
     case RegType::kCtx: return g.kind == Region::Kind::kContext && OffsetWithin(r, w.bits, g.base);
     case RegType::kConstMapPtr: return g.kind == Region::Kind::kMap && g.map == r.map;
     case RegType::kPacket:

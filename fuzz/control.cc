@@ -133,7 +133,9 @@ void Generator::EarlyExit() {
   }
   Label on = NewLabel();
   SomeBranchImm(x, c_.Between(1, 100), on, wide);
-  code_.MovImm(0, static_cast<int32_t>(c_.Below(sub_ >= 0 && subs_[sub_].later ? 1 : 2)));
+  const RetRule rule = sub_ < 0 ? Returns() : RetRule{};
+  const bool one = rule.checked ? rule.range.max - rule.range.min == 1 : sub_ < 0 || !subs_[sub_].later;
+  code_.MovImm(0, (rule.checked ? rule.range.min : 0) + static_cast<int32_t>(c_.Below(one ? 2 : 1)));
   code_.Exit();
   Bind(on, false);
 }

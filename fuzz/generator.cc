@@ -252,7 +252,7 @@ void Generator::SubBody(int index) {
 }
 
 void Generator::Return(Label& leave, uint64_t max, bool context_range) {
-  const RetRule rule = ReturnRule(p_->type, p_->attach);
+  const RetRule rule = Returns();
   const bool checked = context_range && rule.checked;
   if (checked) max = rule.range.min == 0 ? std::bit_floor(static_cast<uint64_t>(rule.range.max) + 1) - 1 : 0;
   defect_ = c_.Chance(o_.broken);
@@ -290,7 +290,7 @@ void Generator::Fragment(int depth) {
   const bool outer = defect_;
   defect_ = c_.Chance(o_.broken);
   const bool deep = Deep(depth);
-  const bool maps = o_.maps && CallsAllowed();
+  const bool maps = o_.maps && CallsAllowed() && Can(1);
   const bool fork = CanFork();
   const bool ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
   struct Choice {
@@ -320,7 +320,7 @@ void Generator::Fragment(int depth) {
       {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && depth == 0 && ctx_facts_->throws, [](Generator& g, int) { g.Throw(); }},
       {2, fork, [](Generator& g, int) { g.Compared(); }},
       {1, maps && Can(182) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.ConstString(); }},
-      {2, maps && fork && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.LookupInMap(); }},
+      {2, maps && fork && (pinned_ & 0x3f) == 0 && !p_->sleepable, [](Generator& g, int) { g.LookupInMap(); }},
       {2, ctx, [](Generator& g, int) { g.CtxLoad(); }},
       {6, fork && ctx && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0, [](Generator& g, int d) { g.Packet(d); }},
       {1, ctx && CallsAllowed() && p_->type == ProgType::kXdp, [](Generator& g, int) { g.PacketChange(); }},
@@ -331,9 +331,12 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
-      {p_->type == ProgType::kTracing ? 10 : 2, o_.kernel_objects && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
+      {target_ != nullptr ? 10 : 2, o_.kernel_objects && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
       {1, maps && fork && o_.kernel_objects && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
-      {4, ctx && p_->type == ProgType::kTracing && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
+      {4, ctx && target_ != nullptr && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
+      {4, ctx && fork && target_ != nullptr && IsBuffer(2), [](Generator& g, int) { g.MapElement(); }},
+      {1, maps, [](Generator& g, int) { g.MapDescription(); }},
+      {1, maps && Can(165) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.Format(); }},
       {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && ctx_facts_->sections, [](Generator& g, int d) { g.Section(d); }},
       {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},
       {4, maps && fork, [](Generator& g, int d) { g.Dynptrs(d); }},
@@ -351,7 +354,7 @@ void Generator::Fragment(int depth) {
       {2, ctx && fork && ctx_facts_->meta >= 0, [](Generator& g, int) { g.PacketMeta(); }},
       {2, true, [](Generator& g, int) { g.PointerPlay(); }},
       {2, true, [](Generator& g, int) { g.SignMask(); }},
-      {1, maps && ctx && held_ == 0 && Can(12), [](Generator& g, int) { g.TailCall(); }},
+      {1, maps && ctx && held_ == 0 && Can(12) && !p_->sleepable, [](Generator& g, int) { g.TailCall(); }},
   };
   int total = 0;
   for (const Choice& choice : choices) total += choice.possible ? choice.weight : 0;

@@ -23,6 +23,8 @@
 
 namespace bpfsieve {
 
+struct Target;  // kernel_objects.cc
+
 class Generator {
  public:
   Generator(std::span<const uint8_t> bytes, const GenerateOptions& options) : c_(bytes), o_(options) {}
@@ -173,6 +175,13 @@ class Generator {
   void KernelObjects(int depth);
   void KeptTask();
   void TracingArgument();
+  RetRule Returns() const;
+  bool Readers() const;
+  int WritableMember(std::string_view type);
+  bool IsBuffer(int argument) const;
+  void MapElement();
+  void MapDescription();
+  void Format();
 
   // control.cc
   void Diamond(int depth);
@@ -267,10 +276,10 @@ class Generator {
     std::bitset<256> helpers;  // that may be called
     bool iterators = false, throws = false, sections = false, objects = false;  // kernel functions, likewise
   };
-  static CtxFacts ReadCtxFacts(ProgType type, AttachType attach);
+  static CtxFacts ReadCtxFacts(const Program& program);
   const CtxFacts* ctx_facts_ = nullptr;
   bool task_functions_ = false;  // the kernel's types have them, and the program may call them
-  int arguments_ = 0;  // of what a tracing program is attached to
+  const Target* target_ = nullptr;  // what a tracing program, or one of a kind, is attached to
 
   // Of the function being written.
   Model m_;

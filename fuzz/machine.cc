@@ -81,6 +81,7 @@ void Machine::Load(const Object& object, int program) {
   kfuncs_.clear();
   for (const Extern& each : program_->externs) kfuncs_.push_back({FindKfunc(each.name), FindTypedKfunc(each.name)});
   kernel_ = object.kernel_types.get();
+  returns_ = Returns();
   if (frames_.empty()) frames_.resize(kMaxDepth);
 }
 
@@ -289,6 +290,7 @@ bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint6
   const Region& g = regions_[static_cast<size_t>(p.region)];
   if (!g.alive) return Fault("access to memory that is gone");
   *at = p.bits + static_cast<uint64_t>(off) - g.base;
+  if (g.kind == Region::Kind::kMap && !write && *at < kMapBytes) return true;
   if (*at > g.size || size > g.size - *at) return Fault("access out of bounds");
   if (write ? !g.writable : !g.readable) return Fault(write ? "write to read-only memory" : "read of write-only memory");
   if (g.kind == Region::Kind::kMapValue || g.kind == Region::Kind::kObject) {
@@ -317,7 +319,7 @@ Machine::Frame* Machine::FrameOf(int32_t region) {
 }
 
 bool Machine::LoadContext(uint64_t at, int size, Word* out) {
-  if (program_->type == ProgType::kTracing) return LoadArgument(at, size, out);
+  if (CtxUnsupported(program_->type) != nullptr) return LoadArgument(at, size, out);
   const CtxAccess access = CheckCtxAccess(program_->type, program_->attach, static_cast<int>(at), size, false);
   if (!access.ok) return Fault("no such field in the context");
   const auto some_socket = [&](bool null) {
@@ -355,9 +357,9 @@ bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {
   const Region& g = regions_[static_cast<size_t>(p.region)];
   switch (g.kind) {
     case Region::Kind::kContext: return LoadContext(at, size, out);
-    case Region::Kind::kMap:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return NotModelled("loads from kernel structures");
+    case Region::Kind::kMap:  // its description: numbers, as far as programs are made here
     case Region::Kind::kKernel: LoadMember(Region(g), at, size, out); return true;
     case Region::Kind::kMapValue:
       if (const MapField* field = FieldTouched(g, at, static_cast<uint64_t>(size))) return LoadKept(*field, out);
@@ -395,9 +397,11 @@ bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
     case Region::Kind::kContext:
       if (CheckCtxAccess(program_->type, program_->attach, static_cast<int>(at), size, true).ok) return true;
       return Fault("the field in the context may not be written");
+    case Region::Kind::kKernel:
+      if (MayWriteMember(g, at, static_cast<uint64_t>(size))) return true;
+      return Fault("write to a kernel structure");
     case Region::Kind::kMap:
     case Region::Kind::kSocket:
-    case Region::Kind::kKernel:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return Fault("write to a kernel structure");
     case Region::Kind::kMemory:

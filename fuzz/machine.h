@@ -24,7 +24,10 @@
 #include <vector>
 
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 #include "engine/transfer/transfer.h"
+
+struct btf_type;
 
 namespace bpfsieve {
 
@@ -50,6 +53,7 @@ struct Region {
   // kObject, kKernel: somebody else's, there until the section ends; may be anything, and is only good for reading.
   bool rcu = false, untrusted = false;
   bool trusted = false;      // kKernel: somebody else's, there as long as the program runs
+  bool plain = false;        // kKernel: of which nothing is said; helpers take such ones
   bool percpu = false;       // kObject: a copy for each processor
   bool packet_slice = false;  // gone when the packet moves
   int32_t map = -1;        // kMap, kMapValue: index in Object::maps
@@ -165,6 +169,7 @@ class Machine {
   bool CallLess();
   bool NextTurn();
   bool EndOfTurn();
+  bool MayEndWith(const Word& value);
   bool HelperArguments(uint32_t id, const HelperProto& proto);
   bool HelperResult(uint32_t id, const HelperProto& proto, const std::array<Word, 6>& args, int map, uint64_t key);
   bool LockArgument(uint32_t id, const Word& w);
@@ -205,7 +210,11 @@ class Machine {
   int NewKernelObject(uint32_t type_id);
   bool Usable(const Region& g) const;
   void LoadMember(const Region& g, uint64_t at, int size, Word* out);
+  const btf_type* AttachedTo(bool* skips) const;
+  RetRule Returns() const;
   bool LoadArgument(uint64_t at, int size, Word* out);
+  bool KernelArgument(const ArgSpec& spec, const Word& w);
+  bool MayWriteMember(const Region& g, uint64_t at, uint64_t size) const;
   bool CallTyped(const TypedKfunc& function, uint32_t id);
   bool Cast(KfuncKind kind, Word* result);
   bool IsHeld(const Region& g) const;
@@ -258,6 +267,7 @@ class Machine {
   };
   std::vector<Kfunc> kfuncs_;  // per extern
   const KernelBtf* kernel_ = nullptr;  // null: not known
+  RetRule returns_;
   int depth_ = 0, base_ = 0;
   int32_t next_reference_ = 0, next_number_ = 0;
   uint32_t rcu_ = 0, preempt_ = 0, irq_ = 0;  // sections that are open

@@ -113,8 +113,9 @@ void Machine::PopFrame() {
 
 bool Machine::Exit() {
   const bool later = frames_[0].later;
-  if ((later || !ReturnRule(program_->type, program_->attach).exempt) && !Read(0)) return false;
+  if ((later || !returns_.exempt) && !Read(0)) return false;
   if (later && (reg(0).region >= 0 || reg(0).bits != 0)) return Fault("a function that runs later does not return 0");
+  if (!later && !MayEndWith(reg(0))) return false;
   if (locked_) return Fault("the program ends with a lock held");
   if (!held_.empty()) return Fault("the program ends with a reference that was not given back");
   if (rcu_ + preempt_ + irq_ > 0) return Fault("the program ends within a section");
@@ -122,6 +123,14 @@ bool Machine::Exit() {
   out_.kind = Outcome::Kind::kExit;
   out_.r0 = reg(0).bits;
   return false;
+}
+
+// Whether the program may return this.
+bool Machine::MayEndWith(const Word& value) {
+  if (!returns_.checked) return true;
+  const int64_t v = returns_.is32 ? static_cast<int32_t>(value.bits) : static_cast<int64_t>(value.bits);
+  if (value.region < 0 && v >= returns_.range.min && v <= returns_.range.max) return true;
+  return Fault("the program returns what it must not");
 }
 
 // The program has ended; a timer, or a work queue, runs what it was to.
@@ -210,9 +219,11 @@ bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
         if (!of_this_kind || ((spec.flags & kArgRelease) != 0 && !owned)) return Fault("an argument is another dynptr");
         continue;
       }
+      case Arg::kBtfId:
+        if (spec.btf_name != nullptr && !KernelArgument(spec, w)) return false;
+        continue;
       case Arg::kKptrXchgDest:
-      case Arg::kPercpuBtfId:
-      case Arg::kBtfId: continue;  // ObjectHelper() looks at them
+      case Arg::kPercpuBtfId: continue;  // ObjectHelper() looks at them
       case Arg::kRingbufMem:
       case Arg::kSockCommon:
       case Arg::kSocket:
@@ -287,9 +298,9 @@ bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
 bool Machine::CallHelper(const Insn& i) {
   const uint32_t id = static_cast<uint32_t>(i.imm);
   const HelperProto* proto = FindHelper(id, program_->type);
-  if (proto == nullptr || !HelperAvailable(id, program_->type, program_->attach, program_->sleepable)) {
-    return Fault("no such helper");
-  }
+  const Program& p = *program_;
+  const bool there = HelperAvailable(id, p.type, p.attach, p.sleepable) || HelperAvailableAt(id, p.type, p.attach, p.attach_target);
+  if (proto == nullptr || !there || !HelperAllowedAt(id, p.type, p.attach, p.attach_target)) return Fault("no such helper");
   if (id == kFindVma) return NotModelled("bpf_find_vma");
   if (locked_ && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
   if (proto->might_sleep && !MaySleep()) return Fault("a helper may sleep where that is not allowed");
@@ -315,7 +326,7 @@ bool Machine::CallHelper(const Insn& i) {
     if (rcu_ + preempt_ + irq_ > 0) return Fault("a tail call within a section");
     if (Random() % 4 == 0) {  // it goes well: this program is over
       if (depth_ == 1) {
-        reg(0) = Word::Number(0);
+        reg(0) = Word::Number(static_cast<uint64_t>(int64_t{returns_.range.min}));
         return Exit();
       }
       PacketMoved();

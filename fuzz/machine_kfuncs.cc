@@ -54,6 +54,7 @@ bool Machine::CallKfunc(const Insn& i) {
       if (!held_.empty()) return Fault("a throw with a reference that was not given back");
       if (rcu_ + preempt_ + irq_ > 0) return Fault("a throw within a section");
       if (program_->exception_callback != Program::kNoCallback) return NotModelled("exception callback");
+      if (!frames_[0].later && !MayEndWith(reg(1))) return false;
       out_.kind = Outcome::Kind::kExit;
       out_.r0 = reg(1).bits;
       return false;

@@ -13,6 +13,7 @@ inline constexpr uint32_t kContextSize = 4096;    // what lies where in it, the 
 inline constexpr int kStackSize = 512;
 inline constexpr uint64_t kMaxLoops = uint64_t{8} << 20;  // of bpf_loop and of iterators over numbers; more is an error
 inline constexpr uint64_t kDynptrBytes = 16;
+inline constexpr uint64_t kMapBytes = 256;        // of what the kernel keeps of a map, as far as programs may look at it
 
 }  // namespace bpfsieve
 
