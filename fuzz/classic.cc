@@ -13,6 +13,7 @@ constexpr int32_t kMapLookup = 1, kSkbLoadBytes = 26, kSpinLockCall = 93, kSpinU
 
 // Loads through a stack pointer plus `index`, which is below 8 * `slots`.
 void Generator::UseAsIndex(int index, int slots) {
+  if (!o_.caps.perfmon) return;
   const Pin keep(*this, index);
   const int base = StackBuffer(8 * slots, c_.Chance(0.3));
   if (base < 0) return;

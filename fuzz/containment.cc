@@ -188,6 +188,7 @@ void StateLog::Clear(size_t insns) {
 }
 
 void StateLog::At(const Context& context, uint32_t insn, const State& state) {
+  if (state.speculative) return;
   if (items_.size() > kMaxItems) {
     full_ = true;
     return;

@@ -269,7 +269,7 @@ void Generator::Loop(int depth) {
 void Generator::LoopBody(int rounds, int counter, int index, int depth, Label& end) {
   bails_.push_back(&end);
   const Pin keep(*this, counter);
-  if (index >= 0 && c_.Chance(0.6)) {
+  if (index >= 0 && o_.caps.perfmon && c_.Chance(0.6)) {
     // The counter as an index: its value in every round matters.
     const Pin keep_index(*this, index);
     const int size = 8 * (rounds / 8 + 1);

@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
   verify.max_processed = 20'000;
   const auto judge = [&](uint64_t at) {
     const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
-    return Passes(*object, object->programs[0]).Search(verify).verdict;
+    return Passes(*object, object->programs[0], CapabilitiesFor(at)).Search(verify).verdict;
   };
   std::vector<uint64_t> chosen;
   for (uint64_t at = seed; at < seed + programs; ++at) {

@@ -168,6 +168,7 @@ void Generator::Main() {
     code_.MovReg(ctx_home_, 1);
     Set(ctx_home_, ctx);
   }
+  WriteStack();
   Label leave = NewLabel();
   bails_ = {&leave};
   const int fragments = c_.Between(std::min(4, o_.max_fragments), o_.max_fragments);
@@ -228,6 +229,7 @@ void Generator::SubBody(int index) {
       }
     }
   }
+  WriteStack();
   reading_ = sub.in_rcu;
   held_ = sub.in_section;
   if (sub.params.size() > 0 && sub.params[0].kind == Kind::kDynptr) {
@@ -249,6 +251,16 @@ void Generator::SubBody(int index) {
   }
   Block(c_.Between(1, 4), 1);
   Return(leave, sub.ret_max, false);
+}
+
+// Without CAP_PERFMON, what was never written may not be read.
+void Generator::WriteStack() {
+  if (o_.caps.perfmon) return;
+  for (int s = 0; s < slots_; ++s) {
+    if ((pinned_slots_ >> s & 1) != 0) continue;
+    code_.StoreImm(8, kRegFp, -8 * (s + 1), 0);
+    m_.slots[s] = Value::Scalar(0, 0);
+  }
 }
 
 void Generator::Return(Label& leave, uint64_t max, bool context_range) {
@@ -292,6 +304,7 @@ void Generator::Fragment(int depth) {
   const bool deep = Deep(depth);
   const bool maps = o_.maps && CallsAllowed() && Can(1);
   const bool fork = CanFork();
+  const bool kernel = o_.kernel_objects && o_.caps.perfmon;
   const bool ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
   struct Choice {
     int weight;
@@ -304,7 +317,7 @@ void Generator::Fragment(int depth) {
       {4, true, [](Generator& g, int) { g.NewScalar(); }},
       {4, true, [](Generator& g, int) { g.Spill(); }},
       {4, true, [](Generator& g, int) { g.Fill(); }},
-      {6, true, [](Generator& g, int) { g.StackIndexed(); }},
+      {6, o_.caps.perfmon, [](Generator& g, int) { g.StackIndexed(); }},
       {7, true, [](Generator& g, int) { g.AccessSome(); }},
       {6, fork, [](Generator& g, int) { g.Linked(); }},
       {2, true, [](Generator& g, int) { g.Zeros(); }},
@@ -312,7 +325,7 @@ void Generator::Fragment(int depth) {
       {2, fork && bail_floor_ == 0, [](Generator& g, int) { g.EarlyExit(); }},
       {8, fork && deep, [](Generator& g, int d) { g.Diamond(d); }},
       {2, fork && deep, [](Generator& g, int d) { g.Switch(d); }},
-      {5, fork, [](Generator& g, int d) { g.Correlated(d); }},
+      {5, fork && o_.caps.perfmon, [](Generator& g, int d) { g.Correlated(d); }},
       {6, deep, [](Generator& g, int d) { g.Loop(d); }},
       {1, o_.subprograms && o_.open_loops && deep && fork, [](Generator& g, int d) { g.OpenLoop(d); }},
       {2, o_.subprograms && o_.open_loops && deep && fork && CallsAllowed() && held_ == 0 && ctx_facts_->iterators, [](Generator& g, int d) { g.IteratorLoop(d); }},
@@ -331,16 +344,16 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
-      {target_ != nullptr ? 10 : 2, o_.kernel_objects && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
-      {1, maps && fork && o_.kernel_objects && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
+      {target_ != nullptr ? 10 : 2, kernel && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
+      {1, maps && fork && kernel && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
       {4, ctx && target_ != nullptr && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
       {4, ctx && fork && target_ != nullptr && IsBuffer(2), [](Generator& g, int) { g.MapElement(); }},
-      {1, maps, [](Generator& g, int) { g.MapDescription(); }},
+      {1, maps && o_.caps.perfmon, [](Generator& g, int) { g.MapDescription(); }},
       {1, maps && Can(165) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.Format(); }},
       {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && ctx_facts_->sections, [](Generator& g, int d) { g.Section(d); }},
       {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},
       {4, maps && fork, [](Generator& g, int d) { g.Dynptrs(d); }},
-      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && ctx_facts_->objects, [](Generator& g, int d) { g.Objects(d); }},
+      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && ctx_facts_->objects && o_.caps.perfmon, [](Generator& g, int d) { g.Objects(d); }},
       {1, maps && o_.subprograms && o_.open_loops && sub_ < 0 && fork && Can(209), [](Generator& g, int) { g.DrainRing(); }},
       {1, maps && fork && held_ == 0 && MayLock(), [](Generator& g, int) { g.TwoLocks(); }},
       {3, true, [](Generator& g, int) { g.Fetched(); }},
@@ -352,7 +365,7 @@ void Generator::Fragment(int depth) {
       {4, ctx && ctx_facts_->flow_keys >= 0, [](Generator& g, int) { g.FlowKeys(); }},
       {2, ctx && CallsAllowed() && held_ == 0 && MayUseLdAbs(p_->type), [](Generator& g, int) { g.LegacyLoad(); }},
       {2, ctx && fork && ctx_facts_->meta >= 0, [](Generator& g, int) { g.PacketMeta(); }},
-      {2, true, [](Generator& g, int) { g.PointerPlay(); }},
+      {2, o_.caps.perfmon, [](Generator& g, int) { g.PointerPlay(); }},
       {2, true, [](Generator& g, int) { g.SignMask(); }},
       {1, maps && ctx && held_ == 0 && Can(12) && !p_->sleepable, [](Generator& g, int) { g.TailCall(); }},
   };

@@ -87,6 +87,7 @@ class Generator {
   void ChooseSubs();
   void Main();
   void SubBody(int index);
+  void WriteStack();
   void Return(Label& leave, uint64_t max, bool context_range);
   void Block(int fragments, int depth);
   void Fragment(int depth);
@@ -276,7 +277,7 @@ class Generator {
     std::bitset<256> helpers;  // that may be called
     bool iterators = false, throws = false, sections = false, objects = false;  // kernel functions, likewise
   };
-  static CtxFacts ReadCtxFacts(const Program& program);
+  static CtxFacts ReadCtxFacts(const Program& program, const Capabilities& caps);
   const CtxFacts* ctx_facts_ = nullptr;
   bool task_functions_ = false;  // the kernel's types have them, and the program may call them
   const Target* target_ = nullptr;  // what a tracing program, or one of a kind, is attached to

@@ -98,6 +98,7 @@ int Run(int argc, char** argv) {
     const uint64_t at = seed + n;
     checker.options().parallel = parallel_every != 0 && at % parallel_every == 0;
     checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
+    checker.options().caps = CapabilitiesFor(at);
     const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
     const std::optional<Violation> v = checker.Check(object, 0, at);
     if (!v) continue;

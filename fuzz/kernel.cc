@@ -38,60 +38,60 @@ constexpr TypeChoice kMoreTypes[] = {
 }  // namespace
 
 void Generator::ChooseType() {
+  p_->type = ProgType::kXdp;
+  p_->attach = AttachType::kXdp;
   switch (c_.Below(14)) {
     case 5:
     case 6:
       p_->type = ProgType::kSchedCls;
+      p_->attach = AttachType::kCgroupInetIngress;
       break;
     case 7:
       p_->type = ProgType::kCgroupSkb;
+      p_->attach = AttachType::kCgroupInetIngress;
       break;
     case 8:
     case 9:
     case 10:
     case 11: {
       const TypeChoice& choice = kMoreTypes[c_.Below(std::size(kMoreTypes))];
+      if (!ProgTypeAllowed(choice.type, o_.caps)) break;
       p_->type = choice.type;
       p_->attach = choice.attach;
       break;
     }
     case 12:
     case 13:
-      if (o_.subprograms && o_.kernel_objects) {
-        ChooseTarget();
-        break;
-      }
-      [[fallthrough]];
-    default:
-      p_->type = ProgType::kXdp;
-      p_->attach = AttachType::kXdp;
+      if (o_.subprograms && o_.kernel_objects && o_.caps.perfmon) ChooseTarget();
       break;
+    default: break;
   }
   // The tables never change; they are read once for each type.
   struct Known {
     ProgType type;
     AttachType attach;
     std::string target;
-    bool sleepable;
+    bool sleepable, perfmon;
     CtxFacts facts;
   };
   thread_local std::vector<std::unique_ptr<Known>> known;
   for (const auto& each : known) {
     if (each->type != p_->type || each->attach != p_->attach || each->sleepable != p_->sleepable) continue;
-    if (each->target == p_->attach_target) ctx_facts_ = &each->facts;
+    if (each->target == p_->attach_target && each->perfmon == o_.caps.perfmon) ctx_facts_ = &each->facts;
   }
   if (ctx_facts_ != nullptr) return;
-  known.push_back(std::make_unique<Known>(p_->type, p_->attach, p_->attach_target, p_->sleepable, ReadCtxFacts(*p_)));
+  known.push_back(std::make_unique<Known>(p_->type, p_->attach, p_->attach_target, p_->sleepable, o_.caps.perfmon,
+                                          ReadCtxFacts(*p_, o_.caps)));
   ctx_facts_ = &known.back()->facts;
 }
 
-Generator::CtxFacts Generator::ReadCtxFacts(const Program& program) {
+Generator::CtxFacts Generator::ReadCtxFacts(const Program& program, const Capabilities& caps) {
   const ProgType type = program.type;
   const AttachType attach = program.attach;
   CtxFacts facts;
   for (uint32_t id = 1; id <= kLastHelper; ++id) {
     const bool there = HelperAvailable(id, type, attach, program.sleepable) || HelperAvailableAt(id, type, attach, program.attach_target);
-    facts.helpers[id] = FindHelper(id, type) != nullptr && there && HelperAllowedAt(id, type, attach, program.attach_target);
+    facts.helpers[id] = FindHelper(id, type) != nullptr && there && HelperAllowed(id, type, caps) && HelperAllowedAt(id, type, attach, program.attach_target);
   }
   const auto can = [&](const char* name) {
     const KfuncProto* proto = FindKfunc(name);

@@ -122,6 +122,7 @@ int Generator::AddIndex(int pointer) {
   const Pin keep(*this, pointer);
   const Value v = m_.regs[pointer];
   if (v.kind == Kind::kPacket || v.room - v.lo < 2) return -1;
+  if (!o_.caps.perfmon && v.kind != Kind::kMapValue) return -1;
   const int most = static_cast<int>(c_.Below(static_cast<uint32_t>(v.room - v.lo)));
   const int index = Bounded(static_cast<uint64_t>(most));
   const Pin keep_index(*this, index);
@@ -281,7 +282,7 @@ void Generator::Packet(int depth) {
   };
   check(data, c_.Between(1, 40));
   for (int n = c_.Between(1, 3); n > 0; --n) Access(data);
-  if (CanFork() && c_.Chance(0.5)) {
+  if (CanFork() && c_.Chance(0.5) && o_.caps.perfmon) {
     const int length = Dst();
     const Pin keep_length(*this, length);
     code_.Load(1, length, data, 0);
