@@ -56,6 +56,7 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
       return g.kind == Region::Kind::kMapValue && g.map == r.map && OffsetWithin(r, w.bits, g.base);
     case RegType::kMem:
       return g.kind == Region::Kind::kMemory && g.size >= r.mem_size && OffsetWithin(r, w.bits, g.base);
+    case RegType::kArena: return g.kind == Region::Kind::kArena;
     case RegType::kBuf:
       return g.kind == Region::Kind::kMemory && g.writable != r.Has(kRdonly) && OffsetWithin(r, w.bits, g.base);
     case RegType::kCtx: return g.kind == Region::Kind::kContext && OffsetWithin(r, w.bits, g.base);

@@ -183,6 +183,10 @@ void Generator::UseDynptr(const Dynptr& d) {
     pinned_ = before;
     ClobberedByCall(result);
   };
+  if (MayCallGlobal() && c_.Chance(0.12)) {
+    PassDynptr(d);
+    return;
+  }
   switch (c_.Below(8)) {
     case 0: {  // read
       const int off = buffer(1, c_.Chance(0.5));

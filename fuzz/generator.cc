@@ -15,6 +15,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr int kStretch = 16;  // fragments
+constexpr int32_t kXdpAdjustHead = 44, kSkbPullData = 39;  // helpers
 
 }  // namespace
 
@@ -240,6 +241,7 @@ void Generator::SubBody(int index) {
     Set(6, Value{});
     for (int n = c_.Between(1, 3); n > 0; --n) UseDynptr(d);
   }
+  if (sub.params.size() > 0) GivenArgument(sub.params[0], leave);
   const int buffer = RegOf(Kind::kBuffer);
   if (buffer >= 0 && Defect(0.2)) {
     // Its own stack's address, where the caller finds it.
@@ -251,6 +253,24 @@ void Generator::SubBody(int index) {
   }
   Block(c_.Between(1, 4), 1);
   Return(leave, sub.ret_max, false);
+}
+
+// What a function does with an argument that is no number and no memory.
+void Generator::GivenArgument(const Param& param, Label& leave) {
+  if (param.moves) return PacketChange();
+  if (param.object == nullptr && !param.arena) return;
+  code_.MovReg(6, 1);
+  const Pin keep(*this, 6);
+  Set(6, Value{});
+  if (param.arena) {
+    code_.Imm64(7, kPseudoMapFd, ExtraMap(MapType::kArena), 0);
+    Set(7, Value{});
+    if (!Defect(0.3)) code_.Emit(MakeInsn(kClassAlu64 | kMov | kSrcX, 6, 6, kAddrSpaceCast, 1));
+    return UseArena(6, 7);
+  }
+  if (param.nullable && !Defect(0.3)) BranchImm(kJeq, 6, 0, leave);
+  LoadKernelNumber(6, param.object);
+  UseKernelObject(6, param.object);
 }
 
 // Without CAP_PERFMON, what was never written may not be read.
@@ -336,7 +356,7 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && (pinned_ & 0x3f) == 0 && !p_->sleepable, [](Generator& g, int) { g.LookupInMap(); }},
       {2, ctx, [](Generator& g, int) { g.CtxLoad(); }},
       {6, fork && ctx && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0, [](Generator& g, int d) { g.Packet(d); }},
-      {1, ctx && CallsAllowed() && p_->type == ProgType::kXdp, [](Generator& g, int) { g.PacketChange(); }},
+      {1, ctx && CallsAllowed() && (Can(kXdpAdjustHead) || Can(kSkbPullData)), [](Generator& g, int) { g.PacketChange(); }},
       {8, maps && fork, [](Generator& g, int d) { g.MapValues(d); }},
       {2, maps, [](Generator& g, int) { g.MapUpdate(); }},
       {2, o_.maps, [](Generator& g, int) { g.DirectValue(); }},
@@ -346,6 +366,8 @@ void Generator::Fragment(int depth) {
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
       {target_ != nullptr ? 10 : 2, kernel && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
       {1, maps && fork && kernel && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
+      {1, maps && o_.subprograms && o_.caps.perfmon, [](Generator& g, int) { g.Arena(); }},
+      {1, ctx && MayCallGlobal() && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0 && (Can(kXdpAdjustHead) || Can(kSkbPullData)), [](Generator& g, int) { g.MovedFar(); }},
       {4, ctx && target_ != nullptr && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
       {4, ctx && fork && target_ != nullptr && IsBuffer(2), [](Generator& g, int) { g.MapElement(); }},
       {1, maps && o_.caps.perfmon, [](Generator& g, int) { g.MapDescription(); }},

@@ -62,6 +62,9 @@ class Generator {
     bool own = false;        // memory that is surely writable
     bool read_only = false;
     std::string text{};      // of a global function, as its prototype has it
+    const char* object = nullptr;  // one of the kernel's, of this type
+    bool arena = false;      // an address in an arena
+    bool moves = false;      // kCtx: the function moves the packet
   };
   // One that lies at a slot, the lower of its two, or that a register points to.
   struct Dynptr {
@@ -78,6 +81,7 @@ class Generator {
     bool later = false;     // a timer or a work queue runs it
     bool in_section = false, in_rcu = false;  // called within one
     bool called = false;
+    bool typed = false;   // made for one call, with an argument of a kind
     int forks = 0;  // in its body
   };
 
@@ -88,6 +92,7 @@ class Generator {
   void Main();
   void SubBody(int index);
   void WriteStack();
+  void GivenArgument(const Param& param, Label& leave);
   void Return(Label& leave, uint64_t max, bool context_range);
   void Block(int fragments, int depth);
   void Fragment(int depth);
@@ -183,6 +188,15 @@ class Generator {
   void MapElement();
   void MapDescription();
   void Format();
+
+  // typed_arguments.cc
+  void CallGlobal(Param param, int home);
+  bool MayCallGlobal() const;
+  void PassDynptr(const Dynptr& d);
+  void PassObject(int home, const char* type);
+  void MovedFar();
+  void UseArena(int home, int other);
+  void Arena();
 
   // control.cc
   void Diamond(int depth);

@@ -176,6 +176,10 @@ int Generator::ExtraMap(MapType type) {
       map.key_size = map.value_size = 0;
       map.max_entries = 4096;
       break;
+    case MapType::kArena:
+      map.key_size = map.value_size = 0;
+      map.flags = 1u << 10;  // BPF_F_MMAPABLE
+      break;
     case MapType::kReuseportSockarray: map.value_size = 8; break;
     case MapType::kArrayOfMaps: {
       MapDef inner;

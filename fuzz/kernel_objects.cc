@@ -241,7 +241,10 @@ void Generator::UseKernelObject(int home, const char* type) {
     Bind(none);
     Set(0, Value{});
   };
-  if (is == "seq_file" && Can(kSeqWrite)) {
+  const bool context = is == "xdp_buff" || is == "sk_buff";  // by that name a function takes the program's
+  if (!context && MayCallGlobal() && c_.Chance(0.2)) {
+    PassObject(home, type);
+  } else if (is == "seq_file" && Can(kSeqWrite)) {
     const Pin keep(*this, home);
     const int data = StackBuffer(8, true);
     if (data < 0) return;

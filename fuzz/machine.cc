@@ -95,7 +95,7 @@ void Machine::Reset(uint64_t seed) {
   depth_ = base_ = 0;
   next_reference_ = next_number_ = 0;
   rcu_ = preempt_ = irq_ = 0;
-  context_ = packet_ = -1;
+  context_ = packet_ = arena_ = -1;
   lock_ = Word{};
   locked_ = false;
   pc_ = 0;
@@ -237,6 +237,11 @@ int Machine::Packet() {
   return packet_;
 }
 
+int Machine::Arena() {
+  if (arena_ < 0) arena_ = NewRegion(Region::Kind::kArena, 0);
+  return arena_;
+}
+
 void Machine::PacketMoved() {
   if (packet_ >= 0) regions_[static_cast<size_t>(packet_)].alive = false;
   packet_ = -1;
@@ -291,6 +296,7 @@ bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint6
   if (!g.alive) return Fault("access to memory that is gone");
   *at = p.bits + static_cast<uint64_t>(off) - g.base;
   if (g.kind == Region::Kind::kMap && !write && *at < kMapBytes) return true;
+  if (g.kind == Region::Kind::kArena) return true;  // where nothing is, reading gives zero and writing does nothing
   if (*at > g.size || size > g.size - *at) return Fault("access out of bounds");
   if (write ? !g.writable : !g.readable) return Fault(write ? "write to read-only memory" : "read of write-only memory");
   if (g.kind == Region::Kind::kMapValue || g.kind == Region::Kind::kObject) {
@@ -452,7 +458,6 @@ bool Machine::Alu(const Insn& i) {
   const uint8_t op = AluOp(i);
   const bool is64 = Class(i) == kClassAlu64;
   const bool x = UsesX(i) && op != kEnd;
-  if (op == kMov && x && i.off == kAddrSpaceCast && is64) return NotModelled("arenas");
   if (x && !Read(i.src)) return false;
   if (op != kMov && !Read(i.dst)) return false;
   if (i.dst == kRegFp) return Fault("the frame pointer is written");
@@ -479,7 +484,7 @@ bool Machine::Alu(const Insn& i) {
     case kRsh: v = a >> shift; break;
     case kArsh: v = static_cast<uint64_t>((is64 ? static_cast<int64_t>(a) : static_cast<int32_t>(a)) >> shift); break;
     case kNeg: v = 0 - a; break;
-    case kMov: v = i.off != 0 ? SignExtended(b, i.off) : b; break;
+    case kMov: v = i.off != 0 && i.off != kAddrSpaceCast ? SignExtended(b, i.off) : b; break;
     case kEnd: {
       v = was.bits;
       if (is64 || UsesX(i)) v = __builtin_bswap64(v) >> (64 - i.imm);  // this machine is little-endian
@@ -492,8 +497,12 @@ bool Machine::Alu(const Insn& i) {
   }
   if (!is64) v = static_cast<uint32_t>(v);
   dst = Word::Number(v);
-  // What is still a pointer, and to where.
-  if (is64) {
+  // What is still a pointer, and to where. Whatever is computed with an address in an arena is one.
+  if (op == kMov && x && is64 && i.off == kAddrSpaceCast) {
+    dst = {b, i.imm == 1 ? Arena() : -1, true};
+  } else if (op != kMov && arena_ >= 0 && (was.region == arena_ || src.region == arena_)) {
+    dst.region = arena_;
+  } else if (is64) {
     if (op == kMov && i.off == 0) dst.region = src.region;
     if (op == kAdd) dst.region = was.region < 0 ? src.region : src.region < 0 ? was.region : -1;
     if (op == kSub && src.region < 0) dst.region = was.region;
@@ -554,6 +563,7 @@ bool Machine::AtomicPlace(const Insn& i) {
   const Word& p = reg(i.imm == kLoadAcq ? i.src : i.dst);
   if (p.region < 0) return true;
   const Region& g = region(p.region);
+  if (g.kind == Region::Kind::kArena) return true;
   if ((p.bits + static_cast<uint64_t>(int64_t{i.off}) - g.base) % static_cast<uint64_t>(AccessBytes(i)) != 0) {
     return Fault("misaligned atomic operation");
   }
@@ -610,9 +620,10 @@ bool Machine::LoadImm64(const Insn& i) {
     case kPseudoMapFd:
     case kPseudoMapValue:
       if (map >= object_->maps.size()) return Fault("no such map");
-      if (object_->maps[map].type == MapType::kArena) return NotModelled("arenas");
       if (i.src == kPseudoMapFd) {
         dst = PointerTo(NewRegion(Region::Kind::kMap, 0, i.imm));
+      } else if (object_->maps[map].type == MapType::kArena) {
+        dst = Word::Number(Value());  // as an address of the arena's users
       } else {
         if (direct_values_[map] < 0) direct_values_[map] = MapValueRegion(i.imm);
         dst = PointerTo(direct_values_[map], static_cast<uint32_t>(high.imm));

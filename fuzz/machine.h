@@ -42,9 +42,9 @@ struct Word {
 
 struct Region {
   // kObject: made by the program, of one of its own types. kKernel: of a type of the kernel's. kDynptr: one that a function is
-  // given by its caller.
+  // given by its caller. kArena: every address is one of its own.
   enum class Kind : uint8_t {
-    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kKernel, kDynptr, kOther,
+    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kKernel, kDynptr, kArena, kOther,
   };
   Kind kind = Kind::kOther;
   bool alive = true;
@@ -237,6 +237,7 @@ class Machine {
   int MapKeyRegion(int map);
   Word PointerTo(int region, uint64_t at = 0) const;
   int Packet();
+  int Arena();
   void PacketMoved();
   void PushFrame(int32_t callsite, bool global);
 
@@ -271,7 +272,7 @@ class Machine {
   int depth_ = 0, base_ = 0;
   int32_t next_reference_ = 0, next_number_ = 0;
   uint32_t rcu_ = 0, preempt_ = 0, irq_ = 0;  // sections that are open
-  int32_t context_ = -1, packet_ = -1;
+  int32_t context_ = -1, packet_ = -1, arena_ = -1;
   Word lock_;                             // where the lock that is held lies; region -1: none
   bool locked_ = false;
   uint64_t random_ = 0;

@@ -7,6 +7,7 @@
 #include "engine/isa/insn.h"
 #include "engine/program/btf_fields.h"
 #include "engine/program/btf_view.h"
+#include "engine/program/btf_walk.h"
 #include "engine/spec/spec.h"
 #include "fuzz/machine.h"
 #include "fuzz/machine_limits.h"
@@ -48,8 +49,8 @@ bool Machine::CallFunction(const Insn& i) {
       const FuncArg& want = prototype.args[n];
       if (!argument.set) return Fault("an argument was never set");
       switch (want.kind) {
-        case FuncArg::Kind::kScalar: argument.region = -1; break;
-        case FuncArg::Kind::kArena: return NotModelled("arenas");
+        case FuncArg::Kind::kScalar:
+        case FuncArg::Kind::kArena: argument.region = -1; break;
         case FuncArg::Kind::kCtx:
           if (argument.region != context_) return Fault("an argument is not the context");
           break;
@@ -66,7 +67,21 @@ bool Machine::CallFunction(const Insn& i) {
           argument.region = memory;
           break;
         }
-        case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
+        case FuncArg::Kind::kTrusted: {
+          if (argument.region < 0 && argument.bits == 0 && want.nullable) break;
+          if (argument.region < 0) return Fault("an argument is not an object");
+          const Region& g = region(argument.region);
+          if (g.kind != Region::Kind::kKernel || !g.alive || (!Usable(g) && !g.plain)) {
+            return Fault("an argument is an object that may not be there");
+          }
+          if (!StructMatches(kernel_->get(), g.type_id, static_cast<int64_t>(argument.bits - g.base), want.btf_id, false)) {
+            return Fault("an argument is an object of another type");
+          }
+          // The function takes its word for it, as the kernel does, also where nothing is said of the object.
+          argument = PointerTo(NewKernelObject(want.btf_id));
+          regions_.back().trusted = true;
+          break;
+        }
         case FuncArg::Kind::kDynptr: {
           const StackObject* d = FindObject(argument, StackObject::Kind::kDynptr);
           if (d == nullptr) return Fault("an argument is not a dynptr");
@@ -139,7 +154,7 @@ bool Machine::Later() {
   later_.pop_back();
   while (depth_ > 0) PopFrame();
   for (Region& each : regions_) each.alive = false;
-  packet_ = context_ = -1;
+  packet_ = context_ = arena_ = -1;
   direct_values_.assign(object_->maps.size(), -1);
   PushFrame(-1, true);
   Frame& frame = frames_[0];

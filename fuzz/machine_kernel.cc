@@ -243,7 +243,12 @@ bool Machine::CallTyped(const TypedKfunc& function, uint32_t id) {
     const btf_type* t = SkipModifiers(btf, param.type, nullptr);
     if (!btf_is_ptr(t)) continue;
     uint32_t pointee = 0;
+    if (BtfName(btf, param.name_off).ends_with("__map")) {
+      if (w.region < 0 || region(w.region).kind != Region::Kind::kMap) return Fault("an argument is not a map");
+      continue;
+    }
     if (!btf_is_composite(SkipModifiers(btf, t->type, &pointee))) return NotModelled("memory of a kernel function");
+    if (w.region >= 0 && region(w.region).kind == Region::Kind::kMap && BtfTypeName(btf, pointee) == "bpf_map") continue;
     if (w.region < 0) return Fault("an argument is not an object");
     const Region& g = region(w.region);
     if (g.kind != Region::Kind::kKernel) return NotModelled("kernel objects");
@@ -267,7 +272,9 @@ bool Machine::CallTyped(const TypedKfunc& function, uint32_t id) {
     return true;
   }
   uint32_t pointee = 0;
-  if (!btf_is_composite(SkipModifiers(btf, returns->type, &pointee))) return NotModelled("memory of a kernel function");
+  const btf_type* result = SkipModifiers(btf, returns->type, &pointee);
+  if (btf_is_void(result)) return true;
+  if (!btf_is_composite(result)) return NotModelled("memory of a kernel function");
   reg(0) = PointerTo(NewKernelObject(pointee));
   Region& made = regions_.back();
   if (has(kKfuncAcquire)) {

@@ -7,7 +7,7 @@
 namespace bpfsieve {
 namespace {
 
-constexpr int32_t kXdpAdjustHead = 44;  // helper
+constexpr int32_t kXdpAdjustHead = 44, kSkbPullData = 39;  // helpers
 
 }  // namespace
 
@@ -314,7 +314,7 @@ void Generator::PacketChange() {
   if (ctx < 0) return;
   if (ctx != 1) code_.MovReg(1, ctx);
   code_.MovImm(2, c_.Between(-8, 8));
-  code_.Call(kXdpAdjustHead);
+  code_.Call(Can(kXdpAdjustHead) ? kXdpAdjustHead : kSkbPullData);
   ClobberedByCall(Value::Scalar());
   if (!Defect()) ForgetPackets();
 }

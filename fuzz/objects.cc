@@ -266,7 +266,7 @@ void Generator::CallSub(int) {
   if (count <= 0) return Alu();
   const int index = first + static_cast<int>(c_.Below(static_cast<uint32_t>(count)));
   Sub& sub = subs_[index];
-  if (sub.forks > forks_ || sub.callback) return Alu();
+  if (sub.forks > forks_ || sub.callback || sub.typed) return Alu();
   const bool has_ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
   for (const Param& param : sub.params) {
     if (param.kind == Kind::kCtx && (!has_ctx || PacketsPinned())) return Alu();
