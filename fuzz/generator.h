@@ -198,6 +198,12 @@ class Generator {
   void UseArena(int home, int other);
   void Arena();
 
+  // kernel_calls.cc
+  void Conntrack(int depth);
+  const char* NewIterator(int slots, const char** name);
+  void FindVma();
+  void TracepointBuffer();
+
   // control.cc
   void Diamond(int depth);
   void Switch(int depth);
@@ -286,7 +292,7 @@ class Generator {
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
   struct CtxFacts {
     std::vector<int> fields, writable;
-    int packet = -1, packet_end = -1, packet_size = 4, socket = -1, flow_keys = -1, meta = -1;
+    int packet = -1, packet_end = -1, packet_size = 4, socket = -1, sure_socket = -1, flow_keys = -1, meta = -1;
     bool socket_common = false;
     std::bitset<256> helpers;  // that may be called
     bool iterators = false, throws = false, sections = false, objects = false;  // kernel functions, likewise

@@ -33,7 +33,8 @@ constexpr TypeChoice kMoreTypes[] = {
     {ProgType::kFlowDissector, AttachType::kFlowDissector}, {ProgType::kCgroupSysctl, AttachType::kCgroupSysctl},
     {ProgType::kCgroupSockopt, AttachType::kCgroupSetsockopt}, {ProgType::kCgroupSockopt, AttachType::kCgroupGetsockopt},
     {ProgType::kSkLookup, AttachType::kSkLookup}, {ProgType::kSkReuseport, AttachType::kSkReuseportSelect},
-    {ProgType::kCgroupDevice, AttachType::kCgroupDevice}};
+    {ProgType::kCgroupDevice, AttachType::kCgroupDevice}, {ProgType::kNetfilter, AttachType::kNetfilter},
+    {ProgType::kRawTracepointWritable, AttachType::kCgroupInetIngress}};
 
 }  // namespace
 
@@ -119,6 +120,7 @@ Generator::CtxFacts Generator::ReadCtxFacts(const Program& program, const Capabi
           if (facts.packet_end < 0) facts.packet_end = off;
           break;
         case CtxYield::kPacketMeta: facts.meta = off; break;
+        case CtxYield::kSocket: facts.sure_socket = off; break;
         case CtxYield::kFlowKeys: facts.flow_keys = off; break;
         case CtxYield::kSocketOrNull:
         case CtxYield::kSockCommonOrNull:
@@ -356,8 +358,9 @@ void Generator::Socket() {
   Label past = NewLabel();
   const int32_t lookups[] = {kSkLookupTcp, kSkLookupUdp, kSkcLookupTcp};
   const int32_t helper = c_.Of(lookups);
-  const bool look_up = Can(helper) && (ctx_facts_->socket < 0 || c_.Chance(0.5));
-  if (!look_up && ctx_facts_->socket < 0) return;
+  const bool sure = ctx_facts_->sure_socket >= 0 && c_.Chance(0.6);
+  const bool look_up = !sure && Can(helper) && (ctx_facts_->socket < 0 || c_.Chance(0.5));
+  if (!look_up && !sure && ctx_facts_->socket < 0) return;
   if (look_up) {
     const int tuple = StackBuffer(16, true);
     if (tuple < 0) return;
@@ -372,12 +375,12 @@ void Generator::Socket() {
     ClobberedByCall(Value{});
     code_.MovReg(home, 0);
   } else {
-    code_.Load(8, home, ctx, ctx_facts_->socket);
+    code_.Load(8, home, ctx, sure ? ctx_facts_->sure_socket : ctx_facts_->socket);
   }
   Set(home, Value{});
-  if (!Defect()) BranchImm(kJeq, home, 0, past);
+  if (!sure && !Defect()) BranchImm(kJeq, home, 0, past);
   const int d = Dst();
-  const bool common = look_up ? helper == kSkcLookupTcp : ctx_facts_->socket_common;
+  const bool common = sure ? false : look_up ? helper == kSkcLookupTcp : ctx_facts_->socket_common;
   int field = 4 * c_.Between(0, 10);
   if (!Defect(0.2) && !CheckSockLoad(common ? SockKind::kCommon : SockKind::kSocket, field, 4)) field = 4;  // the family
   code_.Load(4, d, home, field);

@@ -66,7 +66,8 @@ constexpr Number kNumbers[] = {{"task_struct", "pid", 4}, {"task_struct", "tgid"
                                {"file", "f_flags", 4}, {"mm_struct", "start_code", 8}, {"sk_buff", "len", 4},
                                {"xdp_buff", "frame_sz", 4}, {"css_set", "nr_tasks", 4}, {"bpf_map", "max_entries", 4},
                                {"bpf_iter_meta", "seq_num", 8}, {"seq_file", "count", 8}, {"audit_krule", "flags", 4},
-                               {"tcp_sock", "snd_cwnd", 4}, {"tcp_sock", "mss_cache", 4}, {"bpf_dummy_ops_state", "val", 4}};
+                               {"tcp_sock", "snd_cwnd", 4}, {"tcp_sock", "mss_cache", 4}, {"bpf_dummy_ops_state", "val", 4}, {"nf_conn", "mark", 4},
+                               {"nf_conn", "status", 8}, {"vm_area_struct", "vm_start", 8}, {"nf_hook_state", "hook", 1}};
 // Members that programs may change.
 constexpr Number kWritable[] = {{"tcp_sock", "snd_cwnd", 4}, {"tcp_sock", "snd_ssthresh", 4}, {"sock", "sk_pacing_rate", 8},
                                 {"inet_connection_sock", "icsk_ca_priv", 8}, {"bpf_dummy_ops_state", "val", 4}};
@@ -169,6 +170,12 @@ const char* Generator::SomeKernelObject(int home, Label& none, bool* acquired, b
         code_.MovReg(home, 0);
         return p_->type == ProgType::kXdp ? "xdp_buff" : "sk_buff";
       }
+      if (has_ctx && p_->type == ProgType::kNetfilter) {
+        const int ctx = CtxReg();
+        const bool packet = c_.Chance(0.6);
+        code_.Load(8, home, ctx, packet ? 8 : 0);
+        return packet ? "sk_buff" : "nf_hook_state";
+      }
       break;
     case 3:
       if (Can(kCurrentTask)) {
@@ -253,6 +260,16 @@ void Generator::UseKernelObject(int home, const char* type) {
     code_.MovImm(3, 8);
     code_.Call(kSeqWrite);
     ClobberedByCall(Value::Scalar());
+  } else if (is == "sk_buff" && p_->type == ProgType::kNetfilter && CanKfunc("bpf_dynptr_from_skb")) {
+    const int slot = ClaimSlots(2);
+    if (slot < 0) return;
+    code_.MovReg(1, home);
+    code_.MovImm(2, 0);
+    code_.MovReg(3, kRegFp);
+    code_.AluImm(kAdd, 3, -8 * (slot + 1));
+    call("bpf_dynptr_from_skb");
+    code_.StoreImm(8, kRegFp, -8 * (slot + 1), 0);
+    GiveSlotsBack(slot, 2);
   } else if (is == "tcp_sock" && CanTyped("tcp_reno_ssthresh")) {
     code_.MovReg(1, home);
     code_.MovImm(2, 1);

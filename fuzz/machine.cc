@@ -350,11 +350,12 @@ bool Machine::LoadContext(uint64_t at, int size, Word* out) {
     case CtxYield::kTcpSock:
     case CtxYield::kXdpSock: some_socket(false); return true;
     case CtxYield::kFlowKeys: *out = PointerTo(NewRegion(Region::Kind::kFlowKeys, kFlowKeysSize)); return true;
-    case CtxYield::kTpBuffer:
-    case CtxYield::kNfState:
-    case CtxYield::kNfPacket: break;
+    // How long it has to be, what the program is for finds out.
+    case CtxYield::kTpBuffer: *out = PointerTo(NewRegion(Region::Kind::kMemory, kAnything)); return true;
+    case CtxYield::kNfState: return TrustedObject("nf_hook_state", out);
+    case CtxYield::kNfPacket: return TrustedObject("sk_buff", out);
   }
-  return NotModelled("BTF-typed context field");
+  return NotModelled("context field");
 }
 
 bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {

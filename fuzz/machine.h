@@ -59,7 +59,7 @@ struct Region {
   int32_t map = -1;        // kMap, kMapValue: index in Object::maps
   uint32_t type_id = 0;    // kObject: in Object::btf; kKernel: of the kernel's types, 0: unknown
   int32_t within = -1;     // a slice: the region whose bytes these are
-  int32_t data_of = -1;    // a slice: of the dynptr with this number, with which it goes
+  int32_t data_of = -1;    // a slice: of the dynptr with this number, with which it goes; or an iterator's latest element
   int32_t function = -1;   // kOther: of a function's address, its first instruction
   int32_t reference = -1;  // what has to be given back, and the region dies with
   uint32_t size = 0;       // bytes
@@ -103,7 +103,7 @@ class Machine {
     bool sleeps = false;               // it may, whatever the program may
     uint32_t rcu = 0, preempt = 0, irq = 0;  // sections open when it was called
     // Of the one that called such a helper, while it calls back: how often it has, and is to, and what it passes on.
-    enum class Turn : uint8_t { kLoop, kElement, kSample, kLess } kind = Turn::kLoop;
+    enum class Turn : uint8_t { kLoop, kElement, kSample, kLess, kArea } kind = Turn::kLoop;
     uint64_t turns = 0, turns_left = 0;
     uint32_t function = 0;
     Word passed_on;
@@ -119,7 +119,7 @@ class Machine {
     IterType iter = {};
     uint64_t left = 0;       // kIterator: elements
     DynptrKind dynptr = DynptrKind::kNone;
-    int32_t number = 0;      // kDynptr: no other has it. kIrqFlag: the later, the greater
+    int32_t number = 0;      // kDynptr, kIterator: no other has it. kIrqFlag: the later, the greater
     int32_t memory = -1;     // kDynptr: the region of its memory, which begins at `begin`; -1: it is null
     uint64_t begin = 0, length = 0;
     bool read_only = false;
@@ -181,6 +181,7 @@ class Machine {
   // Kernel functions, and helpers that have to do with the same things (machine_kfuncs.cc).
   bool KfuncArguments(const KfuncProto& proto);
   bool Iterator(const KfuncProto& proto, Word* result);
+  bool IteratorArgument(const KfuncProto& proto, const Word& w);
   bool Section(KfuncKind kind);
   bool Interrupts(bool save);
   bool MaySleep() const;
@@ -196,7 +197,7 @@ class Machine {
   Word SliceOrBuffer(bool write);
   void WrittenThrough(const StackObject& d);
   void DynptrHelper(uint32_t id, const std::array<Word, 6>& args, Word* result);
-  void DynptrKfunc(const KfuncProto& proto, Word* result);
+  void DynptrKfunc(const KfuncProto& proto, const StackObject& source, Word* result);
   const std::vector<MapField>* FieldsOf(const Region& g) const;
   bool Field(const Word& w, SpecialField kind, const MapField** field);
   int NewObject(uint32_t type_id, uint64_t base, bool owned);
@@ -208,6 +209,7 @@ class Machine {
   bool LoadKept(const MapField& field, Word* out);
   // Objects of the kernel's (machine_kernel.cc).
   int NewKernelObject(uint32_t type_id);
+  bool TrustedObject(const char* type, Word* out);
   bool Usable(const Region& g) const;
   void LoadMember(const Region& g, uint64_t at, int size, Word* out);
   const btf_type* AttachedTo(bool* skips) const;

@@ -316,7 +316,6 @@ bool Machine::CallHelper(const Insn& i) {
   const Program& p = *program_;
   const bool there = HelperAvailable(id, p.type, p.attach, p.sleepable) || HelperAvailableAt(id, p.type, p.attach, p.attach_target);
   if (proto == nullptr || !there || !HelperAllowedAt(id, p.type, p.attach, p.attach_target)) return Fault("no such helper");
-  if (id == kFindVma) return NotModelled("bpf_find_vma");
   if (locked_ && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
   if (proto->might_sleep && !MaySleep()) return Fault("a helper may sleep where that is not allowed");
   const Word first = reg(1);
@@ -334,7 +333,7 @@ bool Machine::CallHelper(const Insn& i) {
     }
   }
   if (!HelperArguments(id, *proto)) return false;
-  if (id == kForEachMapElem || id == kLoop || id == kUserRingbufDrain) return CallBack(id, map);
+  if (id == kForEachMapElem || id == kLoop || id == kUserRingbufDrain || id == kFindVma) return CallBack(id, map);
 
   if (id == kTailCallFn) {
     if (!held_.empty() && depth_ == 1) return Fault("a tail call with a reference that was not given back");
@@ -470,17 +469,22 @@ bool Machine::CallBack(uint32_t helper, int map) {
   if (helper == kForEachMapElem && map < 0) return Fault("an argument is not a map");
   Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
   caller.turns = 0;
-  caller.kind = helper == kLoop ? Frame::Turn::kLoop : helper == kForEachMapElem ? Frame::Turn::kElement : Frame::Turn::kSample;
+  caller.kind = helper == kLoop             ? Frame::Turn::kLoop
+                : helper == kForEachMapElem ? Frame::Turn::kElement
+                : helper == kFindVma        ? Frame::Turn::kArea
+                                            : Frame::Turn::kSample;
   switch (caller.kind) {
     case Frame::Turn::kLoop: caller.turns_left = static_cast<uint32_t>(reg(1).bits); break;
     case Frame::Turn::kElement:
       caller.turns_left = Random() % (object_->maps[static_cast<size_t>(map)].max_entries + 1);
       break;
+    case Frame::Turn::kArea: caller.turns_left = Random() % 2; break;
     default: caller.turns_left = Random() % 4; break;
   }
   if (helper == kLoop && caller.turns_left > kMaxLoops) caller.turns_left = 0;  // an error, and no turn
-  caller.function = static_cast<uint32_t>(region(reg(2).region).function);
-  caller.passed_on = reg(3);
+  const int function = caller.kind == Frame::Turn::kArea ? 3 : 2;
+  caller.function = static_cast<uint32_t>(region(reg(function).region).function);
+  caller.passed_on = reg(function + 1);
   return NextTurn();
 }
 
@@ -499,7 +503,7 @@ bool Machine::NextTurn() {
   Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
   if (caller.turns_left == 0) {
     for (int r = 0; r <= 5; ++r) reg(r) = Word{};
-    reg(0) = Word::Number(caller.kind == Frame::Turn::kLess ? Value() : caller.turns);
+    reg(0) = Word::Number(caller.kind >= Frame::Turn::kLess ? Value() : caller.turns);
     ++pc_;
     return true;
   }
@@ -527,6 +531,15 @@ bool Machine::NextTurn() {
       MakeDynptr(PointerTo(sample), DynptrKind::kLocal, memory, 0, size, -1);
       reg(1) = PointerTo(sample);
       reg(2) = caller.passed_on;
+      break;
+    }
+    case Frame::Turn::kArea: {
+      const uint32_t type = kernel_ != nullptr ? kernel_->Find("vm_area_struct", BTF_KIND_STRUCT) : 0;
+      if (type == 0) return NotModelled("bpf_find_vma");
+      reg(1) = first;
+      reg(2) = PointerTo(NewKernelObject(type));
+      regions_.back().plain = regions_.back().untrusted = true;
+      reg(3) = caller.passed_on;
       break;
     }
     case Frame::Turn::kLess:

@@ -10,11 +10,10 @@
 #include "engine/program/type_names.h"
 #include "engine/spec/spec.h"
 #include "fuzz/machine.h"
+#include "fuzz/machine_limits.h"
 
 namespace bpfsieve {
 namespace {
-
-constexpr uint32_t kAnything = 1u << 30;  // bytes
 
 // A member, also of a structure that one begins with or has in it; none: -1.
 struct MemberPlace {
@@ -32,6 +31,8 @@ MemberPlace FindMember(const struct btf* btf, uint32_t type, std::string_view na
   return {};
 }
 
+bool IsContextName(std::string_view type) { return type == "xdp_md" || type == "__sk_buff"; }
+
 }  // namespace
 
 // Nothing is said of what it is worth.
@@ -40,6 +41,14 @@ int Machine::NewKernelObject(uint32_t type_id) {
   const int at = NewRegion(Region::Kind::kKernel, static_cast<uint32_t>(std::max<int64_t>(size, 0)));
   regions_.back().type_id = type_id;
   return at;
+}
+
+bool Machine::TrustedObject(const char* type, Word* out) {
+  const uint32_t id = kernel_ != nullptr ? kernel_->Find(type, BTF_KIND_STRUCT) : 0;
+  if (id == 0) return NotModelled(type);
+  *out = PointerTo(NewKernelObject(id));
+  regions_.back().trusted = true;
+  return true;
 }
 
 bool Machine::IsHeld(const Region& g) const {
@@ -248,11 +257,24 @@ bool Machine::CallTyped(const TypedKfunc& function, uint32_t id) {
       continue;
     }
     if (!btf_is_composite(SkipModifiers(btf, t->type, &pointee))) return NotModelled("memory of a kernel function");
+    if (w.region == context_ && w.bits == region(context_).base && IsContextName(BtfTypeName(btf, pointee))) continue;
     if (w.region >= 0 && region(w.region).kind == Region::Kind::kMap && BtfTypeName(btf, pointee) == "bpf_map") continue;
+    if (r < btf_vlen(proto) && BtfName(btf, btf_params(proto)[r].name_off).ends_with("__sz")) {
+      uint64_t at;
+      if (!Read(r + 1)) return false;
+      const uint64_t size = static_cast<uint32_t>(reg(r + 1).bits);
+      if (!Reach(w, 0, size, false, &at) || !Reach(w, 0, size, true, &at)) return false;
+      Scramble(w, size);
+      continue;
+    }
     if (w.region < 0) return Fault("an argument is not an object");
     const Region& g = region(w.region);
     if (g.kind != Region::Kind::kKernel) return NotModelled("kernel objects");
     if (!g.alive) return Fault("access to memory that is gone");
+    // A type and one named after it with ___init are told apart.
+    if (BtfTypeName(btf, g.type_id).ends_with("___init") != BtfTypeName(btf, pointee).ends_with("___init")) {
+      return Fault("an argument is an object of another type");
+    }
     const bool good = has(kKfuncRelease) ? IsHeld(g) : has(kKfuncRcu) ? Usable(g) : g.trusted || IsHeld(g);
     if (!good || g.untrusted) return Fault("an argument is an object that may not be there");
     if (!StructMatches(btf, g.type_id, static_cast<int64_t>(w.bits - g.base), pointee, false)) {
@@ -294,11 +316,7 @@ bool Machine::Cast(KfuncKind kind, Word* result) {
     return true;
   }
   if (reg(1).region != context_ || reg(1).bits != region(context_).base) return Fault("an argument is not the context");
-  const uint32_t type = kernel_->Find(program_->type == ProgType::kXdp ? "xdp_buff" : "sk_buff", BTF_KIND_STRUCT);
-  if (type == 0) return NotModelled("kernel objects");
-  *result = PointerTo(NewKernelObject(type));
-  regions_.back().trusted = true;
-  return true;
+  return TrustedObject(program_->type == ProgType::kXdp ? "xdp_buff" : "sk_buff", result);
 }
 
 }  // namespace bpfsieve
