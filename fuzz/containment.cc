@@ -55,6 +55,7 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
       if (r.MayBeNull() && g.kind != Region::Kind::kMapValue) return true;
       return g.kind == Region::Kind::kMapValue && g.map == r.map && OffsetWithin(r, w.bits, g.base);
     case RegType::kMem:
+      if (r.Has(kUntrusted)) return true;
       return g.kind == Region::Kind::kMemory && g.size >= r.mem_size && OffsetWithin(r, w.bits, g.base);
     case RegType::kArena: return g.kind == Region::Kind::kArena;
     case RegType::kBuf:

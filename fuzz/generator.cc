@@ -107,6 +107,7 @@ int Generator::UseMap(MapUse use) {
       map.type = MapType::kArray;
       map.value_size = 16;
       map.max_entries = 1;
+      map.fields.push_back({SpecialField::kKptrUntrusted, 0, 8, "task_struct"});
       map.fields.push_back({SpecialField::kKptrTrusted, 8, 8, "task_struct"});
       break;
     default:
@@ -152,6 +153,7 @@ void Generator::ChooseSubs() {
 }
 
 void Generator::Main() {
+  p_->strict_alignment = c_.Chance(0.03);
   slots_ = kModelSlots;
   kept_slots_ = 6;
   forks_ = o_.max_forks;
@@ -364,7 +366,7 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
-      {target_ != nullptr ? 10 : 2, kernel && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
+      {target_ != nullptr || p_->type == ProgType::kNetfilter ? 25 : 3, kernel && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
       {1, maps && fork && kernel && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
       {1, maps && o_.subprograms && o_.caps.perfmon, [](Generator& g, int) { g.Arena(); }},
       {1, ctx && MayCallGlobal() && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0 && (Can(kXdpAdjustHead) || Can(kSkbPullData)), [](Generator& g, int) { g.MovedFar(); }},
@@ -385,6 +387,9 @@ void Generator::Fragment(int depth) {
       {2, ctx && CallsAllowed() && (Can(26) || Can(189)), [](Generator& g, int) { g.Filled(); }},
       {2, o_.maps, [](Generator& g, int) { g.Constants(); }},
       {3, fork, [](Generator& g, int) { g.Wrapped(); }},
+      {1, fork && ctx && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0, [](Generator& g, int) { g.PacketAgain(); }},
+      {1, maps && forks_ > 1 && o_.caps.perfmon, [](Generator& g, int) { g.SamePointers(); }},
+      {1, ctx, [](Generator& g, int) { g.ThereAndBack(); }},
       {5, maps && !PacketsPinned(), [](Generator& g, int) { g.AnyHelper(); }},
       {3, maps && ctx && fork && held_ == 0 && sub_ < 0 && (ctx_facts_->socket >= 0 || ctx_facts_->sure_socket >= 0 || Can(84)), [](Generator& g, int) { g.Socket(); }},
       {4, ctx && ctx_facts_->flow_keys >= 0, [](Generator& g, int) { g.FlowKeys(); }},

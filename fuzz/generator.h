@@ -248,6 +248,9 @@ class Generator {
   void Filled();
   void Constants();
   void Wrapped();
+  void PacketAgain();
+  void SamePointers();
+  void ThereAndBack();
 
   // kernel.cc
   bool Can(int32_t helper) const;

@@ -99,7 +99,9 @@ int Run(int argc, char** argv) {
     checker.options().parallel = parallel_every != 0 && at % parallel_every == 0;
     checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
     checker.options().caps = CapabilitiesFor(at);
-    const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
+    GenerateOptions settings = SettingsFor(at, broken);
+    settings.processor_number = true;
+    const std::shared_ptr<Object> object = Generate(at, settings);
     const std::optional<Violation> v = checker.Check(object, 0, at);
     if (!v) continue;
     ++found[v->oracle];

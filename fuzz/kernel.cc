@@ -537,7 +537,11 @@ void Generator::PointerPlay() {
     }
     default:
       code_.MovReg(d, p);
-      code_.Emit(MakeInsn(kClassAlu | kSub | kSrcX, d, q, 0, 0));
+      if (c_.Chance(0.5)) {
+        code_.Emit(MakeInsn(kClassAlu | kSub | kSrcX, d, q, 0, 0));
+      } else {
+        code_.Emit(MakeInsn(kClassAlu | kSub, d, 0, 0, c_.Between(1, 8)));
+      }
       break;
   }
   Set(d, Value::Scalar());
@@ -675,7 +679,8 @@ void Generator::ConstString() {
 void Generator::MapDescription() {
   const MapType types[] = {MapType::kArray, MapType::kHash, MapType::kQueue, MapType::kBloomFilter, MapType::kLpmTrie,
                            MapType::kDevmap, MapType::kCpumap, MapType::kStackTrace, MapType::kXskmap, MapType::kSockmap,
-                           MapType::kRingbuf, MapType::kArrayOfMaps};
+                           MapType::kRingbuf, MapType::kArrayOfMaps, MapType::kArena, MapType::kSockhash,
+                           MapType::kReuseportSockarray};
   const MapType type = c_.Of(types);
   if (p_->sleepable && !MapAllowedInSleepable(type)) return Alu();
   static constexpr const char* kMembers[] = {"key_size", "value_size", "max_entries"};

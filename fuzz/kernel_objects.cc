@@ -12,7 +12,7 @@
 namespace bpfsieve {
 namespace {
 
-constexpr int32_t kCurrentTask = 158, kKptrXchg = 194, kSeqWrite = 127, kTaskPtRegs = 175;  // helpers
+constexpr int32_t kCurrentTask = 158, kKptrXchg = 194, kSeqWrite = 127, kTaskPtRegs = 175, kRingbufOutput = 130;  // helpers
 
 }  // namespace
 
@@ -87,6 +87,7 @@ constexpr Step kSteps[] = {{"task_struct", "real_parent", "task_struct", Step::k
                            {"css_set", "dfl_cgrp", "cgroup", Step::kNever, false},
                            {"mm_struct", "exe_file", "file", Step::kReading, true},
                            {"bpf_iter_meta", "seq", "seq_file", Step::kAlways, false},
+                           {"vm_area_struct", "vm_mm", "mm_struct", Step::kAlways, true},
                            {"file", "f_inode", "inode", Step::kAlways, false}};
 
 // Where the member lies in the structure, also in one without a name in it; -1: there is none.
@@ -145,7 +146,9 @@ const char* Generator::SomeKernelObject(int home, Label& none, bool* acquired, b
   *acquired = false;
   *sure = true;
   const bool has_ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
-  switch (c_.Below(6)) {
+  uint32_t way = c_.Below(6);
+  if (c_.Chance(0.6)) way = target_ != nullptr ? 0 : p_->type == ProgType::kNetfilter ? 2 : way;
+  switch (way) {
     case 0:
     case 1:
       if (target_ != nullptr && has_ctx) {
@@ -228,7 +231,13 @@ void Generator::LoadKernelNumber(int reg, const char* type) {
     code_.StoreImm(4, reg, written >= 0 ? written + (Defect(0.2) ? 4 : 0) : KernelMember(type, number.name), 1);
     return;
   }
-  code_.Load(number.size, d, reg, KernelMember(type, number.name) + (Defect(0.1) ? 1 << 20 : 0));
+  if (std::string_view(type) == "task_struct" && c_.Chance(0.1)) {
+    // Something that no structure tells of.
+    code_.Load(8, d, reg, KernelMember(type, "stack"));
+    code_.Load(1, d, d, c_.Between(0, 40));
+  } else {
+    code_.Load(number.size, d, reg, KernelMember(type, number.name) + (Defect(0.1) ? 1 << 20 : 0));
+  }
   Set(d, Value::Scalar());
 }
 
@@ -271,9 +280,20 @@ void Generator::UseKernelObject(int home, const char* type) {
     code_.StoreImm(8, kRegFp, -8 * (slot + 1), 0);
     GiveSlotsBack(slot, 2);
   } else if (is == "tcp_sock" && CanTyped("tcp_reno_ssthresh")) {
+    const Pin keep(*this, home);
+    const int sample = c_.Chance(0.4) ? StackBuffer(16, true) : -1;
+    if (sample >= 0 && sample != 2) code_.MovReg(2, sample);
+    if (sample < 0) code_.MovImm(2, 1);
     code_.MovReg(1, home);
-    code_.MovImm(2, 1);
-    call(c_.Chance(0.5) ? "tcp_reno_ssthresh" : "tcp_slow_start");
+    call(sample >= 0 ? "cubictcp_acked" : c_.Chance(0.5) ? "tcp_reno_ssthresh" : "tcp_slow_start");
+  } else if (is != "bpf_map" && Can(kRingbufOutput) && o_.maps && c_.Chance(0.1)) {
+    // It is memory to helpers that only read.
+    code_.MovReg(2, home);
+    code_.MovImm(3, Defect(0.2) ? 1 << 20 : 4);
+    code_.Imm64(1, kPseudoMapFd, UseMap(kRingMap), 0);
+    code_.MovImm(4, 0);
+    code_.Call(kRingbufOutput);
+    ClobberedByCall(Value::Scalar());
   } else if (is == "bpf_map" && CanTyped("bpf_map_sum_elem_count")) {
     code_.MovReg(1, home);
     call("bpf_map_sum_elem_count");
@@ -376,17 +396,33 @@ void Generator::KernelObjects(int depth) {
   Set(walked, Value{});
 }
 
-// A task that is kept in a map, looked at.
+// A task that is kept in a map, looked at; or put where nobody relies on what is there.
 void Generator::KeptTask() {
   const int home = Dst();
   const Pin keep(*this, home);
   code_.Imm64(home, kPseudoMapValue, UseMap(kTaskMap), 0);
-  code_.Load(8, home, home, 8);
+  const bool untrusted = c_.Chance(0.3);
+  if (untrusted && c_.Chance(0.3)) {
+    code_.StoreImm(8, home, Defect(0.3) ? 8 : 0, Defect(0.3) ? 1 : 0);
+    Set(home, Value{});
+    return;
+  }
+  if (untrusted && home >= 6 && Can(kCurrentTask) && (pinned_ & 0x3f) == 0 && c_.Chance(0.4)) {
+    code_.Call(kCurrentTask);
+    ClobberedByCall(Value{});
+    if (Defect(0.3)) code_.AluImm(kAdd, 0, 8);
+    code_.Store(8, home, 0, 0);
+    Set(home, Value{});
+    return;
+  }
+  code_.Load(8, home, home, untrusted ? 0 : 8);
   Set(home, Value{});
   Label none = NewLabel();
   if (!Defect(0.3)) BranchImm(kJeq, home, 0, none);
   LoadKernelNumber(home, "task_struct");
-  if (home >= 6 && (pinned_ & 0x3f) == 0 && c_.Chance(0.5)) UseKernelObject(home, "task_struct");
+  if (home >= 6 && (pinned_ & 0x3f) == 0 && (untrusted || !Readers() ? Defect(0.5) : c_.Chance(0.5))) {
+    UseKernelObject(home, "task_struct");
+  }
   Bind(none);
   Set(home, Value{});
 }
@@ -410,10 +446,13 @@ void Generator::TracingArgument() {
   if ((pinned_ & 0x3f) != 0 || c_.Chance(0.6)) return;
   const uint32_t task = object_->kernel_types->Find("task_struct", BTF_KIND_STRUCT);
   if (d != 1) code_.MovReg(1, d);
-  code_.MovImm(2, static_cast<int32_t>(task));
+  const bool anything = c_.Chance(0.2);
+  code_.MovImm(2, anything ? 0 : static_cast<int32_t>(task));
   Kfunc("bpf_rdonly_cast");
   ClobberedByCall(Value{});
-  LoadKernelNumber(0, "task_struct");
+  if (!anything) return LoadKernelNumber(0, "task_struct");
+  code_.Load(8, 0, 0, c_.Between(-8, 40));
+  Set(0, Value::Scalar());
 }
 
 // Whether the argument is the key or the value of a map's element.
@@ -434,7 +473,14 @@ void Generator::MapElement() {
   Label none = NewLabel();
   if (!Defect(0.3)) BranchImm(kJeq, d, 0, none);
   const int off = 4 * c_.Between(0, 3);
-  if ((value && c_.Chance(0.5)) || Defect(0.2)) {
+  if (Can(kRingbufOutput) && o_.maps && (pinned_ & 0x3f & ~(1u << d)) == 0 && c_.Chance(0.3)) {
+    if (d != 2) code_.MovReg(2, d);
+    code_.MovImm(3, 4);
+    code_.Imm64(1, kPseudoMapFd, UseMap(kRingMap), 0);
+    code_.MovImm(4, 0);
+    code_.Call(kRingbufOutput);
+    ClobberedByCall(Value::Scalar());
+  } else if ((value && c_.Chance(0.5)) || Defect(0.2)) {
     code_.StoreImm(4, d, off, 7);
   } else {
     const int t = Dst();

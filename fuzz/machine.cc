@@ -296,6 +296,7 @@ bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint6
   if (!g.alive) return Fault("access to memory that is gone");
   *at = p.bits + static_cast<uint64_t>(off) - g.base;
   if (g.kind == Region::Kind::kMap && !write && *at < kMapBytes) return true;
+  if (g.kind == Region::Kind::kKernel && g.type_id == 0 && !write) return true;  // of no type: read in a way that cannot fault
   if (g.kind == Region::Kind::kArena) return true;  // where nothing is, reading gives zero and writing does nothing
   if (*at > g.size || size > g.size - *at) return Fault("access out of bounds");
   if (write ? !g.writable : !g.readable) return Fault(write ? "write to read-only memory" : "read of write-only memory");
@@ -411,6 +412,11 @@ bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
     case Region::Kind::kSocket:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return Fault("write to a kernel structure");
+    case Region::Kind::kMapValue:
+      if (const MapField* field = FieldTouched(g, at, static_cast<uint64_t>(size)); field != nullptr && !MayKeep(*field, value)) {
+        return Fault("what is kept is not what it should be");
+      }
+      break;
     case Region::Kind::kMemory:
       // A slice may be a buffer on the stack.
       if (g.within >= 0) Scramble({g.base + at, g.within, true}, static_cast<uint64_t>(size));

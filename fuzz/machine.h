@@ -207,6 +207,7 @@ class Machine {
   bool ObjectKfunc(const KfuncProto& proto, Word* result);
   bool ObjectHelper(uint32_t id, const std::array<Word, 6>& args);
   bool LoadKept(const MapField& field, Word* out);
+  bool MayKeep(const MapField& field, const Word& value) const;
   // Objects of the kernel's (machine_kernel.cc).
   int NewKernelObject(uint32_t type_id);
   bool TrustedObject(const char* type, Word* out);

@@ -221,10 +221,11 @@ bool Machine::MayWriteMember(const Region& g, uint64_t at, uint64_t size) const 
     const char *type, *name;
   };
   static constexpr Member kMembers[] = {
-      {"bpf_dummy_ops_state", "val"}, {"tcp_sock", "snd_cwnd"}, {"tcp_sock", "snd_ssthresh"}, {"tcp_sock", "sk_pacing_rate"},
+      {"tcp_sock", "snd_cwnd"}, {"tcp_sock", "snd_ssthresh"}, {"tcp_sock", "sk_pacing_rate"},
       {"tcp_sock", "sk_pacing_status"}, {"tcp_sock", "icsk_ca_priv"}, {"tcp_sock", "pending"}, {"nf_conn", "mark"}};
   const struct btf* btf = kernel_->get();
   const std::string_view type = EssentialName(BtfTypeName(btf, g.type_id));
+  if (type == "bpf_dummy_ops_state") return program_->type == ProgType::kStructOps;
   for (const Member& each : kMembers) {
     if (type != each.type || (program_->type != ProgType::kStructOps) != (type == "nf_conn")) continue;
     const MemberPlace place = FindMember(btf, g.type_id, each.name);
@@ -259,10 +260,11 @@ bool Machine::CallTyped(const TypedKfunc& function, uint32_t id) {
     if (!btf_is_composite(SkipModifiers(btf, t->type, &pointee))) return NotModelled("memory of a kernel function");
     if (w.region == context_ && w.bits == region(context_).base && IsContextName(BtfTypeName(btf, pointee))) continue;
     if (w.region >= 0 && region(w.region).kind == Region::Kind::kMap && BtfTypeName(btf, pointee) == "bpf_map") continue;
-    if (r < btf_vlen(proto) && BtfName(btf, btf_params(proto)[r].name_off).ends_with("__sz")) {
+    const bool sized = r < btf_vlen(proto) && BtfName(btf, btf_params(proto)[r].name_off).ends_with("__sz");
+    if (sized || (w.region >= 0 && region(w.region).kind != Region::Kind::kKernel)) {
       uint64_t at;
-      if (!Read(r + 1)) return false;
-      const uint64_t size = static_cast<uint32_t>(reg(r + 1).bits);
+      if (sized && !Read(r + 1)) return false;
+      const uint64_t size = sized ? static_cast<uint32_t>(reg(r + 1).bits) : static_cast<uint64_t>(BtfSize(btf, pointee));
       if (!Reach(w, 0, size, false, &at) || !Reach(w, 0, size, true, &at)) return false;
       Scramble(w, size);
       continue;

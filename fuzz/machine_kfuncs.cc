@@ -613,6 +613,14 @@ bool Machine::ObjectHelper(uint32_t id, const std::array<Word, 6>& args) {
   return true;
 }
 
+// Whether a program may store this in a place for a pointer that nobody relies on.
+bool Machine::MayKeep(const MapField& field, const Word& value) const {
+  if (value.region < 0) return value.bits == 0;
+  const Region& g = region(value.region);
+  const Region::Kind kind = field.kernel_type ? Region::Kind::kKernel : Region::Kind::kObject;
+  return g.alive && g.kind == kind && g.type_id == field.type_id && value.bits == g.base;
+}
+
 // What a place for a pointer holds.
 bool Machine::LoadKept(const MapField& field, Word* out) {
   if (field.type_id == 0 || (field.kernel_type && kernel_ == nullptr)) return NotModelled("kernel objects");

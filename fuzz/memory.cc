@@ -21,7 +21,9 @@ void Generator::Access(int pointer) {
   int size = 1 << c_.Below(4);
   while (size > room) size /= 2;
   // The stack alone is always checked for alignment; an argument may point there.
-  if ((v.kind == Kind::kStack || v.kind == Kind::kBuffer) && v.var) size = 1;
+  const bool strict = v.kind == Kind::kStack || v.kind == Kind::kBuffer || p_->strict_alignment;
+  if (strict && v.var) size = 1;
+  if (p_->strict_alignment && v.kind == Kind::kPacket && size > 2) size = 2;  // it begins at two beyond a multiple of four
   int off = v.lo + static_cast<int>(c_.Below(static_cast<uint32_t>(room - size + 1)));
   off -= off % size;
   if (off < v.lo) off += size;
