@@ -375,7 +375,7 @@ void Generator::Fragment(int depth) {
       {8, ctx && p_->type == ProgType::kRawTracepointWritable, [](Generator& g, int) { g.TracepointBuffer(); }},
       {4, ctx && target_ != nullptr && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
       {4, ctx && fork && target_ != nullptr && IsBuffer(2), [](Generator& g, int) { g.MapElement(); }},
-      {1, maps && o_.caps.perfmon, [](Generator& g, int) { g.MapDescription(); }},
+      {1, maps && kernel, [](Generator& g, int) { g.MapDescription(); }},
       {1, maps && Can(165) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.Format(); }},
       {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && ctx_facts_->sections, [](Generator& g, int d) { g.Section(d); }},
       {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},

@@ -222,7 +222,7 @@ void Generator::AnyHelper() {
     if (!Can(static_cast<int32_t>(id)) || (id == kSmpProcessorId && !o_.processor_number) || id == kTailCallFn) continue;
     proto = FindHelper(id, p_->type);
     const bool plain = proto->ret == Ret::kInteger || proto->ret == Ret::kVoid || proto->ret == Ret::kMapValue;
-    if (proto->acquires || (proto->might_sleep && (held_ > 0 || reading_ || sub_ >= 0)) || !plain || id == kGetLocalStorage) proto = nullptr;
+    if (proto->acquires || (proto->might_sleep && (!p_->sleepable || held_ > 0 || reading_ || sub_ >= 0)) || !plain || id == kGetLocalStorage) proto = nullptr;
     for (int a = 0; proto != nullptr && a < 5; ++a) {
       switch (proto->args[a].type) {
         case Arg::kDontcare:
@@ -624,8 +624,8 @@ void Generator::Kfunc(const char* name) {
 void Generator::Throw() {
   const RetRule rule = Returns();
   Label past = NewLabel();
-  const int x = AnyScalar();
-  SomeBranchImm(x, SomeImm(), past);
+  const int x = Unknown();
+  SomeBranchImm(x, c_.Between(1, 100), past);
   code_.MovImm(1, Defect() ? -1 : rule.checked ? rule.range.min : c_.Between(0, 3));
   Kfunc("bpf_throw");
   Bind(past, false);

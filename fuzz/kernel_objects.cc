@@ -228,7 +228,8 @@ void Generator::LoadKernelNumber(int reg, const char* type) {
   const int d = Dst();
   const int written = target_ != nullptr && p_->type == ProgType::kStructOps && c_.Chance(0.4) ? WritableMember(type) : -1;
   if (written >= 0 || Defect(0.1)) {
-    code_.StoreImm(4, reg, written >= 0 ? written + (Defect(0.2) ? 4 : 0) : KernelMember(type, number.name), 1);
+    const int size = Defect(0.2) ? 8 : 4;
+    code_.StoreImm(size, reg, written >= 0 ? written : KernelMember(type, number.name), 1);
     return;
   }
   if (std::string_view(type) == "task_struct" && c_.Chance(0.1)) {
@@ -246,7 +247,7 @@ void Generator::UseKernelObject(int home, const char* type) {
   const std::string_view is = type;
   const auto call = [&](const char* name) {
     Kfunc(name);
-    ClobberedByCall(Value::Scalar());
+    ClobberedByCall(Value{});  // some return nothing
   };
   // What it returns is ours, if it is there.
   const auto again = [&](const char* release) {
@@ -286,8 +287,9 @@ void Generator::UseKernelObject(int home, const char* type) {
     if (sample < 0) code_.MovImm(2, 1);
     code_.MovReg(1, home);
     call(sample >= 0 ? "cubictcp_acked" : c_.Chance(0.5) ? "tcp_reno_ssthresh" : "tcp_slow_start");
-  } else if (is != "bpf_map" && Can(kRingbufOutput) && o_.maps && c_.Chance(0.1)) {
-    // It is memory to helpers that only read.
+  } else if (target_ != nullptr && target_->sure && (is == "file" || is == "audit_krule" || is == "tcp_sock") &&
+             Can(kRingbufOutput) && o_.maps && c_.Chance(0.2)) {
+    // One that is surely there is memory to helpers that only read.
     code_.MovReg(2, home);
     code_.MovImm(3, Defect(0.2) ? 1 << 20 : 4);
     code_.Imm64(1, kPseudoMapFd, UseMap(kRingMap), 0);

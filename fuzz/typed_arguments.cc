@@ -38,7 +38,7 @@ void Generator::PassObject(int home, const char* type) {
   param.object = type;
   param.nullable = c_.Chance(0.4);
   param.text = absl::StrCat(param.nullable ? "nullable:" : "trusted:", type);
-  if (param.nullable && c_.Chance(0.2)) {
+  if (param.nullable ? c_.Chance(0.2) : Defect(0.2)) {
     code_.MovImm(1, 0);
     home = -1;
   }
@@ -83,7 +83,7 @@ void Generator::MovedFar() {
 // What a program does with R(home), an address in an arena; R(other) is free.
 void Generator::UseArena(int home, int other) {
   for (int n = c_.Between(1, 3); n > 0; --n) {
-    const int off = c_.Between(-8, 64);
+    const int off = p_->strict_alignment ? 8 * c_.Between(-1, 8) : c_.Between(-8, 64);
     const int size = 1 << c_.Below(4);
     switch (c_.Below(5)) {
       case 0: code_.StoreImm(size, home, off, 7); break;
