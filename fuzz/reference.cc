@@ -185,7 +185,9 @@ NaiveResult ExploreNaively(const Passes& passes, const NaiveOptions& options) {
 }
 
 bool RejectsTheKnownOnly(const NaiveResult& result) {
-  return result.verdict == Verdict::kReject && (result.impossible || result.message == "invalid size of register fill");
+  return result.verdict == Verdict::kReject &&
+         (result.impossible || result.message == "invalid size of register fill" ||
+          result.message == "cannot return stack pointer to the caller");
 }
 
 }  // namespace bpfsieve
