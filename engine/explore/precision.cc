@@ -27,7 +27,7 @@ bool Search::Backtrack::Empty() const {
 }
 
 // Most instructions have nothing to do with what is asked for: those for which BacktrackInsn() would change nothing.
-bool Search::PassesBy(const Insn& i, const HistoryNode* hist, const Backtrack& bt) {
+inline bool Search::PassesBy(const Insn& i, const HistoryNode* hist, const Backtrack& bt) {
   if (hist != nullptr && hist->linked != 0) return false;
   const uint16_t regs = bt.regs[bt.frame];
   switch (Class(i)) {

@@ -46,10 +46,7 @@ bool Transfer::Leak(int r, const char* into) {
   return Fail(Rule::kPointerLeak, r, absl::StrCat("R", r, " leaks addr ", into));
 }
 
-bool Transfer::ReadReg(int r) {
-  if (reg(r).type != RegType::kNotInit) return true;
-  return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok"));
-}
+bool Transfer::Unset(int r) { return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok")); }
 
 // The kernel complains about some faults of an instruction only once it has seen that the operands may be read.
 bool Transfer::OperandsBefore(Rule fault) {

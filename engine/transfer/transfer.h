@@ -242,7 +242,8 @@ class Transfer {
   // All checks return false after recording a finding.
   bool Fail(Rule rule, int reg, std::string message);
   bool Unsupported(std::string feature);
-  bool ReadReg(int reg);
+  bool Unset(int reg);
+  bool ReadReg(int r) { return reg(r).type != RegType::kNotInit || Unset(r); }
   bool OperandsBefore(Rule fault);
   uint32_t NewId() { return ++st_->id_gen; }
   Reg& reg(int r) { return st_->regs()[r]; }
