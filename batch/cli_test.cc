@@ -89,6 +89,19 @@ TEST_F(CliTest, WrongUsageIsTwo) {
   EXPECT_EQ(Run("verify good.bpfasm -j 0").exit_code, 2);
 }
 
+TEST_F(CliTest, AnExtensionIsVerifiedAgainstItsTarget) {
+  Write("target.bpfasm", ".type xdp\n.prog one\nr1 = 1\ncall f\nr0 = 2\nexit\n.func f global u64\nr0 = r1\nexit\n");
+  Write("extension.bpfasm", ".type ext\n.attach_target f\n.prog e\nr1 = 1\ncall g\nexit\n.func g\nr0 = r1\nexit\n");
+  EXPECT_THAT(Run("verify extension.bpfasm").out, HasSubstr("program type: ext, without the object of its target"));
+  EXPECT_THAT(Run("verify --target-object target.bpfasm extension.bpfasm").out, HasSubstr("e() is not a global function"));
+  EXPECT_THAT(Run("verify --target-object target.bpfasm --target-function h extension.bpfasm").out,
+              HasSubstr("the target has no function 'h'"));
+  EXPECT_THAT(Run("verify --target-object target.bpfasm --target-program two extension.bpfasm").out,
+              HasSubstr("the target has no program 'two'"));
+  EXPECT_EQ(Run("verify --target-program one extension.bpfasm").exit_code, 2);
+  EXPECT_EQ(Run("verify --target-object none.bpfasm extension.bpfasm").exit_code, 2);
+}
+
 TEST_F(CliTest, GeneratedProgramsAreReadBackAndTheSameEachTime) {
   ASSERT_EQ(Run("generate --seed 7 --count 20 --broken 0 one").exit_code, 0);
   ASSERT_EQ(Run("generate --seed 7 --count 20 --broken 0 two").exit_code, 0);

@@ -47,6 +47,7 @@ bool Machine::CallFunction(const Insn& i) {
         continue;
       }
       const FuncArg& want = prototype.args[n];
+      if (want.kind == FuncArg::Kind::kUntrusted) return NotModelled("arguments that may be anything");
       if (!argument.set) return Fault("an argument was never set");
       switch (want.kind) {
         case FuncArg::Kind::kScalar:

@@ -359,6 +359,10 @@ enum pid_type { PIDTYPE_PID };
 int bpf_send_signal_task(struct task_struct* task, int sig, enum pid_type type, u64 value) {
   return task && sig && type && value;
 }
+struct kmem_cache {
+  unsigned int size;
+};
+struct kmem_cache* bpf_get_kmem_cache(u64 addr) { return (struct kmem_cache*)addr; }
 int bpf_strcmp(const char* s1__ign, const char* s2__ign) { return s1__ign == s2__ign; }
 int bpf_strlen(const char* s__ign) { return s__ign != 0; }
 int bpf_strnlen(const char* s__ign, unsigned long count) { return s__ign && count; }
@@ -395,6 +399,10 @@ struct bpf_ct_opts {
   int netns_id, error;
   u8 l4proto, dir, reserved[2];
 };
+struct xdp_md {
+  u32 data, data_end;
+};
+int bpf_xdp_pull_data(struct xdp_md* x, u32 len) { return x && len; }
 struct nf_conn* bpf_skb_ct_lookup(struct __sk_buff* skb_ctx, struct bpf_sock_tuple* bpf_tuple, u32 tuple__sz,
                                   struct bpf_ct_opts* opts, u32 opts__sz) {
   return skb_ctx && bpf_tuple && tuple__sz && opts && opts__sz ? (struct nf_conn*)opts : 0;

@@ -239,6 +239,8 @@ enum TypedKfuncFlag : uint16_t {
   kKfuncRcu = 8,           // takes pointers that are RCU-protected, else only those that are referenced or trusted
   kKfuncSleepable = 16,
   kKfuncRetWritable = 32,  // memory that it returns may be written
+  kKfuncRetUntrusted = 64,
+  kKfuncChangesPacket = 128,
 };
 struct TypedKfunc {
   std::string_view name;

@@ -8,11 +8,12 @@ namespace bpfsieve {
 namespace {
 
 constexpr uint16_t kAcquire = kKfuncAcquire, kRelease = kKfuncRelease, kRetNull = kKfuncRetNull, kRcu = kKfuncRcu,
-                   kSleepable = kKfuncSleepable, kRetWritable = kKfuncRetWritable;
+                   kSleepable = kKfuncSleepable, kRetWritable = kKfuncRetWritable, kRetUntrusted = kKfuncRetUntrusted,
+                   kChangesPacket = kKfuncChangesPacket;
 constexpr KfuncSet kGeneric = KfuncSet::kGeneric, kCommon = KfuncSet::kCommon, kCpumask = KfuncSet::kCpumask,
                    kConntrack = KfuncSet::kConntrack, kSchedCls = KfuncSet::kSchedCls, kSession = KfuncSet::kSession,
                    kSyscall = KfuncSet::kSyscall, kCrypto = KfuncSet::kCrypto, kHooks = KfuncSet::kHooks,
-                   kCongestion = KfuncSet::kCongestion;
+                   kCongestion = KfuncSet::kCongestion, kXdp = KfuncSet::kXdp;
 
 constexpr TypedKfunc kTyped[] = {
     {"bpf_arena_alloc_pages", 5, kSleepable, kCommon},
@@ -59,11 +60,13 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_ct_change_timeout", 2, 0, kConntrack},
     {"bpf_ct_insert_entry", 1, kAcquire | kRetNull | kRelease, kConntrack},
     {"bpf_ct_release", 1, kRelease, kConntrack},
+    {"bpf_ct_set_nat_info", 4, 0, kConntrack},
     {"bpf_ct_set_status", 2, 0, kConntrack},
     {"bpf_ct_set_timeout", 2, 0, kConntrack},
     {"bpf_get_dentry_xattr", 3, kSleepable, kHooks},
     {"bpf_get_file_xattr", 3, kSleepable, kHooks},
     {"bpf_get_fsverity_digest", 2, 0, kHooks},
+    {"bpf_get_kmem_cache", 1, kRetUntrusted, kCommon},
     {"bpf_get_task_exe_file", 1, kAcquire | kRetNull, kHooks},
     {"bpf_key_put", 1, kRelease, kGeneric},
     {"bpf_kfunc_call_memb_release", 1, kRelease, KfuncSet::kTestRun},
@@ -106,6 +109,7 @@ constexpr TypedKfunc kTyped[] = {
     {"bpf_xdp_ct_lookup", 5, kAcquire | kRetNull, kConntrack},
     {"bpf_xdp_get_xfrm_state", 3, kAcquire | kRetNull, KfuncSet::kXdp},
     {"bpf_xdp_xfrm_state_release", 1, kRelease, KfuncSet::kXdp},
+    {"bpf_xdp_pull_data", 2, kChangesPacket, kXdp},
     {"cgroup_rstat_flush", 1, kSleepable, KfuncSet::kTracing},
     {"cgroup_rstat_updated", 2, 0, KfuncSet::kTracing},
     {"css_rstat_flush", 1, kSleepable, KfuncSet::kTracing},

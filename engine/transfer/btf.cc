@@ -366,25 +366,25 @@ bool Transfer::KernelSymbol(const Extern& symbol, Reg& dst) {
   return Unsupported("ksym variable");
 }
 
-// One processor's copy of what `percpu` points to. Of an object of the program's own, every processor has one; of a processor
-// that is not there, there is none, which Linux 6.18 does not think of.
-bool Transfer::PerCpuResult(const Reg& percpu, uint16_t null_flag) {
+// One processor's copy of what is of type `type`, the program's own or the kernel's. Of an object of the program's own, every
+// processor has one; of a processor that is not there, there is none, which Linux 6.18 does not think of.
+bool Transfer::PerCpuResult(uint32_t type, bool own, uint16_t null_flag) {
   Reg& r0 = reg(0);
-  if (percpu.Has(kProgBtf)) {
+  if (own) {
     r0.MakePointer(RegType::kBtfId, static_cast<uint16_t>(kAlloc | kRcu | kProgBtf | null_flag));
-    r0.btf_id = percpu.btf_id;
+    r0.btf_id = type;
     out_->used_detail = 1;
     return true;
   }
   out_->used_detail = 2;  // for the other kind, the kernel's code reads through the pointer first
   const struct btf* btf = Kernel()->get();
-  const btf_type* t = SkipModifiers(btf, percpu.btf_id, nullptr);
+  const btf_type* t = SkipModifiers(btf, type, nullptr);
   if (t != nullptr && btf_is_composite(t)) {
     r0.MakePointer(RegType::kBtfId, null_flag);
-    r0.btf_id = percpu.btf_id;
+    r0.btf_id = type;
     return true;
   }
-  const int64_t size = BtfSize(btf, percpu.btf_id);
+  const int64_t size = BtfSize(btf, type);
   if (size < 0 || size > UINT32_MAX) return Unsupported("percpu-btf-id");
   r0.MakePointer(RegType::kMem, static_cast<uint16_t>(kRdonly | null_flag));
   r0.mem_size = static_cast<uint32_t>(size);

@@ -269,7 +269,8 @@ bool Transfer::HelperResult(CallMeta& meta) {
   const HelperProto& proto = *meta.proto;
   const bool is_sockmap = meta.map >= 0 && (ctx_.map(meta.map).type == MapType::kSockmap ||
                                             ctx_.map(meta.map).type == MapType::kSockhash);
-  const Reg percpu = proto.ret == Ret::kMemOrBtfId ? reg(1) : Reg();
+  const uint32_t percpu_type = reg(1).btf_id;
+  const bool percpu_own = reg(1).Has(kProgBtf);
   ClearCallerSaved();
   Reg& r0 = reg(0);
   const uint16_t null_flag = proto.ret_nullable ? kMaybeNull : 0;
@@ -315,7 +316,7 @@ bool Transfer::HelperResult(CallMeta& meta) {
       r0.mem_size = static_cast<uint32_t>(meta.mem_size);
       break;
     case Ret::kMemOrBtfId:
-      if (!PerCpuResult(percpu, null_flag)) return false;
+      if (!PerCpuResult(percpu_type, percpu_own, null_flag)) return false;
       break;
     case Ret::kBtfId:
     case Ret::kBtfIdTrusted: {

@@ -306,7 +306,7 @@ class Transfer {
   bool BtfArg(int r, const char* wanted, bool nullable, bool release, bool strict);
   bool BufferAccess(int r, int64_t off, int64_t size);
   bool KernelSymbol(const Extern& symbol, Reg& dst);
-  bool PerCpuResult(const Reg& percpu, uint16_t null_flag);
+  bool PerCpuResult(uint32_t type, bool own, uint16_t null_flag);
   uint32_t KernelContextType(ProgType type);
 
   // stack.cc

@@ -154,6 +154,7 @@ bool Transfer::CallTyped(const TypedKfunc& function, uint32_t type) {
                                                                    " reference has not been acquired before"));
     }
   }
+  if (call.Has(kKfuncChangesPacket)) ClearPacketPointers(*st_);
   ClearCallerSaved();
   return TypedResult(call);
 }
@@ -325,7 +326,7 @@ bool Transfer::TypedResult(TypedCall& call) {
     r0.MakePointer(RegType::kMem, call.Has(kKfuncRetWritable) ? null : static_cast<uint16_t>(null | kRdonly));
     r0.mem_size = to->size;
   } else {
-    r0.MakePointer(RegType::kBtfId, null);
+    r0.MakePointer(RegType::kBtfId, call.Has(kKfuncRetUntrusted) ? static_cast<uint16_t>(null | kUntrusted) : null);
     r0.btf_id = pointee;
   }
   if (call.Has(kKfuncRetNull)) r0.id = NewId();

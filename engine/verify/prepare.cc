@@ -295,6 +295,7 @@ HelperTraits TraitsFor(ProgType type) {
     if (const TypedKfunc* k = FindTypedKfunc(name)) {
       traits.arg_count = k->arg_count;
       traits.might_sleep = (k->flags & kKfuncSleepable) != 0;
+      traits.changes_packet = (k->flags & kKfuncChangesPacket) != 0;
     }
     return traits;
   };

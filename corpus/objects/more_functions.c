@@ -1,5 +1,5 @@
 // The functions on strings, which read wherever they are told to and cannot fault; signals to tasks; attributes of control
-// groups; masks of processors.
+// groups; masks of processors; caches of objects; packets in pieces.
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>
@@ -102,3 +102,57 @@ int mask(__u64* ctx) { return populate(sizeof(value)); }
 
 SEC("tp_btf/task_newtask")
 int mask_beyond(__u64* ctx) { return populate(sizeof(value) + 1); }
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct kmem_cache {
+  unsigned int size;
+};
+#pragma clang attribute pop
+struct kmem_cache* bpf_get_kmem_cache(__u64 addr) __ksym;
+int bpf_xdp_pull_data(struct xdp_md* x, __u32 len) __ksym;
+
+#define KEEP(x) asm volatile("" : : "r"(x))
+
+// Nobody knows what is there, and reading it cannot fault.
+SEC("tc")
+int cache(struct __sk_buff* skb) {
+  struct kmem_cache* c = bpf_get_kmem_cache(1);
+  KEEP(c->size);
+  return 0;
+}
+
+SEC("tc")
+int cache_is_written(struct __sk_buff* skb) {
+  struct kmem_cache* c = bpf_get_kmem_cache(1);
+  c->size = 1;
+  return 0;
+}
+
+SEC("tc")
+int cache_of_a_pointer(struct __sk_buff* skb) { return bpf_get_kmem_cache((long)skb) != 0; }
+
+SEC("xdp")
+int pull(struct xdp_md* x) { return bpf_xdp_pull_data(x, 100) ? XDP_DROP : XDP_PASS; }
+
+SEC("xdp")
+int packet_after_a_pull(struct xdp_md* x) {
+  unsigned char* data = (void*)(long)x->data;
+  if (data + 1 > (unsigned char*)(long)x->data_end) return XDP_DROP;
+  bpf_xdp_pull_data(x, 100);
+  KEEP(*data);
+  return XDP_PASS;
+}
+
+__attribute__((noinline)) int pulls(struct xdp_md* x) { return bpf_xdp_pull_data(x, 100); }
+
+SEC("xdp")
+int packet_after_a_function_that_pulls(struct xdp_md* x) {
+  unsigned char* data = (void*)(long)x->data;
+  if (data + 1 > (unsigned char*)(long)x->data_end) return XDP_DROP;
+  pulls(x);
+  KEEP(*data);
+  return XDP_PASS;
+}
+
+SEC("tc")
+int pull_another_kind(struct __sk_buff* skb) { return bpf_xdp_pull_data((void*)skb, 100); }
