@@ -57,7 +57,7 @@ class Repeats : public StateObserver {
     std::string key(reinterpret_cast<const char*>(&insn), sizeof insn);
     bool stack = false;
     for (int r = 1; r <= 5; ++r) {
-      if ((context.cfg->live_regs[insn] >> r & 1) == 0) continue;
+      if ((context.cfg->at[insn].live_regs >> r & 1) == 0) continue;
       Add(key, state.regs()[r], values);
       stack |= state.regs()[r].type == RegType::kStack;
     }

@@ -9,6 +9,13 @@ add_library(bpfsieve_warnings INTERFACE)
 target_compile_options(bpfsieve_warnings INTERFACE -Wall -Wextra -Wno-missing-field-initializers
   $<$<BOOL:${BPFSIEVE_WERROR}>:-Werror>)
 
+# GCC copies and clears structures of a few hundred bytes by string instructions, which take as long to begin as it takes
+# to move a whole register file of ours; the C library knows the processor.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  add_compile_options(-mmemcpy-strategy=unrolled_loop:256:noalign,libcall:-1:noalign
+    -mmemset-strategy=vector_loop:192:noalign,libcall:-1:noalign)
+endif()
+
 if(BPFSIEVE_SANITIZE)
   add_compile_options(-fsanitize=${BPFSIEVE_SANITIZE} -fno-omit-frame-pointer -g)
   if(BPFSIEVE_SANITIZE MATCHES "undefined")

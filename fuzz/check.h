@@ -14,6 +14,7 @@
 #include <string>
 
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 #include "fuzz/containment.h"
 #include "fuzz/machine.h"
 
@@ -25,6 +26,7 @@ struct CheckOptions {
   uint64_t max_processed = 20'000;   // of a search
   uint64_t naive_steps = 2000;       // 0: without the naive explorer
   bool parallel = false;             // also with a helper, shaken
+  Capabilities caps{};               // of the program's loader
 };
 
 struct Violation {

@@ -13,6 +13,7 @@ constexpr int32_t kMapLookup = 1, kSkbLoadBytes = 26, kSpinLockCall = 93, kSpinU
 
 // Loads through a stack pointer plus `index`, which is below 8 * `slots`.
 void Generator::UseAsIndex(int index, int slots) {
+  if (!o_.caps.perfmon) return;
   const Pin keep(*this, index);
   const int base = StackBuffer(8 * slots, c_.Chance(0.3));
   if (base < 0) return;
@@ -222,6 +223,89 @@ void Generator::Wrapped() {
     Set(b, Value::Scalar());
   }
   Bind(out);
+}
+
+// Packets compared with their end once more, in every way that decides, or does not.
+void Generator::PacketAgain() {
+  const int ctx = CtxReg();
+  const Pin keep_ctx(*this, ctx);
+  const int data = Dst();
+  const Pin keep_data(*this, data);
+  const int end = Dst();
+  const Pin keep_end(*this, end);
+  const int t = Dst();
+  const Pin keep(*this, t);
+  if (ctx < 0) return Alu();
+  code_.Load(ctx_facts_->packet_size, data, ctx, ctx_facts_->packet);
+  code_.Load(ctx_facts_->packet_size, end, ctx, ctx_facts_->packet_end);
+  code_.MovReg(t, data);
+  code_.AluImm(kAdd, t, c_.Between(1, 16));
+  for (const int r : {data, end, t}) Set(r, Value{});
+  static constexpr int kOps[] = {kJgt, kJge, kJlt, kJle};
+  Label past = NewLabel(), inside = NewLabel();
+  const bool forward = c_.Chance(0.6);
+  const int first = forward ? t : end, second = forward ? end : t;
+  BranchReg(c_.Of(kOps), first, second, past);
+  if (CanFork()) BranchReg(c_.Of(kOps), first, second, inside);
+  if (CanFork()) BranchReg(c_.Of(kOps), first, second, inside);
+  if (Defect()) code_.Load(1, t, data, 0);
+  Bind(inside);
+  Bind(past);
+  Set(t, Value{});
+}
+
+// Two values of a map of which one may not be there, and is if they are the same.
+void Generator::SamePointers() {
+  const int home = Saved();
+  const Pin keep(*this, home);
+  if (home < 0 || (pinned_ & 0x3f) != 0) return Alu();
+  const int index = UseMap(kHashMap);
+  const auto look_up = [&] {
+    const int key = KeyFor(object_->maps[static_cast<size_t>(index)]);
+    code_.MovReg(2, kRegFp);
+    code_.AluImm(kAdd, 2, key);
+    code_.Imm64(1, kPseudoMapFd, index, 0);
+    code_.Call(kMapLookup);
+    ClobberedByCall(Value{});
+  };
+  Label none = NewLabel();
+  look_up();
+  code_.MovReg(home, 0);
+  Set(home, Value{});
+  BranchImm(kJeq, home, 0, none);
+  look_up();
+  Label other = NewLabel();
+  BranchReg(Defect() ? kJeq : kJne, 0, home, other);
+  code_.Load(1, 0, 0, 0);
+  Bind(other);
+  Bind(none);
+  Set(0, Value{});
+  Set(home, Value{});
+}
+
+// Offsets that are added to pointers that take only some, and taken away again.
+void Generator::ThereAndBack() {
+  const int ctx = CtxReg();
+  const Pin keep(*this, ctx);
+  const int d = Dst();
+  if (ctx < 0) return Alu();
+  const int32_t by = Defect() ? 4 : c_.Between(-2, 2) * 4;
+  if (ctx_facts_->flow_keys >= 0) {
+    code_.Load(8, d, ctx, ctx_facts_->flow_keys);
+    code_.AluImm(kAdd, d, 4);
+    code_.Load(4, d, d, Defect() ? kFlowKeysSize - 4 : 8);
+    Set(d, Value::Scalar(0, 0xffffffff));
+  } else if (c_.Chance(0.4) && o_.maps && o_.caps.perfmon) {
+    code_.Imm64(d, kPseudoMapFd, UseMap(kHashMap), 0);
+    code_.AluImm(kAdd, d, Defect() ? 4 : 0);
+    Set(d, Value{});
+  } else if (!ctx_facts_->fields.empty()) {
+    code_.MovReg(d, ctx);
+    code_.AluImm(kAdd, d, by);
+    if (!Defect()) code_.AluImm(kSub, d, by);
+    code_.Load(4, d, d, ctx_facts_->fields.front());
+    Set(d, Value::Scalar(0, 0xffffffff));
+  }
 }
 
 }  // namespace bpfsieve

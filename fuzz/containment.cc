@@ -55,7 +55,11 @@ bool Holds(const Reg& r, const Word& w, const Machine& machine) {
       if (r.MayBeNull() && g.kind != Region::Kind::kMapValue) return true;
       return g.kind == Region::Kind::kMapValue && g.map == r.map && OffsetWithin(r, w.bits, g.base);
     case RegType::kMem:
+      if (r.Has(kUntrusted)) return true;
       return g.kind == Region::Kind::kMemory && g.size >= r.mem_size && OffsetWithin(r, w.bits, g.base);
+    case RegType::kArena: return g.kind == Region::Kind::kArena;
+    case RegType::kBuf:
+      return g.kind == Region::Kind::kMemory && g.writable != r.Has(kRdonly) && OffsetWithin(r, w.bits, g.base);
     case RegType::kCtx: return g.kind == Region::Kind::kContext && OffsetWithin(r, w.bits, g.base);
     case RegType::kConstMapPtr: return g.kind == Region::Kind::kMap && g.map == r.map;
     case RegType::kPacket:
@@ -186,6 +190,7 @@ void StateLog::Clear(size_t insns) {
 }
 
 void StateLog::At(const Context& context, uint32_t insn, const State& state) {
+  if (state.speculative) return;
   if (items_.size() > kMaxItems) {
     full_ = true;
     return;

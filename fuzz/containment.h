@@ -35,7 +35,9 @@ namespace bpfsieve {
 class VisitLog : public StateObserver {
  public:
   void Clear(size_t insns) { visited_.assign(insns, 0); }
-  void At(const Context&, uint32_t insn, const State&) override { visited_[insn] = 1; }
+  void At(const Context&, uint32_t insn, const State& state) override {
+    if (!state.speculative) visited_[insn] = 1;  // else nothing gets there
+  }
   bool Visited(uint32_t insn) const { return visited_[insn] != 0; }
 
  private:

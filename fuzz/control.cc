@@ -1,5 +1,7 @@
 // Fragments of control flow.
 #include <algorithm>
+#include <string>
+#include <string_view>
 
 #include "fuzz/generator.h"
 
@@ -133,7 +135,9 @@ void Generator::EarlyExit() {
   }
   Label on = NewLabel();
   SomeBranchImm(x, c_.Between(1, 100), on, wide);
-  code_.MovImm(0, static_cast<int32_t>(c_.Below(sub_ >= 0 && subs_[sub_].later ? 1 : 2)));
+  const RetRule rule = sub_ < 0 ? Returns() : RetRule{};
+  const bool one = rule.checked ? rule.range.max - rule.range.min == 1 : sub_ < 0 || !subs_[sub_].later;
+  code_.MovImm(0, (rule.checked ? rule.range.min : 0) + static_cast<int32_t>(c_.Below(one ? 2 : 1)));
   code_.Exit();
   Bind(on, false);
 }
@@ -267,7 +271,7 @@ void Generator::Loop(int depth) {
 void Generator::LoopBody(int rounds, int counter, int index, int depth, Label& end) {
   bails_.push_back(&end);
   const Pin keep(*this, counter);
-  if (index >= 0 && c_.Chance(0.6)) {
+  if (index >= 0 && o_.caps.perfmon && c_.Chance(0.6)) {
     // The counter as an index: its value in every round matters.
     const Pin keep_index(*this, index);
     const int size = 8 * (rounds / 8 + 1);
@@ -301,50 +305,73 @@ void Generator::OpenLoop(int depth) {
   Bind(end, false);
 }
 
-// Over numbers, by an iterator on the stack, which is given back on every path.
+// Over numbers, or what the kernel has many of, by an iterator on the stack, which is given back on every path.
 void Generator::IteratorLoop(int depth) {
-  int slot = -1;
-  for (int s = 0; s < kept_slots_ && slot < 0; ++s) {
-    if ((pinned_slots_ >> s & 1) == 0) slot = s;
-  }
-  if (slot < 0 || (pinned_ & 0x3f) != 0) return Alu();
+  if ((pinned_ & 0x3f) != 0) return Alu();
+  const int slots = c_.Chance(0.7) ? 1 : c_.Between(1, 3);
+  const char* type;
+  const char* const elements = NewIterator(slots, &type);
+  const std::string_view is = type;
+  const int slot = ClaimSlots(slots);
+  if (slot < 0) return Alu();
+  const std::string begins = "bpf_iter_" + std::string(type) + "_";
   const auto call = [&](const char* name) {
     code_.MovReg(1, kRegFp);
     code_.AluImm(kAdd, 1, -8 * (slot + 1));
-    Kfunc(name);
+    Kfunc((begins + name).c_str());
     ClobberedByCall(Value{});
   };
-  pinned_slots_ |= 1u << slot;
-  m_.slots[slot] = Value{};
   const int32_t begin = c_.Between(-2, 5);
-  code_.MovImm(2, begin);
-  if (c_.Chance(0.7)) {
-    code_.MovImm(3, begin + c_.Between(0, 6));
+  if (is == "task_vma") {
+    code_.Call(158);  // the current task
+    ClobberedByCall(Value{});
+    code_.MovReg(2, 0);
+    code_.MovImm(3, 0);
+  } else if (is == "task") {
+    code_.MovImm(2, 0);
+    code_.MovImm(3, c_.Between(0, 2));
+  } else if (is == "bits") {
+    code_.MovReg(2, kRegFp);
+    code_.MovImm(3, 1);
   } else {
-    Set(2, Value{});
-    const Pin keep(*this, 2);
-    const int many = AnyScalar();
-    if (many != 3) code_.MovReg(3, many);
+    code_.MovImm(2, begin);
+    if (c_.Chance(0.7)) {
+      code_.MovImm(3, begin + c_.Between(0, 6));
+    } else {
+      Set(2, Value{});
+      const Pin keep(*this, 2);
+      const int many = AnyScalar();
+      if (many != 3) code_.MovReg(3, many);
+    }
   }
-  call("bpf_iter_num_new");
+  call("new");
   Label back = NewLabel();
   WeakenForLoop();
   const Model head = m_;
   const int top = code_.NewLabel();
   code_.Bind(top);
-  if (!Defect(0.3)) call("bpf_iter_num_next");
+  if (!Defect(0.3)) call("next");
   if (Defect(0.3)) {
     code_.Load(4, 1, 0, 0);
   }
   BranchImm(kJeq, 0, 0, back);
   Value element = Value::Pointer(Kind::kBuffer, 4);
   element.writable = false;
-  Set(0, element);
   const size_t floor = bail_floor_;
   ++held_;
   bails_.push_back(&back);
   if (!Defect()) bail_floor_ = bails_.size() - 1;  // else a check that fails leaks it
-  if (c_.Chance(0.7)) Access(0);
+  const int home = elements != nullptr ? Saved() : -1;
+  if (elements == nullptr) {
+    Set(0, element);
+    if (c_.Chance(0.7)) Access(0);
+  } else if (home >= 0) {
+    const Pin keep(*this, home);
+    code_.MovReg(home, 0);
+    Set(home, Value{});
+    LoadKernelNumber(home, elements);
+    if (is != "task" || Readers()) UseKernelObject(home, elements);
+  }
   Block(c_.Between(0, 2), depth + 1);
   bails_.pop_back();
   bail_floor_ = floor;
@@ -352,9 +379,12 @@ void Generator::IteratorLoop(int depth) {
   RepairAtBackEdge(head);
   code_.Jump(MakeInsn(kClassJmp | kJa, 0, 0, 0, 0), top);
   Bind(back, false);
-  if (!Defect()) call("bpf_iter_num_destroy");
-  pinned_slots_ &= ~(1u << slot);
-  m_.slots[slot] = Value{};
+  if (!Defect()) call("destroy");
+  if (home >= 0 && Defect(0.4)) {
+    LoadKernelNumber(home, elements);
+    UseKernelObject(home, elements);
+  }
+  GiveSlotsBack(slot, slots);
 }
 
 // A function of its own that a helper calls back: so many times, or for each element of a map.

@@ -34,9 +34,14 @@ int main(int argc, char** argv) {
   }
   VerifyOptions verify;
   verify.max_processed = 20'000;
+  const auto generate = [&](uint64_t at) {
+    GenerateOptions settings = SettingsFor(at, broken);
+    settings.processor_number = true;
+    return Generate(at, settings);
+  };
   const auto judge = [&](uint64_t at) {
-    const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
-    return Passes(*object, object->programs[0]).Search(verify).verdict;
+    const std::shared_ptr<Object> object = generate(at);
+    return Passes(*object, object->programs[0], CapabilitiesFor(at)).Search(verify).verdict;
   };
   std::vector<uint64_t> chosen;
   for (uint64_t at = seed; at < seed + programs; ++at) {
@@ -46,7 +51,7 @@ int main(int argc, char** argv) {
   Machine machine;
   for (const uint64_t at : chosen) {
     if (judge(at) != Verdict::kAccept) continue;
-    const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
+    const std::shared_ptr<Object> object = generate(at);
     machine.Load(*object, 0);
     (void)machine.Run(at, 4000, nullptr);
   }

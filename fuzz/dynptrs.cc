@@ -183,6 +183,10 @@ void Generator::UseDynptr(const Dynptr& d) {
     pinned_ = before;
     ClobberedByCall(result);
   };
+  if (MayCallGlobal() && c_.Chance(0.12)) {
+    PassDynptr(d);
+    return;
+  }
   switch (c_.Below(8)) {
     case 0: {  // read
       const int off = buffer(1, c_.Chance(0.5));
@@ -251,6 +255,7 @@ void Generator::UseDynptr(const Dynptr& d) {
         code_.MovReg(home, 0);
         Set(home, v);
       }
+      if (copy != 0 && c_.Chance(0.3)) code_.StoreImm(8, kRegFp, copy, 1);
       Access(0);
       const int at = m_.regs[0].kind == Kind::kSlice && c_.Chance(0.4) ? AddIndex(0) : -1;
       if (at >= 0) Access(at);

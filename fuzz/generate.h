@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 
 namespace bpfsieve {
 
@@ -36,6 +37,10 @@ struct GenerateOptions {
   // Also ask for the number of the processor. The kernel takes the result to be below the number of its own machine's,
   // so two verifiers need not agree on such programs.
   bool processor_number = false;
+
+  // What the loader may do. Without CAP_PERFMON, programs are what is then accepted: no variable offsets into the stack, and
+  // nothing of the kernel's.
+  Capabilities caps{};
 
   // Objects of the kernel's own types: their text is only verified as it was meant with the same types at hand.
   bool kernel_objects = true;

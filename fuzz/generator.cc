@@ -15,6 +15,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr int kStretch = 16;  // fragments
+constexpr int32_t kXdpAdjustHead = 44, kSkbPullData = 39;  // helpers
 
 }  // namespace
 
@@ -106,6 +107,7 @@ int Generator::UseMap(MapUse use) {
       map.type = MapType::kArray;
       map.value_size = 16;
       map.max_entries = 1;
+      map.fields.push_back({SpecialField::kKptrUntrusted, 0, 8, "task_struct"});
       map.fields.push_back({SpecialField::kKptrTrusted, 8, 8, "task_struct"});
       break;
     default:
@@ -151,6 +153,7 @@ void Generator::ChooseSubs() {
 }
 
 void Generator::Main() {
+  p_->strict_alignment = c_.Chance(0.03);
   slots_ = kModelSlots;
   kept_slots_ = 6;
   forks_ = o_.max_forks;
@@ -168,6 +171,7 @@ void Generator::Main() {
     code_.MovReg(ctx_home_, 1);
     Set(ctx_home_, ctx);
   }
+  WriteStack();
   Label leave = NewLabel();
   bails_ = {&leave};
   const int fragments = c_.Between(std::min(4, o_.max_fragments), o_.max_fragments);
@@ -228,6 +232,7 @@ void Generator::SubBody(int index) {
       }
     }
   }
+  WriteStack();
   reading_ = sub.in_rcu;
   held_ = sub.in_section;
   if (sub.params.size() > 0 && sub.params[0].kind == Kind::kDynptr) {
@@ -238,6 +243,7 @@ void Generator::SubBody(int index) {
     Set(6, Value{});
     for (int n = c_.Between(1, 3); n > 0; --n) UseDynptr(d);
   }
+  if (sub.params.size() > 0) GivenArgument(sub.params[0], leave);
   const int buffer = RegOf(Kind::kBuffer);
   if (buffer >= 0 && Defect(0.2)) {
     // Its own stack's address, where the caller finds it.
@@ -251,8 +257,36 @@ void Generator::SubBody(int index) {
   Return(leave, sub.ret_max, false);
 }
 
+// What a function does with an argument that is no number and no memory.
+void Generator::GivenArgument(const Param& param, Label& leave) {
+  if (param.moves) return PacketChange();
+  if (param.object == nullptr && !param.arena) return;
+  code_.MovReg(6, 1);
+  const Pin keep(*this, 6);
+  Set(6, Value{});
+  if (param.arena) {
+    code_.Imm64(7, kPseudoMapFd, ExtraMap(MapType::kArena), 0);
+    Set(7, Value{});
+    if (!Defect(0.3)) code_.Emit(MakeInsn(kClassAlu64 | kMov | kSrcX, 6, 6, kAddrSpaceCast, 1));
+    return UseArena(6, 7);
+  }
+  if (param.nullable && !Defect(0.3)) BranchImm(kJeq, 6, 0, leave);
+  LoadKernelNumber(6, param.object);
+  UseKernelObject(6, param.object);
+}
+
+// Without CAP_PERFMON, what was never written may not be read.
+void Generator::WriteStack() {
+  if (o_.caps.perfmon) return;
+  for (int s = 0; s < slots_; ++s) {
+    if ((pinned_slots_ >> s & 1) != 0) continue;
+    code_.StoreImm(8, kRegFp, -8 * (s + 1), 0);
+    m_.slots[s] = Value::Scalar(0, 0);
+  }
+}
+
 void Generator::Return(Label& leave, uint64_t max, bool context_range) {
-  const RetRule rule = ReturnRule(p_->type, p_->attach);
+  const RetRule rule = Returns();
   const bool checked = context_range && rule.checked;
   if (checked) max = rule.range.min == 0 ? std::bit_floor(static_cast<uint64_t>(rule.range.max) + 1) - 1 : 0;
   defect_ = c_.Chance(o_.broken);
@@ -290,8 +324,9 @@ void Generator::Fragment(int depth) {
   const bool outer = defect_;
   defect_ = c_.Chance(o_.broken);
   const bool deep = Deep(depth);
-  const bool maps = o_.maps && CallsAllowed();
+  const bool maps = o_.maps && CallsAllowed() && Can(1);
   const bool fork = CanFork();
+  const bool kernel = o_.kernel_objects && o_.caps.perfmon;
   const bool ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
   struct Choice {
     int weight;
@@ -304,7 +339,7 @@ void Generator::Fragment(int depth) {
       {4, true, [](Generator& g, int) { g.NewScalar(); }},
       {4, true, [](Generator& g, int) { g.Spill(); }},
       {4, true, [](Generator& g, int) { g.Fill(); }},
-      {6, true, [](Generator& g, int) { g.StackIndexed(); }},
+      {6, o_.caps.perfmon, [](Generator& g, int) { g.StackIndexed(); }},
       {7, true, [](Generator& g, int) { g.AccessSome(); }},
       {6, fork, [](Generator& g, int) { g.Linked(); }},
       {2, true, [](Generator& g, int) { g.Zeros(); }},
@@ -312,7 +347,7 @@ void Generator::Fragment(int depth) {
       {2, fork && bail_floor_ == 0, [](Generator& g, int) { g.EarlyExit(); }},
       {8, fork && deep, [](Generator& g, int d) { g.Diamond(d); }},
       {2, fork && deep, [](Generator& g, int d) { g.Switch(d); }},
-      {5, fork, [](Generator& g, int d) { g.Correlated(d); }},
+      {5, fork && o_.caps.perfmon, [](Generator& g, int d) { g.Correlated(d); }},
       {6, deep, [](Generator& g, int d) { g.Loop(d); }},
       {1, o_.subprograms && o_.open_loops && deep && fork, [](Generator& g, int d) { g.OpenLoop(d); }},
       {2, o_.subprograms && o_.open_loops && deep && fork && CallsAllowed() && held_ == 0 && ctx_facts_->iterators, [](Generator& g, int d) { g.IteratorLoop(d); }},
@@ -320,10 +355,10 @@ void Generator::Fragment(int depth) {
       {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && depth == 0 && ctx_facts_->throws, [](Generator& g, int) { g.Throw(); }},
       {2, fork, [](Generator& g, int) { g.Compared(); }},
       {1, maps && Can(182) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.ConstString(); }},
-      {2, maps && fork && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.LookupInMap(); }},
+      {2, maps && fork && (pinned_ & 0x3f) == 0 && !p_->sleepable, [](Generator& g, int) { g.LookupInMap(); }},
       {2, ctx, [](Generator& g, int) { g.CtxLoad(); }},
       {6, fork && ctx && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0, [](Generator& g, int d) { g.Packet(d); }},
-      {1, ctx && CallsAllowed() && p_->type == ProgType::kXdp, [](Generator& g, int) { g.PacketChange(); }},
+      {1, ctx && CallsAllowed() && (Can(kXdpAdjustHead) || Can(kSkbPullData)), [](Generator& g, int) { g.PacketChange(); }},
       {8, maps && fork, [](Generator& g, int d) { g.MapValues(d); }},
       {2, maps, [](Generator& g, int) { g.MapUpdate(); }},
       {2, o_.maps, [](Generator& g, int) { g.DirectValue(); }},
@@ -331,27 +366,38 @@ void Generator::Fragment(int depth) {
       {2, maps && fork && deep && held_ == 0 && MayLock(), [](Generator& g, int d) { g.SpinLock(d); }},
       {6, CallsAllowed(), [](Generator& g, int d) { g.CallSub(d); }},
       {2, maps && fork, [](Generator& g, int) { g.TwoValues(); }},
-      {p_->type == ProgType::kTracing ? 10 : 2, o_.kernel_objects && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
-      {1, maps && fork && o_.kernel_objects && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
-      {4, ctx && p_->type == ProgType::kTracing && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
+      {target_ != nullptr || p_->type == ProgType::kNetfilter ? 25 : 3, kernel && o_.subprograms && fork && CallsAllowed() && sub_ < 0, [](Generator& g, int d) { g.KernelObjects(d); }},
+      {1, maps && fork && kernel && o_.subprograms && task_functions_, [](Generator& g, int) { g.KeptTask(); }},
+      {1, maps && o_.subprograms && o_.caps.perfmon, [](Generator& g, int) { g.Arena(); }},
+      {1, ctx && MayCallGlobal() && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0 && (Can(kXdpAdjustHead) || Can(kSkbPullData)), [](Generator& g, int) { g.MovedFar(); }},
+      {2, ctx && kernel && fork && maps && sub_ < 0 && o_.subprograms && CanTyped("bpf_ct_release"), [](Generator& g, int d) { g.Conntrack(d); }},
+      {1, kernel && o_.subprograms && o_.open_loops && CallsAllowed() && sub_ < 0 && (pinned_ & 0x3f) == 0 && Can(180) && Can(158), [](Generator& g, int) { g.FindVma(); }},
+      {8, ctx && p_->type == ProgType::kRawTracepointWritable, [](Generator& g, int) { g.TracepointBuffer(); }},
+      {4, ctx && target_ != nullptr && CallsAllowed(), [](Generator& g, int) { g.TracingArgument(); }},
+      {4, ctx && fork && target_ != nullptr && IsBuffer(2), [](Generator& g, int) { g.MapElement(); }},
+      {1, maps && kernel, [](Generator& g, int) { g.MapDescription(); }},
+      {1, maps && Can(165) && (pinned_ & 0x3f) == 0, [](Generator& g, int) { g.Format(); }},
       {2, o_.subprograms && deep && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && ctx_facts_->sections, [](Generator& g, int d) { g.Section(d); }},
       {1, maps && o_.subprograms && fork && sub_ < 0 && MayLock(), [](Generator& g, int) { g.Timer(); }},
       {4, maps && fork, [](Generator& g, int d) { g.Dynptrs(d); }},
-      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && ctx_facts_->objects, [](Generator& g, int d) { g.Objects(d); }},
+      {4, maps && o_.subprograms && fork && sub_ < 0 && MayLock() && ctx_facts_->objects && o_.caps.perfmon, [](Generator& g, int d) { g.Objects(d); }},
       {1, maps && o_.subprograms && o_.open_loops && sub_ < 0 && fork && Can(209), [](Generator& g, int) { g.DrainRing(); }},
       {1, maps && fork && held_ == 0 && MayLock(), [](Generator& g, int) { g.TwoLocks(); }},
       {3, true, [](Generator& g, int) { g.Fetched(); }},
       {2, ctx && CallsAllowed() && (Can(26) || Can(189)), [](Generator& g, int) { g.Filled(); }},
       {2, o_.maps, [](Generator& g, int) { g.Constants(); }},
       {3, fork, [](Generator& g, int) { g.Wrapped(); }},
+      {1, fork && ctx && ctx_facts_->packet >= 0 && ctx_facts_->packet_end >= 0, [](Generator& g, int) { g.PacketAgain(); }},
+      {1, maps && forks_ > 1 && o_.caps.perfmon, [](Generator& g, int) { g.SamePointers(); }},
+      {1, ctx, [](Generator& g, int) { g.ThereAndBack(); }},
       {5, maps && !PacketsPinned(), [](Generator& g, int) { g.AnyHelper(); }},
-      {3, maps && ctx && fork && held_ == 0 && sub_ < 0 && (ctx_facts_->socket >= 0 || Can(84)), [](Generator& g, int) { g.Socket(); }},
+      {3, maps && ctx && fork && held_ == 0 && sub_ < 0 && (ctx_facts_->socket >= 0 || ctx_facts_->sure_socket >= 0 || Can(84)), [](Generator& g, int) { g.Socket(); }},
       {4, ctx && ctx_facts_->flow_keys >= 0, [](Generator& g, int) { g.FlowKeys(); }},
       {2, ctx && CallsAllowed() && held_ == 0 && MayUseLdAbs(p_->type), [](Generator& g, int) { g.LegacyLoad(); }},
       {2, ctx && fork && ctx_facts_->meta >= 0, [](Generator& g, int) { g.PacketMeta(); }},
-      {2, true, [](Generator& g, int) { g.PointerPlay(); }},
+      {2, o_.caps.perfmon, [](Generator& g, int) { g.PointerPlay(); }},
       {2, true, [](Generator& g, int) { g.SignMask(); }},
-      {1, maps && ctx && held_ == 0 && Can(12), [](Generator& g, int) { g.TailCall(); }},
+      {1, maps && ctx && held_ == 0 && Can(12) && !p_->sleepable, [](Generator& g, int) { g.TailCall(); }},
   };
   int total = 0;
   for (const Choice& choice : choices) total += choice.possible ? choice.weight : 0;

@@ -23,6 +23,8 @@
 
 namespace bpfsieve {
 
+struct Target;  // kernel_objects.cc
+
 class Generator {
  public:
   Generator(std::span<const uint8_t> bytes, const GenerateOptions& options) : c_(bytes), o_(options) {}
@@ -60,6 +62,9 @@ class Generator {
     bool own = false;        // memory that is surely writable
     bool read_only = false;
     std::string text{};      // of a global function, as its prototype has it
+    const char* object = nullptr;  // one of the kernel's, of this type
+    bool arena = false;      // an address in an arena
+    bool moves = false;      // kCtx: the function moves the packet
   };
   // One that lies at a slot, the lower of its two, or that a register points to.
   struct Dynptr {
@@ -76,6 +81,7 @@ class Generator {
     bool later = false;     // a timer or a work queue runs it
     bool in_section = false, in_rcu = false;  // called within one
     bool called = false;
+    bool typed = false;   // made for one call, with an argument of a kind
     int forks = 0;  // in its body
   };
 
@@ -85,6 +91,8 @@ class Generator {
   void ChooseSubs();
   void Main();
   void SubBody(int index);
+  void WriteStack();
+  void GivenArgument(const Param& param, Label& leave);
   void Return(Label& leave, uint64_t max, bool context_range);
   void Block(int fragments, int depth);
   void Fragment(int depth);
@@ -173,6 +181,28 @@ class Generator {
   void KernelObjects(int depth);
   void KeptTask();
   void TracingArgument();
+  RetRule Returns() const;
+  bool Readers() const;
+  int WritableMember(std::string_view type);
+  bool IsBuffer(int argument) const;
+  void MapElement();
+  void MapDescription();
+  void Format();
+
+  // typed_arguments.cc
+  void CallGlobal(Param param, int home);
+  bool MayCallGlobal() const;
+  void PassDynptr(const Dynptr& d);
+  void PassObject(int home, const char* type);
+  void MovedFar();
+  void UseArena(int home, int other);
+  void Arena();
+
+  // kernel_calls.cc
+  void Conntrack(int depth);
+  const char* NewIterator(int slots, const char** name);
+  void FindVma();
+  void TracepointBuffer();
 
   // control.cc
   void Diamond(int depth);
@@ -218,6 +248,9 @@ class Generator {
   void Filled();
   void Constants();
   void Wrapped();
+  void PacketAgain();
+  void SamePointers();
+  void ThereAndBack();
 
   // kernel.cc
   bool Can(int32_t helper) const;
@@ -262,15 +295,15 @@ class Generator {
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.
   struct CtxFacts {
     std::vector<int> fields, writable;
-    int packet = -1, packet_end = -1, packet_size = 4, socket = -1, flow_keys = -1, meta = -1;
+    int packet = -1, packet_end = -1, packet_size = 4, socket = -1, sure_socket = -1, flow_keys = -1, meta = -1;
     bool socket_common = false;
     std::bitset<256> helpers;  // that may be called
     bool iterators = false, throws = false, sections = false, objects = false;  // kernel functions, likewise
   };
-  static CtxFacts ReadCtxFacts(ProgType type, AttachType attach);
+  static CtxFacts ReadCtxFacts(const Program& program, const Capabilities& caps);
   const CtxFacts* ctx_facts_ = nullptr;
   bool task_functions_ = false;  // the kernel's types have them, and the program may call them
-  int arguments_ = 0;  // of what a tracing program is attached to
+  const Target* target_ = nullptr;  // what a tracing program, or one of a kind, is attached to
 
   // Of the function being written.
   Model m_;

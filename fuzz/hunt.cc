@@ -98,7 +98,10 @@ int Run(int argc, char** argv) {
     const uint64_t at = seed + n;
     checker.options().parallel = parallel_every != 0 && at % parallel_every == 0;
     checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
-    const std::shared_ptr<Object> object = Generate(at, SettingsFor(at, broken));
+    checker.options().caps = CapabilitiesFor(at);
+    GenerateOptions settings = SettingsFor(at, broken);
+    settings.processor_number = true;
+    const std::shared_ptr<Object> object = Generate(at, settings);
     const std::optional<Violation> v = checker.Check(object, 0, at);
     if (!v) continue;
     ++found[v->oracle];

@@ -33,54 +33,66 @@ constexpr TypeChoice kMoreTypes[] = {
     {ProgType::kFlowDissector, AttachType::kFlowDissector}, {ProgType::kCgroupSysctl, AttachType::kCgroupSysctl},
     {ProgType::kCgroupSockopt, AttachType::kCgroupSetsockopt}, {ProgType::kCgroupSockopt, AttachType::kCgroupGetsockopt},
     {ProgType::kSkLookup, AttachType::kSkLookup}, {ProgType::kSkReuseport, AttachType::kSkReuseportSelect},
-    {ProgType::kCgroupDevice, AttachType::kCgroupDevice}};
+    {ProgType::kCgroupDevice, AttachType::kCgroupDevice}, {ProgType::kNetfilter, AttachType::kNetfilter},
+    {ProgType::kRawTracepointWritable, AttachType::kCgroupInetIngress}};
 
 }  // namespace
 
 void Generator::ChooseType() {
-  switch (c_.Below(13)) {
+  p_->type = ProgType::kXdp;
+  p_->attach = AttachType::kXdp;
+  switch (c_.Below(14)) {
     case 5:
     case 6:
       p_->type = ProgType::kSchedCls;
+      p_->attach = AttachType::kCgroupInetIngress;
       break;
     case 7:
       p_->type = ProgType::kCgroupSkb;
+      p_->attach = AttachType::kCgroupInetIngress;
       break;
     case 8:
     case 9:
     case 10:
     case 11: {
       const TypeChoice& choice = kMoreTypes[c_.Below(std::size(kMoreTypes))];
+      if (!ProgTypeAllowed(choice.type, o_.caps)) break;
       p_->type = choice.type;
       p_->attach = choice.attach;
       break;
     }
     case 12:
-      if (o_.subprograms && o_.kernel_objects) {
-        ChooseTarget();
-        break;
-      }
-      [[fallthrough]];
-    default:
-      p_->type = ProgType::kXdp;
-      p_->attach = AttachType::kXdp;
+    case 13:
+      if (o_.subprograms && o_.kernel_objects && o_.caps.perfmon) ChooseTarget();
       break;
+    default: break;
   }
   // The tables never change; they are read once for each type.
-  thread_local std::vector<std::pair<std::pair<ProgType, AttachType>, std::unique_ptr<CtxFacts>>> known;
-  const std::pair key(p_->type, p_->attach);
-  for (const auto& [types, facts] : known) {
-    if (types == key) ctx_facts_ = facts.get();
+  struct Known {
+    ProgType type;
+    AttachType attach;
+    std::string target;
+    bool sleepable, perfmon;
+    CtxFacts facts;
+  };
+  thread_local std::vector<std::unique_ptr<Known>> known;
+  for (const auto& each : known) {
+    if (each->type != p_->type || each->attach != p_->attach || each->sleepable != p_->sleepable) continue;
+    if (each->target == p_->attach_target && each->perfmon == o_.caps.perfmon) ctx_facts_ = &each->facts;
   }
   if (ctx_facts_ != nullptr) return;
-  known.emplace_back(key, std::make_unique<CtxFacts>(ReadCtxFacts(p_->type, p_->attach)));
-  ctx_facts_ = known.back().second.get();
+  known.push_back(std::make_unique<Known>(p_->type, p_->attach, p_->attach_target, p_->sleepable, o_.caps.perfmon,
+                                          ReadCtxFacts(*p_, o_.caps)));
+  ctx_facts_ = &known.back()->facts;
 }
 
-Generator::CtxFacts Generator::ReadCtxFacts(ProgType type, AttachType attach) {
+Generator::CtxFacts Generator::ReadCtxFacts(const Program& program, const Capabilities& caps) {
+  const ProgType type = program.type;
+  const AttachType attach = program.attach;
   CtxFacts facts;
   for (uint32_t id = 1; id <= kLastHelper; ++id) {
-    facts.helpers[id] = FindHelper(id, type) != nullptr && HelperAvailable(id, type, attach, false);
+    const bool there = HelperAvailable(id, type, attach, program.sleepable) || HelperAvailableAt(id, type, attach, program.attach_target);
+    facts.helpers[id] = FindHelper(id, type) != nullptr && there && HelperAllowed(id, type, caps) && HelperAllowedAt(id, type, attach, program.attach_target);
   }
   const auto can = [&](const char* name) {
     const KfuncProto* proto = FindKfunc(name);
@@ -108,6 +120,7 @@ Generator::CtxFacts Generator::ReadCtxFacts(ProgType type, AttachType attach) {
           if (facts.packet_end < 0) facts.packet_end = off;
           break;
         case CtxYield::kPacketMeta: facts.meta = off; break;
+        case CtxYield::kSocket: facts.sure_socket = off; break;
         case CtxYield::kFlowKeys: facts.flow_keys = off; break;
         case CtxYield::kSocketOrNull:
         case CtxYield::kSockCommonOrNull:
@@ -165,6 +178,10 @@ int Generator::ExtraMap(MapType type) {
       map.key_size = map.value_size = 0;
       map.max_entries = 4096;
       break;
+    case MapType::kArena:
+      map.key_size = map.value_size = 0;
+      map.flags = 1u << 10;  // BPF_F_MMAPABLE
+      break;
     case MapType::kReuseportSockarray: map.value_size = 8; break;
     case MapType::kArrayOfMaps: {
       MapDef inner;
@@ -205,7 +222,7 @@ void Generator::AnyHelper() {
     if (!Can(static_cast<int32_t>(id)) || (id == kSmpProcessorId && !o_.processor_number) || id == kTailCallFn) continue;
     proto = FindHelper(id, p_->type);
     const bool plain = proto->ret == Ret::kInteger || proto->ret == Ret::kVoid || proto->ret == Ret::kMapValue;
-    if (proto->acquires || proto->might_sleep || !plain || id == kGetLocalStorage) proto = nullptr;
+    if (proto->acquires || (proto->might_sleep && (!p_->sleepable || held_ > 0 || reading_ || sub_ >= 0)) || !plain || id == kGetLocalStorage) proto = nullptr;
     for (int a = 0; proto != nullptr && a < 5; ++a) {
       switch (proto->args[a].type) {
         case Arg::kDontcare:
@@ -251,6 +268,7 @@ void Generator::AnyHelper() {
         MapType fitting[std::size(kMaps)];
         uint32_t n = 0;
         for (const MapType type : kMaps) {
+          if (p_->sleepable && !MapAllowedInSleepable(type)) continue;
           if (MapHelperCompatible(type, id, p_->type, p_->attach)) fitting[n++] = type;
         }
         map = ExtraMap(n == 0 || Defect(0.2) ? c_.Of(kMaps) : fitting[c_.Below(n)]);
@@ -340,8 +358,9 @@ void Generator::Socket() {
   Label past = NewLabel();
   const int32_t lookups[] = {kSkLookupTcp, kSkLookupUdp, kSkcLookupTcp};
   const int32_t helper = c_.Of(lookups);
-  const bool look_up = Can(helper) && (ctx_facts_->socket < 0 || c_.Chance(0.5));
-  if (!look_up && ctx_facts_->socket < 0) return;
+  const bool sure = ctx_facts_->sure_socket >= 0 && c_.Chance(0.6);
+  const bool look_up = !sure && Can(helper) && (ctx_facts_->socket < 0 || c_.Chance(0.5));
+  if (!look_up && !sure && ctx_facts_->socket < 0) return;
   if (look_up) {
     const int tuple = StackBuffer(16, true);
     if (tuple < 0) return;
@@ -356,12 +375,12 @@ void Generator::Socket() {
     ClobberedByCall(Value{});
     code_.MovReg(home, 0);
   } else {
-    code_.Load(8, home, ctx, ctx_facts_->socket);
+    code_.Load(8, home, ctx, sure ? ctx_facts_->sure_socket : ctx_facts_->socket);
   }
   Set(home, Value{});
-  if (!Defect()) BranchImm(kJeq, home, 0, past);
+  if (!sure && !Defect()) BranchImm(kJeq, home, 0, past);
   const int d = Dst();
-  const bool common = look_up ? helper == kSkcLookupTcp : ctx_facts_->socket_common;
+  const bool common = sure ? false : look_up ? helper == kSkcLookupTcp : ctx_facts_->socket_common;
   int field = 4 * c_.Between(0, 10);
   if (!Defect(0.2) && !CheckSockLoad(common ? SockKind::kCommon : SockKind::kSocket, field, 4)) field = 4;  // the family
   code_.Load(4, d, home, field);
@@ -518,7 +537,11 @@ void Generator::PointerPlay() {
     }
     default:
       code_.MovReg(d, p);
-      code_.Emit(MakeInsn(kClassAlu | kSub | kSrcX, d, q, 0, 0));
+      if (c_.Chance(0.5)) {
+        code_.Emit(MakeInsn(kClassAlu | kSub | kSrcX, d, q, 0, 0));
+      } else {
+        code_.Emit(MakeInsn(kClassAlu | kSub, d, 0, 0, c_.Between(1, 8)));
+      }
       break;
   }
   Set(d, Value::Scalar());
@@ -599,10 +622,10 @@ void Generator::Kfunc(const char* name) {
 
 // The end of the program, from here and at once.
 void Generator::Throw() {
-  const RetRule rule = ReturnRule(p_->type, p_->attach);
+  const RetRule rule = Returns();
   Label past = NewLabel();
-  const int x = AnyScalar();
-  SomeBranchImm(x, SomeImm(), past);
+  const int x = Unknown();
+  SomeBranchImm(x, c_.Between(1, 100), past);
   code_.MovImm(1, Defect() ? -1 : rule.checked ? rule.range.min : c_.Between(0, 3));
   Kfunc("bpf_throw");
   Bind(past, false);
@@ -649,6 +672,68 @@ void Generator::ConstString() {
   code_.MovImm(2, c_.Between(1, 8));
   code_.Imm64(3, kPseudoMapValue, map, static_cast<int32_t>(c_.Below(8)));
   code_.Call(182);
+  ClobberedByCall(Value::Scalar());
+}
+
+// What the kernel keeps of a map.
+void Generator::MapDescription() {
+  const MapType types[] = {MapType::kArray, MapType::kHash, MapType::kQueue, MapType::kBloomFilter, MapType::kLpmTrie,
+                           MapType::kDevmap, MapType::kCpumap, MapType::kStackTrace, MapType::kXskmap, MapType::kSockmap,
+                           MapType::kRingbuf, MapType::kArrayOfMaps, MapType::kArena, MapType::kSockhash,
+                           MapType::kReuseportSockarray};
+  const MapType type = c_.Of(types);
+  if (p_->sleepable && !MapAllowedInSleepable(type)) return Alu();
+  static constexpr const char* kMembers[] = {"key_size", "value_size", "max_entries"};
+  const int off = KernelMember("bpf_map", c_.Of(kMembers));
+  const int d = Dst();
+  code_.Imm64(d, kPseudoMapFd, ExtraMap(type), 0);
+  if (Defect(0.3)) {
+    code_.StoreImm(4, d, off, 0);
+  } else {
+    code_.Load(4, d, d, Defect(0.2) ? -4 : off);
+  }
+  Set(d, Value::Scalar(0, 0xffffffff));
+}
+
+// A string with conversions that never changes, and numbers for them.
+void Generator::Format() {
+  struct Text {
+    const char* text;
+    int conversions;
+  };
+  static constexpr Text kTexts[] = {{"%d %5x", 2}, {"%s %pks", 2}, {"%% %llu", 1}, {"%pI4 %pK", 2}, {"%c:%-3i", 2}, {"plain", 0}};
+  const Text& text = kTexts[c_.Below(static_cast<uint32_t>(std::size(kTexts)))];
+  const bool wrong = Defect(0.3);
+  MapDef map;
+  map.name = "format" + std::to_string(object_->maps.size());
+  map.type = MapType::kArray;
+  map.key_size = 4;
+  map.value_size = 16;
+  map.max_entries = 1;
+  map.flags = 1u << 7;  // BPF_F_RDONLY_PROG
+  map.frozen = true;
+  map.data.assign(16, 0);
+  for (size_t i = 0; text.text[i] != 0; ++i) map.data[i] = static_cast<uint8_t>(text.text[i]);
+  const int numbers = StackBuffer(16, true);
+  if (numbers < 0) return;
+  const int off = m_.regs[numbers].off;
+  const int out = c_.Chance(0.3) ? -1 : StackBuffer(8, false);
+  if (out >= 0) {
+    const int at = m_.regs[out].off;
+    code_.MovReg(1, kRegFp);
+    code_.AluImm(kAdd, 1, at);
+    if (at < off + 16 && off < at + 8) StackWritten(off, 16, nullptr);
+    StackWritten(at, 8, nullptr);
+  } else {
+    code_.MovImm(1, 0);
+  }
+  code_.MovImm(2, out >= 0 ? 8 : 0);
+  code_.Imm64(3, kPseudoMapValue, static_cast<int32_t>(object_->maps.size()), 0);
+  object_->maps.push_back(std::move(map));
+  code_.MovReg(4, kRegFp);
+  code_.AluImm(kAdd, 4, off);
+  code_.MovImm(5, 8 * std::max(0, text.conversions - (wrong ? 1 : 0)));
+  code_.Call(165);
   ClobberedByCall(Value::Scalar());
 }
 

@@ -81,6 +81,7 @@ void Machine::Load(const Object& object, int program) {
   kfuncs_.clear();
   for (const Extern& each : program_->externs) kfuncs_.push_back({FindKfunc(each.name), FindTypedKfunc(each.name)});
   kernel_ = object.kernel_types.get();
+  returns_ = Returns();
   if (frames_.empty()) frames_.resize(kMaxDepth);
 }
 
@@ -94,7 +95,7 @@ void Machine::Reset(uint64_t seed) {
   depth_ = base_ = 0;
   next_reference_ = next_number_ = 0;
   rcu_ = preempt_ = irq_ = 0;
-  context_ = packet_ = -1;
+  context_ = packet_ = arena_ = -1;
   lock_ = Word{};
   locked_ = false;
   pc_ = 0;
@@ -236,6 +237,11 @@ int Machine::Packet() {
   return packet_;
 }
 
+int Machine::Arena() {
+  if (arena_ < 0) arena_ = NewRegion(Region::Kind::kArena, 0);
+  return arena_;
+}
+
 void Machine::PacketMoved() {
   if (packet_ >= 0) regions_[static_cast<size_t>(packet_)].alive = false;
   packet_ = -1;
@@ -289,6 +295,9 @@ bool Machine::Reach(const Word& p, int64_t off, uint64_t size, bool write, uint6
   const Region& g = regions_[static_cast<size_t>(p.region)];
   if (!g.alive) return Fault("access to memory that is gone");
   *at = p.bits + static_cast<uint64_t>(off) - g.base;
+  if (g.kind == Region::Kind::kMap && !write && *at < kMapBytes) return true;
+  if (g.kind == Region::Kind::kKernel && g.type_id == 0 && !write) return true;  // of no type: read in a way that cannot fault
+  if (g.kind == Region::Kind::kArena) return true;  // where nothing is, reading gives zero and writing does nothing
   if (*at > g.size || size > g.size - *at) return Fault("access out of bounds");
   if (write ? !g.writable : !g.readable) return Fault(write ? "write to read-only memory" : "read of write-only memory");
   if (g.kind == Region::Kind::kMapValue || g.kind == Region::Kind::kObject) {
@@ -317,7 +326,7 @@ Machine::Frame* Machine::FrameOf(int32_t region) {
 }
 
 bool Machine::LoadContext(uint64_t at, int size, Word* out) {
-  if (program_->type == ProgType::kTracing) return LoadArgument(at, size, out);
+  if (CtxUnsupported(program_->type) != nullptr) return LoadArgument(at, size, out);
   const CtxAccess access = CheckCtxAccess(program_->type, program_->attach, static_cast<int>(at), size, false);
   if (!access.ok) return Fault("no such field in the context");
   const auto some_socket = [&](bool null) {
@@ -342,11 +351,12 @@ bool Machine::LoadContext(uint64_t at, int size, Word* out) {
     case CtxYield::kTcpSock:
     case CtxYield::kXdpSock: some_socket(false); return true;
     case CtxYield::kFlowKeys: *out = PointerTo(NewRegion(Region::Kind::kFlowKeys, kFlowKeysSize)); return true;
-    case CtxYield::kTpBuffer:
-    case CtxYield::kNfState:
-    case CtxYield::kNfPacket: break;
+    // How long it has to be, what the program is for finds out.
+    case CtxYield::kTpBuffer: *out = PointerTo(NewRegion(Region::Kind::kMemory, kAnything)); return true;
+    case CtxYield::kNfState: return TrustedObject("nf_hook_state", out);
+    case CtxYield::kNfPacket: return TrustedObject("sk_buff", out);
   }
-  return NotModelled("BTF-typed context field");
+  return NotModelled("context field");
 }
 
 bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {
@@ -355,9 +365,9 @@ bool Machine::Load(const Word& p, int64_t off, int size, Word* out) {
   const Region& g = regions_[static_cast<size_t>(p.region)];
   switch (g.kind) {
     case Region::Kind::kContext: return LoadContext(at, size, out);
-    case Region::Kind::kMap:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return NotModelled("loads from kernel structures");
+    case Region::Kind::kMap:  // its description: numbers, as far as programs are made here
     case Region::Kind::kKernel: LoadMember(Region(g), at, size, out); return true;
     case Region::Kind::kMapValue:
       if (const MapField* field = FieldTouched(g, at, static_cast<uint64_t>(size))) return LoadKept(*field, out);
@@ -395,11 +405,18 @@ bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
     case Region::Kind::kContext:
       if (CheckCtxAccess(program_->type, program_->attach, static_cast<int>(at), size, true).ok) return true;
       return Fault("the field in the context may not be written");
+    case Region::Kind::kKernel:
+      if (MayWriteMember(g, at, static_cast<uint64_t>(size))) return true;
+      return Fault("write to a kernel structure");
     case Region::Kind::kMap:
     case Region::Kind::kSocket:
-    case Region::Kind::kKernel:
     case Region::Kind::kDynptr:
     case Region::Kind::kOther: return Fault("write to a kernel structure");
+    case Region::Kind::kMapValue:
+      if (const MapField* field = FieldTouched(g, at, static_cast<uint64_t>(size)); field != nullptr && !MayKeep(*field, value)) {
+        return Fault("what is kept is not what it should be");
+      }
+      break;
     case Region::Kind::kMemory:
       // A slice may be a buffer on the stack.
       if (g.within >= 0) Scramble({g.base + at, g.within, true}, static_cast<uint64_t>(size));
@@ -448,7 +465,6 @@ bool Machine::Alu(const Insn& i) {
   const uint8_t op = AluOp(i);
   const bool is64 = Class(i) == kClassAlu64;
   const bool x = UsesX(i) && op != kEnd;
-  if (op == kMov && x && i.off == kAddrSpaceCast && is64) return NotModelled("arenas");
   if (x && !Read(i.src)) return false;
   if (op != kMov && !Read(i.dst)) return false;
   if (i.dst == kRegFp) return Fault("the frame pointer is written");
@@ -475,7 +491,7 @@ bool Machine::Alu(const Insn& i) {
     case kRsh: v = a >> shift; break;
     case kArsh: v = static_cast<uint64_t>((is64 ? static_cast<int64_t>(a) : static_cast<int32_t>(a)) >> shift); break;
     case kNeg: v = 0 - a; break;
-    case kMov: v = i.off != 0 ? SignExtended(b, i.off) : b; break;
+    case kMov: v = i.off != 0 && i.off != kAddrSpaceCast ? SignExtended(b, i.off) : b; break;
     case kEnd: {
       v = was.bits;
       if (is64 || UsesX(i)) v = __builtin_bswap64(v) >> (64 - i.imm);  // this machine is little-endian
@@ -488,8 +504,12 @@ bool Machine::Alu(const Insn& i) {
   }
   if (!is64) v = static_cast<uint32_t>(v);
   dst = Word::Number(v);
-  // What is still a pointer, and to where.
-  if (is64) {
+  // What is still a pointer, and to where. Whatever is computed with an address in an arena is one.
+  if (op == kMov && x && is64 && i.off == kAddrSpaceCast) {
+    dst = {b, i.imm == 1 ? Arena() : -1, true};
+  } else if (op != kMov && arena_ >= 0 && (was.region == arena_ || src.region == arena_)) {
+    dst.region = arena_;
+  } else if (is64) {
     if (op == kMov && i.off == 0) dst.region = src.region;
     if (op == kAdd) dst.region = was.region < 0 ? src.region : src.region < 0 ? was.region : -1;
     if (op == kSub && src.region < 0) dst.region = was.region;
@@ -550,6 +570,7 @@ bool Machine::AtomicPlace(const Insn& i) {
   const Word& p = reg(i.imm == kLoadAcq ? i.src : i.dst);
   if (p.region < 0) return true;
   const Region& g = region(p.region);
+  if (g.kind == Region::Kind::kArena) return true;
   if ((p.bits + static_cast<uint64_t>(int64_t{i.off}) - g.base) % static_cast<uint64_t>(AccessBytes(i)) != 0) {
     return Fault("misaligned atomic operation");
   }
@@ -606,9 +627,10 @@ bool Machine::LoadImm64(const Insn& i) {
     case kPseudoMapFd:
     case kPseudoMapValue:
       if (map >= object_->maps.size()) return Fault("no such map");
-      if (object_->maps[map].type == MapType::kArena) return NotModelled("arenas");
       if (i.src == kPseudoMapFd) {
         dst = PointerTo(NewRegion(Region::Kind::kMap, 0, i.imm));
+      } else if (object_->maps[map].type == MapType::kArena) {
+        dst = Word::Number(Value());  // as an address of the arena's users
       } else {
         if (direct_values_[map] < 0) direct_values_[map] = MapValueRegion(i.imm);
         dst = PointerTo(direct_values_[map], static_cast<uint32_t>(high.imm));

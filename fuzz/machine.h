@@ -24,7 +24,10 @@
 #include <vector>
 
 #include "engine/program/program.h"
+#include "engine/spec/spec.h"
 #include "engine/transfer/transfer.h"
+
+struct btf_type;
 
 namespace bpfsieve {
 
@@ -39,9 +42,9 @@ struct Word {
 
 struct Region {
   // kObject: made by the program, of one of its own types. kKernel: of a type of the kernel's. kDynptr: one that a function is
-  // given by its caller.
+  // given by its caller. kArena: every address is one of its own.
   enum class Kind : uint8_t {
-    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kKernel, kDynptr, kOther,
+    kStack, kContext, kMap, kMapValue, kPacket, kMemory, kSocket, kFlowKeys, kObject, kKernel, kDynptr, kArena, kOther,
   };
   Kind kind = Kind::kOther;
   bool alive = true;
@@ -50,12 +53,13 @@ struct Region {
   // kObject, kKernel: somebody else's, there until the section ends; may be anything, and is only good for reading.
   bool rcu = false, untrusted = false;
   bool trusted = false;      // kKernel: somebody else's, there as long as the program runs
+  bool plain = false;        // kKernel: of which nothing is said; helpers take such ones
   bool percpu = false;       // kObject: a copy for each processor
   bool packet_slice = false;  // gone when the packet moves
   int32_t map = -1;        // kMap, kMapValue: index in Object::maps
   uint32_t type_id = 0;    // kObject: in Object::btf; kKernel: of the kernel's types, 0: unknown
   int32_t within = -1;     // a slice: the region whose bytes these are
-  int32_t data_of = -1;    // a slice: of the dynptr with this number, with which it goes
+  int32_t data_of = -1;    // a slice: of the dynptr with this number, with which it goes; or an iterator's latest element
   int32_t function = -1;   // kOther: of a function's address, its first instruction
   int32_t reference = -1;  // what has to be given back, and the region dies with
   uint32_t size = 0;       // bytes
@@ -99,7 +103,7 @@ class Machine {
     bool sleeps = false;               // it may, whatever the program may
     uint32_t rcu = 0, preempt = 0, irq = 0;  // sections open when it was called
     // Of the one that called such a helper, while it calls back: how often it has, and is to, and what it passes on.
-    enum class Turn : uint8_t { kLoop, kElement, kSample, kLess } kind = Turn::kLoop;
+    enum class Turn : uint8_t { kLoop, kElement, kSample, kLess, kArea } kind = Turn::kLoop;
     uint64_t turns = 0, turns_left = 0;
     uint32_t function = 0;
     Word passed_on;
@@ -115,7 +119,7 @@ class Machine {
     IterType iter = {};
     uint64_t left = 0;       // kIterator: elements
     DynptrKind dynptr = DynptrKind::kNone;
-    int32_t number = 0;      // kDynptr: no other has it. kIrqFlag: the later, the greater
+    int32_t number = 0;      // kDynptr, kIterator: no other has it. kIrqFlag: the later, the greater
     int32_t memory = -1;     // kDynptr: the region of its memory, which begins at `begin`; -1: it is null
     uint64_t begin = 0, length = 0;
     bool read_only = false;
@@ -165,6 +169,7 @@ class Machine {
   bool CallLess();
   bool NextTurn();
   bool EndOfTurn();
+  bool MayEndWith(const Word& value);
   bool HelperArguments(uint32_t id, const HelperProto& proto);
   bool HelperResult(uint32_t id, const HelperProto& proto, const std::array<Word, 6>& args, int map, uint64_t key);
   bool LockArgument(uint32_t id, const Word& w);
@@ -176,6 +181,7 @@ class Machine {
   // Kernel functions, and helpers that have to do with the same things (machine_kfuncs.cc).
   bool KfuncArguments(const KfuncProto& proto);
   bool Iterator(const KfuncProto& proto, Word* result);
+  bool IteratorArgument(const KfuncProto& proto, const Word& w);
   bool Section(KfuncKind kind);
   bool Interrupts(bool save);
   bool MaySleep() const;
@@ -191,7 +197,7 @@ class Machine {
   Word SliceOrBuffer(bool write);
   void WrittenThrough(const StackObject& d);
   void DynptrHelper(uint32_t id, const std::array<Word, 6>& args, Word* result);
-  void DynptrKfunc(const KfuncProto& proto, Word* result);
+  void DynptrKfunc(const KfuncProto& proto, const StackObject& source, Word* result);
   const std::vector<MapField>* FieldsOf(const Region& g) const;
   bool Field(const Word& w, SpecialField kind, const MapField** field);
   int NewObject(uint32_t type_id, uint64_t base, bool owned);
@@ -201,11 +207,17 @@ class Machine {
   bool ObjectKfunc(const KfuncProto& proto, Word* result);
   bool ObjectHelper(uint32_t id, const std::array<Word, 6>& args);
   bool LoadKept(const MapField& field, Word* out);
+  bool MayKeep(const MapField& field, const Word& value) const;
   // Objects of the kernel's (machine_kernel.cc).
   int NewKernelObject(uint32_t type_id);
+  bool TrustedObject(const char* type, Word* out);
   bool Usable(const Region& g) const;
   void LoadMember(const Region& g, uint64_t at, int size, Word* out);
+  const btf_type* AttachedTo(bool* skips) const;
+  RetRule Returns() const;
   bool LoadArgument(uint64_t at, int size, Word* out);
+  bool KernelArgument(const ArgSpec& spec, const Word& w);
+  bool MayWriteMember(const Region& g, uint64_t at, uint64_t size) const;
   bool CallTyped(const TypedKfunc& function, uint32_t id);
   bool Cast(KfuncKind kind, Word* result);
   bool IsHeld(const Region& g) const;
@@ -228,6 +240,7 @@ class Machine {
   int MapKeyRegion(int map);
   Word PointerTo(int region, uint64_t at = 0) const;
   int Packet();
+  int Arena();
   void PacketMoved();
   void PushFrame(int32_t callsite, bool global);
 
@@ -258,10 +271,11 @@ class Machine {
   };
   std::vector<Kfunc> kfuncs_;  // per extern
   const KernelBtf* kernel_ = nullptr;  // null: not known
+  RetRule returns_;
   int depth_ = 0, base_ = 0;
   int32_t next_reference_ = 0, next_number_ = 0;
   uint32_t rcu_ = 0, preempt_ = 0, irq_ = 0;  // sections that are open
-  int32_t context_ = -1, packet_ = -1;
+  int32_t context_ = -1, packet_ = -1, arena_ = -1;
   Word lock_;                             // where the lock that is held lies; region -1: none
   bool locked_ = false;
   uint64_t random_ = 0;

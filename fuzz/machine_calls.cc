@@ -7,6 +7,7 @@
 #include "engine/isa/insn.h"
 #include "engine/program/btf_fields.h"
 #include "engine/program/btf_view.h"
+#include "engine/program/btf_walk.h"
 #include "engine/spec/spec.h"
 #include "fuzz/machine.h"
 #include "fuzz/machine_limits.h"
@@ -49,8 +50,8 @@ bool Machine::CallFunction(const Insn& i) {
       if (want.kind == FuncArg::Kind::kUntrusted) return NotModelled("arguments that may be anything");
       if (!argument.set) return Fault("an argument was never set");
       switch (want.kind) {
-        case FuncArg::Kind::kScalar: argument.region = -1; break;
-        case FuncArg::Kind::kArena: return NotModelled("arenas");
+        case FuncArg::Kind::kScalar:
+        case FuncArg::Kind::kArena: argument.region = -1; break;
         case FuncArg::Kind::kCtx:
           if (argument.region != context_) return Fault("an argument is not the context");
           break;
@@ -67,8 +68,22 @@ bool Machine::CallFunction(const Insn& i) {
           argument.region = memory;
           break;
         }
-        case FuncArg::Kind::kUntrusted:
-        case FuncArg::Kind::kTrusted: return NotModelled("kernel objects");
+        case FuncArg::Kind::kTrusted: {
+          if (argument.region < 0 && argument.bits == 0 && want.nullable) break;
+          if (argument.region < 0) return Fault("an argument is not an object");
+          const Region& g = region(argument.region);
+          if (g.kind != Region::Kind::kKernel || !g.alive || (!Usable(g) && !g.plain)) {
+            return Fault("an argument is an object that may not be there");
+          }
+          if (!StructMatches(kernel_->get(), g.type_id, static_cast<int64_t>(argument.bits - g.base), want.btf_id, false)) {
+            return Fault("an argument is an object of another type");
+          }
+          // The function takes its word for it, as the kernel does, also where nothing is said of the object.
+          argument = PointerTo(NewKernelObject(want.btf_id));
+          regions_.back().trusted = true;
+          break;
+        }
+        case FuncArg::Kind::kUntrusted: return NotModelled("arguments tagged as untrusted");
         case FuncArg::Kind::kDynptr: {
           const StackObject* d = FindObject(argument, StackObject::Kind::kDynptr);
           if (d == nullptr) return Fault("an argument is not a dynptr");
@@ -115,8 +130,9 @@ void Machine::PopFrame() {
 
 bool Machine::Exit() {
   const bool later = frames_[0].later;
-  if ((later || !ReturnRule(program_->type, program_->attach).exempt) && !Read(0)) return false;
+  if ((later || !returns_.exempt) && !Read(0)) return false;
   if (later && (reg(0).region >= 0 || reg(0).bits != 0)) return Fault("a function that runs later does not return 0");
+  if (!later && !MayEndWith(reg(0))) return false;
   if (locked_) return Fault("the program ends with a lock held");
   if (!held_.empty()) return Fault("the program ends with a reference that was not given back");
   if (rcu_ + preempt_ + irq_ > 0) return Fault("the program ends within a section");
@@ -126,13 +142,21 @@ bool Machine::Exit() {
   return false;
 }
 
+// Whether the program may return this.
+bool Machine::MayEndWith(const Word& value) {
+  if (!returns_.checked) return true;
+  const int64_t v = returns_.is32 ? static_cast<int32_t>(value.bits) : static_cast<int64_t>(value.bits);
+  if (value.region < 0 && v >= returns_.range.min && v <= returns_.range.max) return true;
+  return Fault("the program returns what it must not");
+}
+
 // The program has ended; a timer, or a work queue, runs what it was to.
 bool Machine::Later() {
   const LaterCall call = later_.back();
   later_.pop_back();
   while (depth_ > 0) PopFrame();
   for (Region& each : regions_) each.alive = false;
-  packet_ = context_ = -1;
+  packet_ = context_ = arena_ = -1;
   direct_values_.assign(object_->maps.size(), -1);
   PushFrame(-1, true);
   Frame& frame = frames_[0];
@@ -212,9 +236,11 @@ bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
         if (!of_this_kind || ((spec.flags & kArgRelease) != 0 && !owned)) return Fault("an argument is another dynptr");
         continue;
       }
+      case Arg::kBtfId:
+        if (spec.btf_name != nullptr && !KernelArgument(spec, w)) return false;
+        continue;
       case Arg::kKptrXchgDest:
-      case Arg::kPercpuBtfId:
-      case Arg::kBtfId: continue;  // ObjectHelper() looks at them
+      case Arg::kPercpuBtfId: continue;  // ObjectHelper() looks at them
       case Arg::kRingbufMem:
       case Arg::kSockCommon:
       case Arg::kSocket:
@@ -289,10 +315,9 @@ bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
 bool Machine::CallHelper(const Insn& i) {
   const uint32_t id = static_cast<uint32_t>(i.imm);
   const HelperProto* proto = FindHelper(id, program_->type);
-  if (proto == nullptr || !HelperAvailable(id, program_->type, program_->attach, program_->sleepable)) {
-    return Fault("no such helper");
-  }
-  if (id == kFindVma) return NotModelled("bpf_find_vma");
+  const Program& p = *program_;
+  const bool there = HelperAvailable(id, p.type, p.attach, p.sleepable) || HelperAvailableAt(id, p.type, p.attach, p.attach_target);
+  if (proto == nullptr || !there || !HelperAllowedAt(id, p.type, p.attach, p.attach_target)) return Fault("no such helper");
   if (locked_ && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
   if (proto->might_sleep && !MaySleep()) return Fault("a helper may sleep where that is not allowed");
   const Word first = reg(1);
@@ -310,14 +335,14 @@ bool Machine::CallHelper(const Insn& i) {
     }
   }
   if (!HelperArguments(id, *proto)) return false;
-  if (id == kForEachMapElem || id == kLoop || id == kUserRingbufDrain) return CallBack(id, map);
+  if (id == kForEachMapElem || id == kLoop || id == kUserRingbufDrain || id == kFindVma) return CallBack(id, map);
 
   if (id == kTailCallFn) {
     if (!held_.empty() && depth_ == 1) return Fault("a tail call with a reference that was not given back");
     if (rcu_ + preempt_ + irq_ > 0) return Fault("a tail call within a section");
     if (Random() % 4 == 0) {  // it goes well: this program is over
       if (depth_ == 1) {
-        reg(0) = Word::Number(0);
+        reg(0) = Word::Number(static_cast<uint64_t>(int64_t{returns_.range.min}));
         return Exit();
       }
       PacketMoved();
@@ -446,17 +471,22 @@ bool Machine::CallBack(uint32_t helper, int map) {
   if (helper == kForEachMapElem && map < 0) return Fault("an argument is not a map");
   Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
   caller.turns = 0;
-  caller.kind = helper == kLoop ? Frame::Turn::kLoop : helper == kForEachMapElem ? Frame::Turn::kElement : Frame::Turn::kSample;
+  caller.kind = helper == kLoop             ? Frame::Turn::kLoop
+                : helper == kForEachMapElem ? Frame::Turn::kElement
+                : helper == kFindVma        ? Frame::Turn::kArea
+                                            : Frame::Turn::kSample;
   switch (caller.kind) {
     case Frame::Turn::kLoop: caller.turns_left = static_cast<uint32_t>(reg(1).bits); break;
     case Frame::Turn::kElement:
       caller.turns_left = Random() % (object_->maps[static_cast<size_t>(map)].max_entries + 1);
       break;
+    case Frame::Turn::kArea: caller.turns_left = Random() % 2; break;
     default: caller.turns_left = Random() % 4; break;
   }
   if (helper == kLoop && caller.turns_left > kMaxLoops) caller.turns_left = 0;  // an error, and no turn
-  caller.function = static_cast<uint32_t>(region(reg(2).region).function);
-  caller.passed_on = reg(3);
+  const int function = caller.kind == Frame::Turn::kArea ? 3 : 2;
+  caller.function = static_cast<uint32_t>(region(reg(function).region).function);
+  caller.passed_on = reg(function + 1);
   return NextTurn();
 }
 
@@ -475,7 +505,7 @@ bool Machine::NextTurn() {
   Frame& caller = frames_[static_cast<size_t>(depth_ - 1)];
   if (caller.turns_left == 0) {
     for (int r = 0; r <= 5; ++r) reg(r) = Word{};
-    reg(0) = Word::Number(caller.kind == Frame::Turn::kLess ? Value() : caller.turns);
+    reg(0) = Word::Number(caller.kind >= Frame::Turn::kLess ? Value() : caller.turns);
     ++pc_;
     return true;
   }
@@ -503,6 +533,15 @@ bool Machine::NextTurn() {
       MakeDynptr(PointerTo(sample), DynptrKind::kLocal, memory, 0, size, -1);
       reg(1) = PointerTo(sample);
       reg(2) = caller.passed_on;
+      break;
+    }
+    case Frame::Turn::kArea: {
+      const uint32_t type = kernel_ != nullptr ? kernel_->Find("vm_area_struct", BTF_KIND_STRUCT) : 0;
+      if (type == 0) return NotModelled("bpf_find_vma");
+      reg(1) = first;
+      reg(2) = PointerTo(NewKernelObject(type));
+      regions_.back().plain = regions_.back().untrusted = true;
+      reg(3) = caller.passed_on;
       break;
     }
     case Frame::Turn::kLess:

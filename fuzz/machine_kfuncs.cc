@@ -9,6 +9,7 @@
 
 #include "engine/isa/insn.h"
 #include "engine/program/btf_fields.h"
+#include "engine/program/btf_view.h"
 #include "engine/spec/spec.h"
 #include "fuzz/machine.h"
 #include "fuzz/machine_limits.h"
@@ -40,11 +41,11 @@ bool Machine::CallKfunc(const Insn& i) {
   if (function.typed != nullptr && kernel_ != nullptr) return CallTyped(*function.typed, program_->externs[at].btf_id);
   if (function.proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
   const KfuncProto& proto = *function.proto;
-  if (proto.args[0] == KfuncArg::kIter && !FindIter(proto.iter).elem.empty()) {
-    return NotModelled("iterators over the kernel's objects");
-  }
   if (locked_ && !AllowedUnderLock(proto.name)) return Fault("a kernel function is called with a lock held");
   if (proto.sleeps && !MaySleep()) return Fault("a kernel function may sleep where that is not allowed");
+  // What is made may lie where the argument that it is made of does.
+  StackObject source;
+  if (const StackObject* d = FindObject(reg(1), StackObject::Kind::kDynptr)) source = *d;
   if (!KfuncArguments(proto)) return false;
   Word result = Word::Number(Value());
   bool done = true;
@@ -54,6 +55,7 @@ bool Machine::CallKfunc(const Insn& i) {
       if (!held_.empty()) return Fault("a throw with a reference that was not given back");
       if (rcu_ + preempt_ + irq_ > 0) return Fault("a throw within a section");
       if (program_->exception_callback != Program::kNoCallback) return NotModelled("exception callback");
+      if (!frames_[0].later && !MayEndWith(reg(1))) return false;
       out_.kind = Outcome::Kind::kExit;
       out_.r0 = reg(1).bits;
       return false;
@@ -73,7 +75,7 @@ bool Machine::CallKfunc(const Insn& i) {
       if (proto.args[0] == KfuncArg::kIrqSave || proto.args[0] == KfuncArg::kIrqRestore) {
         done = Interrupts(proto.args[0] == KfuncArg::kIrqSave);
       } else if (proto.args[2] == KfuncArg::kDynptrNew || proto.args[0] == KfuncArg::kDynptr) {
-        DynptrKfunc(proto, &result);
+        DynptrKfunc(proto, source, &result);
       } else if (proto.args[1] == KfuncArg::kAsyncCallback) {
         later_.push_back({static_cast<uint32_t>(region(reg(2).region).function), region(reg(1).region).map, true});
       }
@@ -95,7 +97,17 @@ bool Machine::KfuncArguments(const KfuncProto& proto) {
     const Word w = reg(r);
     uint64_t at;
     switch (kind) {
+      case KfuncArg::kTyped:
+        if (!IteratorArgument(proto, w)) return false;
+        break;
       case KfuncArg::kCtx:
+        if (w.region >= 0 && region(w.region).kind == Region::Kind::kKernel) {  // a packet of the kernel's
+          const Region& g = region(w.region);
+          if (!Usable(g) || g.rcu || BtfTypeName(kernel_->get(), g.type_id) != "sk_buff" || w.bits != g.base) {
+            return Fault("an argument is not a packet that is there");
+          }
+          break;
+        }
         if (w.region != context_ || w.bits != region(context_).base) return Fault("an argument is not the context");
         break;
       case KfuncArg::kDynptr:
@@ -127,6 +139,16 @@ bool Machine::KfuncArguments(const KfuncProto& proto) {
     }
   }
   return true;
+}
+
+// What an iterator over the kernel's objects starts from.
+bool Machine::IteratorArgument(const KfuncProto& proto, const Word& w) {
+  if (proto.iter != IterType::kTask && proto.iter != IterType::kTaskVma) return NotModelled("iterator: " + std::string(proto.name));
+  if (w.region < 0) return (w.bits == 0 && proto.iter == IterType::kTask) || Fault("an argument is not an object");
+  const Region& g = region(w.region);
+  if (kernel_ == nullptr || g.kind != Region::Kind::kKernel) return NotModelled("kernel objects");
+  if (!Usable(g) || (g.rcu && proto.iter == IterType::kTask)) return Fault("an argument is an object that may not be there");
+  return BtfTypeName(kernel_->get(), g.type_id) == "task_struct" || Fault("an argument is an object of another type");
 }
 
 // ---- What lies on the stack --------------------------------------------------------------------------------------
@@ -170,6 +192,7 @@ bool Machine::Iterator(const KfuncProto& proto, Word* result) {
     const bool empty = proto.iter == IterType::kNum && (end <= begin || count > kMaxLoops);
     StackObject made = ObjectAt(p, StackObject::Kind::kIterator, size);
     made.reference = next_reference_;
+    made.number = next_number_++;
     made.iter = proto.iter;
     made.left = empty ? 0 : count;
     objects_.push_back(made);
@@ -178,6 +201,9 @@ bool Machine::Iterator(const KfuncProto& proto, Word* result) {
   }
   StackObject* known = FindObject(p, StackObject::Kind::kIterator);
   if (known == nullptr || known->iter != proto.iter) return Fault("no such iterator");
+  for (Region& each : regions_) {  // the iterator holds on to one at a time
+    if (each.data_of == known->number) each.trusted = false, each.untrusted = true;
+  }
   if (proto.kind == KfuncKind::kIterDestroy) {
     EndReference(known->reference);
     return true;
@@ -185,6 +211,16 @@ bool Machine::Iterator(const KfuncProto& proto, Word* result) {
   *result = Word::Number(0);
   if (known->left == 0) return true;
   --known->left;
+  if (!type.elem.empty()) {
+    const uint32_t id = kernel_ != nullptr ? kernel_->Find(type.elem, BTF_KIND_STRUCT) : 0;
+    if (id == 0) return NotModelled("what an iterator walks over");
+    const int32_t number = known->number;
+    *result = PointerTo(NewKernelObject(id));
+    Region& g = regions_.back();
+    (type.rcu ? g.rcu : g.trusted) = true;
+    if (!type.rcu) g.data_of = number;
+    return true;
+  }
   const int32_t reference = known->reference;
   const int element = NewRegion(Region::Kind::kMemory, type.elem_size);
   regions_.back().writable = false;
@@ -380,7 +416,7 @@ Word Machine::SliceOrBuffer(bool write) {
   return PointerTo(slice.region);
 }
 
-void Machine::DynptrKfunc(const KfuncProto& proto, Word* result) {
+void Machine::DynptrKfunc(const KfuncProto& proto, const StackObject& source, Word* result) {
   const std::string_view name = proto.name;
   if (proto.args[2] == KfuncArg::kDynptrNew) {  // of the packet
     const Region& packet = region(Packet());
@@ -390,13 +426,14 @@ void Machine::DynptrKfunc(const KfuncProto& proto, Word* result) {
                meta ? packet.data_at : packet.size - packet.data_at, -1);
     return;
   }
+  if (name == "bpf_dynptr_clone") {
+    MakeDynptr(reg(2), source.dynptr, source.memory, source.begin, source.length, source.reference);
+    objects_.back().read_only = source.read_only;
+    return;
+  }
   StackObject& d = *FindObject(reg(1), StackObject::Kind::kDynptr);
   if (proto.writes_dynptr) {
     WrittenThrough(d);
-  } else if (name == "bpf_dynptr_clone") {
-    const StackObject from = d;
-    MakeDynptr(reg(2), from.dynptr, from.memory, from.begin, from.length, from.reference);
-    objects_.back().read_only = from.read_only;
   } else if (name == "bpf_dynptr_adjust") {
     const uint64_t from = static_cast<uint32_t>(reg(2).bits), to = static_cast<uint32_t>(reg(3).bits);
     if (from > to || to > d.length) return;
@@ -574,6 +611,14 @@ bool Machine::ObjectHelper(uint32_t id, const std::array<Word, 6>& args) {
   held_.push_back(next_reference_++);
   reg(0) = PointerTo(old);
   return true;
+}
+
+// Whether a program may store this in a place for a pointer that nobody relies on.
+bool Machine::MayKeep(const MapField& field, const Word& value) const {
+  if (value.region < 0) return value.bits == 0;
+  const Region& g = region(value.region);
+  const Region::Kind kind = field.kernel_type ? Region::Kind::kKernel : Region::Kind::kObject;
+  return g.alive && g.kind == kind && g.type_id == field.type_id && value.bits == g.base;
 }
 
 // What a place for a pointer holds.

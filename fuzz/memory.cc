@@ -7,7 +7,7 @@
 namespace bpfsieve {
 namespace {
 
-constexpr int32_t kXdpAdjustHead = 44;  // helper
+constexpr int32_t kXdpAdjustHead = 44, kSkbPullData = 39;  // helpers
 
 }  // namespace
 
@@ -21,7 +21,9 @@ void Generator::Access(int pointer) {
   int size = 1 << c_.Below(4);
   while (size > room) size /= 2;
   // The stack alone is always checked for alignment; an argument may point there.
-  if ((v.kind == Kind::kStack || v.kind == Kind::kBuffer) && v.var) size = 1;
+  const bool strict = v.kind == Kind::kStack || v.kind == Kind::kBuffer || p_->strict_alignment;
+  if (strict && v.var) size = 1;
+  if (p_->strict_alignment && v.kind == Kind::kPacket && size > 2) size = 2;  // it begins at two beyond a multiple of four
   int off = v.lo + static_cast<int>(c_.Below(static_cast<uint32_t>(room - size + 1)));
   off -= off % size;
   if (off < v.lo) off += size;
@@ -122,6 +124,7 @@ int Generator::AddIndex(int pointer) {
   const Pin keep(*this, pointer);
   const Value v = m_.regs[pointer];
   if (v.kind == Kind::kPacket || v.room - v.lo < 2) return -1;
+  if (!o_.caps.perfmon && v.kind != Kind::kMapValue) return -1;
   const int most = static_cast<int>(c_.Below(static_cast<uint32_t>(v.room - v.lo)));
   const int index = Bounded(static_cast<uint64_t>(most));
   const Pin keep_index(*this, index);
@@ -281,7 +284,7 @@ void Generator::Packet(int depth) {
   };
   check(data, c_.Between(1, 40));
   for (int n = c_.Between(1, 3); n > 0; --n) Access(data);
-  if (CanFork() && c_.Chance(0.5)) {
+  if (CanFork() && c_.Chance(0.5) && o_.caps.perfmon) {
     const int length = Dst();
     const Pin keep_length(*this, length);
     code_.Load(1, length, data, 0);
@@ -313,7 +316,7 @@ void Generator::PacketChange() {
   if (ctx < 0) return;
   if (ctx != 1) code_.MovReg(1, ctx);
   code_.MovImm(2, c_.Between(-8, 8));
-  code_.Call(kXdpAdjustHead);
+  code_.Call(Can(kXdpAdjustHead) ? kXdpAdjustHead : kSkbPullData);
   ClobberedByCall(Value::Scalar());
   if (!Defect()) ForgetPackets();
 }

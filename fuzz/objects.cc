@@ -20,6 +20,12 @@ int Generator::KeyFor(const MapDef& map) {
     code_.Store(size, kRegFp, off, s);
     StackWritten(off, size, size == 8 ? &m_.regs[s] : nullptr);
   } else {
+    if (size == 4 && c_.Chance(0.1)) {
+      // Zero, a byte at a time.
+      for (int at = off; at < off + size; ++at) code_.StoreImm(1, kRegFp, at, 0);
+      StackWritten(off, size, nullptr);
+      return off;
+    }
     // An array's elements are known to exist where the key is a constant; not all are.
     code_.StoreImm(size, kRegFp, off, static_cast<int32_t>(c_.Below(map.max_entries + 2)));
     StackWritten(off, size, nullptr);
@@ -266,7 +272,7 @@ void Generator::CallSub(int) {
   if (count <= 0) return Alu();
   const int index = first + static_cast<int>(c_.Below(static_cast<uint32_t>(count)));
   Sub& sub = subs_[index];
-  if (sub.forks > forks_ || sub.callback) return Alu();
+  if (sub.forks > forks_ || sub.callback || sub.typed) return Alu();
   const bool has_ctx = ctx_home_ >= 0 || ctx_slot_ >= 0;
   for (const Param& param : sub.params) {
     if (param.kind == Kind::kCtx && (!has_ctx || PacketsPinned())) return Alu();

@@ -7,7 +7,10 @@
 // another may pass where the other one on its own does not. In the kernel, storing a zero into a spilled one at a known
 // place forgets what storing it at an unknown place within it does not; and a load of part of a spilled pointer is
 // refused at a known place, and gives a number at an unknown one. And bytes of stack that nothing is known of cover a
-// pointer, which can do less than a number (Context::strict_stack). Such a program is safe, and the kernel accepts it too.
+// pointer, which can do less than a number (Context::strict_stack). A function that leaves nothing in R0 covers one that
+// returns its stack's address, which may not be returned. And where a branch leaves nothing of a value, the kernel forgets
+// its ranges and goes on, into a path that no execution takes; a state that says more may not get there. Such a program is
+// safe, and the kernel accepts it too.
 #ifndef BPFSIEVE_FUZZ_REFERENCE_H_
 #define BPFSIEVE_FUZZ_REFERENCE_H_
 
@@ -31,13 +34,14 @@ struct NaiveResult {
   std::string message;                 // kReject: of the rule that was found broken first; else why it is undecided
   uint32_t insn = 0;                   // kReject: where
   uint64_t steps = 0;
+  bool impossible = false;  // kReject: only on paths that no execution takes
 };
 
 // Explores the program of these passes, and the global functions that it calls, each by its prototype. Uses nothing but
 // its arguments; safe from any thread.
 NaiveResult ExploreNaively(const Passes& passes, const NaiveOptions& options);
 
-// Whether the naive explorer may well reject what a search accepts, by the second of the ways above.
+// Whether the naive explorer may well reject what a search accepts, by all but the first and the third of the ways above.
 bool RejectsTheKnownOnly(const NaiveResult& result);
 
 }  // namespace bpfsieve

@@ -97,6 +97,23 @@ GenerateOptions Small() {
   return o;
 }
 
+NaiveResult Naive(const std::string& comparison) {
+  absl::StatusOr<ObjectFile> file = ObjectFile::Parse(
+      ".type sched_cls\n.prog p\n"
+      "r0 = *(u32 *)(r1 +84)\nr0 &= 20\nr0 |= 11\nif r0 < 0xd goto pc+2\n" + comparison + "\nr0 = *(u8 *)(r0 +0)\nexit\n",
+      "test.bpfasm", {});
+  EXPECT_TRUE(file.ok()) << file.status();
+  return ExploreNaively(Passes(file->object(), file->object().programs[0]), {});
+}
+
+// r0 is 11, 15, 27 or 31.
+TEST(Reference, APathThatNoExecutionTakesIsKnownForThat) {
+  EXPECT_EQ(Naive("if r0 > 0xd goto pc+1").verdict, Verdict::kReject);
+  EXPECT_TRUE(Naive("if r0 > 0xd goto pc+1").impossible);
+  EXPECT_EQ(Naive("if r0 > 0xf goto pc+1").verdict, Verdict::kReject);
+  EXPECT_FALSE(Naive("if r0 > 0xf goto pc+1").impossible);
+}
+
 TEST(Reference, SearchAgreesOnProgramsOfWhichMostAreValid) {
   Tally tally;
   CompareMany(1'000'000, 60'000 / kShare, Small(), &tally);

@@ -5,9 +5,13 @@
 
 #include <cstdint>
 
+#include "engine/spec/spec.h"
 #include "fuzz/generate.h"
 
 namespace bpfsieve {
+
+// What the loader of the program may do: of some it lacks CAP_PERFMON, and the verifier takes measures against speculation.
+inline Capabilities CapabilitiesFor(uint64_t seed) { return {.perfmon = seed / 32 % 24 != 3}; }
 
 // `broken` below 0: several in turn.
 inline GenerateOptions SettingsFor(uint64_t seed, double broken) {
@@ -17,6 +21,7 @@ inline GenerateOptions SettingsFor(uint64_t seed, double broken) {
   const bool small = seed / 4 % 2 == 0;
   o.max_insns = small ? 60 : 120;
   o.max_fragments = small ? 5 : 9;
+  o.caps = CapabilitiesFor(seed);
   o.maps = seed / 8 % 4 != 0;
   o.subprograms = seed / 8 % 4 > 1;
   return o;

@@ -44,9 +44,18 @@ using Low = Ranges<S32, U32>;
 Wide WideOf(Scalar& r) { return {r.smin, r.smax, r.umin, r.umax}; }
 Low LowOf(Scalar& r) { return {r.s32_min, r.s32_max, r.u32_min, r.u32_max}; }
 
+// The same of an operand.
+template <typename R>
+struct Ends {
+  typename R::S smin, smax;
+  typename R::U umin, umax;
+};
+Ends<Wide> WideOf(const Scalar& r) { return {r.smin, r.smax, r.umin, r.umax}; }
+Ends<Low> LowOf(const Scalar& r) { return {r.s32_min, r.s32_max, r.u32_min, r.u32_max}; }
+
 // Unsigned bounds may wrap, as long as all the sums do or none does.
 template <typename R>
-void Add(R d, R s) {
+void Add(R d, Ends<R> s) {
   const bool low = AddOverflows(d.smin, s.smin, &d.smin);
   if (low || AddOverflows(d.smax, s.smax, &d.smax)) d.ForgetSigned();
   const bool min_wraps = AddOverflows(d.umin, s.umin, &d.umin);
@@ -54,14 +63,14 @@ void Add(R d, R s) {
   if (!min_wraps && max_wraps) d.ForgetUnsigned();
 }
 
-void AddUnsynced(Scalar& dst, Scalar& src) {
+void AddUnsynced(Scalar& dst, const Scalar& src) {
   Add(LowOf(dst), LowOf(src));
   Add(WideOf(dst), WideOf(src));
   dst.var_off = TnumAdd(dst.var_off, src.var_off);
 }
 
 template <typename R>
-void Sub(R d, R s) {
+void Sub(R d, Ends<R> s) {
   const bool low = SubOverflows(d.smin, s.smax, &d.smin);
   if (low || SubOverflows(d.smax, s.smin, &d.smax)) d.ForgetSigned();
   const bool min_wraps = SubOverflows(d.umin, s.umax, &d.umin);
@@ -71,7 +80,7 @@ void Sub(R d, R s) {
 
 // The extremes of a product are among the products of the extremes, as long as none of those wraps.
 template <typename R>
-void Mul(R d, R s) {
+void Mul(R d, Ends<R> s) {
   const bool max_wraps = MulOverflows(d.umax, s.umax, &d.umax);
   if (max_wraps || MulOverflows(d.umin, s.umin, &d.umin)) d.ForgetUnsigned();
   typename R::S p[4];
@@ -88,7 +97,7 @@ void Mul(R d, R s) {
 enum class Bitwise { kAnd, kOr, kXor };
 
 template <Bitwise kOp, typename R>
-void BitwiseRange(R d, R s, typename R::U min, typename R::U max) {
+void BitwiseRange(R d, Ends<R> s, typename R::U min, typename R::U max) {
   if constexpr (kOp == Bitwise::kAnd) {
     d.umin = min;
     d.umax = Min(d.umax, s.umax);
@@ -111,7 +120,7 @@ void SetLow(Scalar& dst, U32 v) {
 
 // dst.var_off is that of the result already.
 template <Bitwise kOp>
-void BitwiseRanges(Scalar& dst, Scalar& src) {
+void BitwiseRanges(Scalar& dst, const Scalar& src) {
   const Tnum low = dst.var_off.Subreg();
   if (low.IsConst() && src.SubregIsConst()) {
     SetLow(dst, static_cast<U32>(low.value));
@@ -223,8 +232,12 @@ bool ForkScalar(uint8_t op, Scalar& dst, const Scalar& src, Scalar* zero) {
   return false;
 }
 
-bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& src_in) {
-  Scalar src = src_in;  // dst may be the same object
+bool AluScalar(uint8_t op, bool is64, int off, Scalar& dst, const Scalar& src) {
+  if (op == kNeg || &dst == &src) {
+    const Scalar operand = op == kNeg ? dst : src;
+    if (op == kNeg) dst = Scalar::Const(0);
+    return AluScalar(op == kNeg ? kSub : op, is64, off, dst, operand);
+  }
   const bool shift = op == kLsh || op == kRsh || op == kArsh;
   if (shift ? !KnownShift(src, is64) : op == kDiv || op == kMod) {
     dst = Scalar::Unknown();
@@ -233,10 +246,6 @@ bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& sr
   const auto n = static_cast<Count>(is64 ? src.umin : src.u32_min & (kLowBits - 1));
   switch (op) {
     case kAdd: AddUnsynced(dst, src); break;
-    case kNeg:
-      src = dst;
-      dst = Scalar::Const(0);
-      [[fallthrough]];
     case kSub:
       Sub(LowOf(dst), LowOf(src));
       Sub(WideOf(dst), WideOf(src));
@@ -270,8 +279,7 @@ bool AluScalar(uint8_t op, bool is64, int /*off*/, Scalar& dst, const Scalar& sr
 }
 
 void AddDelta(Scalar& r, S64 delta, bool is32) {
-  Scalar d = Scalar::Const(static_cast<U64>(delta));
-  AddUnsynced(r, d);
+  AddUnsynced(r, Scalar::Const(static_cast<U64>(delta)));
   if (is32) ZextSubreg(r);
   SyncBounds(r);
 }

@@ -1,101 +1,160 @@
 // How the parts of a Scalar inform each other, and the width changes.
 #include "engine/domain/scalar.h"
 
+// SyncBounds() works on a copy whose parts live in registers, which takes that all its steps become one function: otherwise
+// the parts are written and read again, at other widths than they were written, a dozen times over.
+#define BPFSIEVE_STEP [[gnu::always_inline]] inline
+
 namespace bpfsieve {
 namespace {
 
+// The steps of a deduction are written once, for two uses: Write takes them, and Watch notes whether they would change
+// anything. Watching leaves everything as it is, so that no step has to wait for the one before; and mostly it is enough.
+struct Write {
+  template <typename T>
+  BPFSIEVE_STEP void Set(T& to, T v) {
+    to = v;
+  }
+};
+struct Watch {
+  bool changes = false;
+  template <typename T>
+  BPFSIEVE_STEP void Set(const T& to, T v) {
+    changes |= !(to == v);
+  }
+};
+
 // Intersects a range with lo..hi.
+template <typename By, typename T>
+BPFSIEVE_STEP void Clamp(By& by, T& min, T& max, T lo, T hi) {
+  by.Set(min, Max(min, lo));
+  by.Set(max, Min(max, hi));
+}
 template <typename T>
-void Clamp(T& min, T& max, T lo, T hi) {
-  min = Max(min, lo);
-  max = Min(max, hi);
+BPFSIEVE_STEP void Clamp(T& min, T& max, T lo, T hi) {
+  Write by;
+  Clamp(by, min, max, lo, hi);
 }
 
 // The signed and the unsigned range of one width cover the same words. Where one of them does not cross the other's
 // seam, it bounds the other; and where a signed range crosses zero, an unsigned range that meets only its negative or
 // only its other part chooses that part.
-template <typename S, typename U>
-void DeduceSigns(S& smin, S& smax, U& umin, U& umax) {
-  if (static_cast<S>(umin) <= static_cast<S>(umax)) Clamp(smin, smax, static_cast<S>(umin), static_cast<S>(umax));
+template <typename By, typename S, typename U>
+BPFSIEVE_STEP void DeduceSigns(By& by, S& smin, S& smax, U& umin, U& umax) {
+  if (static_cast<S>(umin) <= static_cast<S>(umax)) Clamp(by, smin, smax, static_cast<S>(umin), static_cast<S>(umax));
   if (static_cast<U>(smin) <= static_cast<U>(smax)) {
-    Clamp(umin, umax, static_cast<U>(smin), static_cast<U>(smax));
+    Clamp(by, umin, umax, static_cast<U>(smin), static_cast<U>(smax));
   } else if (umax < static_cast<U>(smin)) {
-    smin = static_cast<S>(umin);
-    umax = Min(umax, static_cast<U>(smax));
+    by.Set(smin, static_cast<S>(umin));
+    by.Set(umax, Min(umax, static_cast<U>(smax)));
   } else if (static_cast<U>(smax) < umin) {
-    smax = static_cast<S>(umax);
-    umin = Max(umin, static_cast<U>(smin));
+    by.Set(smax, static_cast<S>(umax));
+    by.Set(umin, Max(umin, static_cast<U>(smin)));
   }
 }
 
 // The low halves of a 64-bit range lo..hi form a range where the high halves are equal, and a signed one besides where
 // they follow each other and the low halves go from negative to not negative.
-void Deduce32From64(Scalar& r) {
-  if (ByContract(r)) return;
+template <typename By>
+BPFSIEVE_STEP void Deduce32From64(By& by, Scalar& r) {
   if ((r.umin >> kLowBits) == (r.umax >> kLowBits)) {
-    Clamp(r.u32_min, r.u32_max, U32(r.umin), U32(r.umax));
-    if (S32(r.umin) <= S32(r.umax)) Clamp(r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
+    Clamp(by, r.u32_min, r.u32_max, U32(r.umin), U32(r.umax));
+    if (S32(r.umin) <= S32(r.umax)) Clamp(by, r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
   }
   const U64 smin = U64(r.smin), smax = U64(r.smax);
   if ((smin >> kLowBits) == (smax >> kLowBits)) {
-    if (U32(smin) <= U32(smax)) Clamp(r.u32_min, r.u32_max, U32(smin), U32(smax));
-    if (S32(smin) <= S32(smax)) Clamp(r.s32_min, r.s32_max, S32(smin), S32(smax));
+    if (U32(smin) <= U32(smax)) Clamp(by, r.u32_min, r.u32_max, U32(smin), U32(smax));
+    if (S32(smin) <= S32(smax)) Clamp(by, r.s32_min, r.s32_max, S32(smin), S32(smax));
   }
   if (U32(r.umin >> kLowBits) + 1 == U32(r.umax >> kLowBits) && S32(r.umin) < 0 && S32(r.umax) >= 0) {
-    Clamp(r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
+    Clamp(by, r.s32_min, r.s32_max, S32(r.umin), S32(r.umax));
   }
   if (U32(smin >> kLowBits) + 1 == U32(smax >> kLowBits) && S32(smin) < 0 && S32(smax) >= 0) {
-    Clamp(r.s32_min, r.s32_max, S32(smin), S32(smax));
+    Clamp(by, r.s32_min, r.s32_max, S32(smin), S32(smax));
   }
 }
 
 // A 64-bit bound whose low half lies outside lo..hi moves to it, within the same high half.
-void TightenLowHalves(Scalar& r, U32 lo, U32 hi) {
-  Clamp(r.umin, r.umax, (r.umin & ~kLowMask) | lo, (r.umax & ~kLowMask) | hi);
-  Clamp(r.smin, r.smax, S64((U64(r.smin) & ~kLowMask) | lo), S64((U64(r.smax) & ~kLowMask) | hi));
+template <typename By>
+BPFSIEVE_STEP void TightenLowHalves(By& by, Scalar& r, U32 lo, U32 hi) {
+  Clamp(by, r.umin, r.umax, (r.umin & ~kLowMask) | lo, (r.umax & ~kLowMask) | hi);
+  Clamp(by, r.smin, r.smax, S64((U64(r.smin) & ~kLowMask) | lo), S64((U64(r.smax) & ~kLowMask) | hi));
 }
 
-void Deduce64From32(Scalar& r) {
-  if (ByContract(r)) return;
-  TightenLowHalves(r, r.u32_min, r.u32_max);
+template <typename By>
+BPFSIEVE_STEP void Deduce64From32(By& by, Scalar& r) {
+  TightenLowHalves(by, r, r.u32_min, r.u32_max);
   const auto lo = static_cast<U32>(r.s32_min), hi = static_cast<U32>(r.s32_max);
-  if (lo <= hi) TightenLowHalves(r, lo, hi);
+  if (lo <= hi) TightenLowHalves(by, r, lo, hi);
   // After a sign-extending load, the high half is all ones or all zeros; a non-negative low half excludes the ones.
   if (r.s32_min >= 0 && r.smin >= kS32Min && r.smax <= kS32Max) {
-    r.smin = r.s32_min;
-    r.smax = r.s32_max;
-    r.umin = U64(r.smin);
-    r.umax = U64(r.smax);
-    r.var_off = TnumIntersect(r.var_off, Tnum::Range(r.umin, r.umax));
+    by.Set(r.smin, S64(r.s32_min));
+    by.Set(r.smax, S64(r.s32_max));
+    by.Set(r.umin, U64(S64(r.s32_min)));
+    by.Set(r.umax, U64(S64(r.s32_max)));
+    by.Set(r.var_off, TnumIntersect(r.var_off, Tnum::Range(U64(S64(r.s32_min)), U64(S64(r.s32_max)))));
   }
+}
+// As steps of their own.
+BPFSIEVE_STEP void Deduce32From64(Scalar& r) {
+  if (ByContract(r)) return;
+  Write by;
+  Deduce32From64(by, r);
+}
+BPFSIEVE_STEP void Deduce64From32(Scalar& r) {
+  if (ByContract(r)) return;
+  Write by;
+  Deduce64From32(by, r);
 }
 
 // One pass of __reg_deduce_bounds().
-void Deduce(Scalar& r) {
+BPFSIEVE_STEP void Deduce(Scalar& r) {
   if (ByContract(r)) return;
+  Write by;
   Deduce32From64(r);
-  DeduceSigns(r.s32_min, r.s32_max, r.u32_min, r.u32_max);
-  DeduceSigns(r.smin, r.smax, r.umin, r.umax);
+  DeduceSigns(by, r.s32_min, r.s32_max, r.u32_min, r.u32_max);
+  DeduceSigns(by, r.smin, r.smax, r.umin, r.umax);
   Deduce64From32(r);
 }
+// Whether that would change nothing.
+BPFSIEVE_STEP bool Settled(Scalar& r) {
+  return Either([&] {
+    Watch by;
+    Deduce32From64(by, r);
+    DeduceSigns(by, r.s32_min, r.s32_max, r.u32_min, r.u32_max);
+    DeduceSigns(by, r.smin, r.smax, r.umin, r.umax);
+    Deduce64From32(by, r);
+    return !by.changes;
+  });
+}
 
-// The kernel makes three passes; once one of them changes nothing, neither do the following.
-void DeduceInPasses(Scalar& r) {
-  if (ByContract(r)) return;
-  for (int pass = 0; pass < 3; ++pass) {
-    const Scalar before = r;
+// The kernel makes three passes; once one of them changes nothing, neither do the following. Returns whether one did.
+BPFSIEVE_STEP bool DeduceInPasses(Scalar& r) {
+  if (ByContract(r)) return true;
+  int passes = 0;
+  while (passes < 3 && !Settled(r)) {
     Deduce(r);
-    if (r == before) break;
+    ++passes;
   }
+  return passes > 0;
 }
 
 // The known bits bound the ranges...
-void RangesFromTnum64(Scalar& r) {
+BPFSIEVE_STEP void LowRangesFromTnum(Scalar& r) {
+  if (ByContract(r)) return;
+  const Tnum t = r.var_off;
+  const U32 value = U32(t.value), mask = U32(t.mask);
+  Clamp(r.s32_min, r.s32_max, S32(value | (mask & U32(kS32Min))), S32(value | (mask & U32(kS32Max))));
+  Clamp(r.u32_min, r.u32_max, value, value | mask);
+}
+
+BPFSIEVE_STEP void RangesFromTnum64(Scalar& r) {
   if (ByContract(r)) return;
   const Tnum t = r.var_off;
   Clamp(r.smin, r.smax, S64(t.value | (t.mask & U64(kS64Min))), S64(t.value | (t.mask & U64(kS64Max))));
   Clamp(r.umin, r.umax, t.Min(), t.Max());
-  // A single word both within umin..umax and a member of the tristate number is the value.
+  // A single word both within umin..umax and a member of the tristate number is the value. Mostly both ends are members.
+  if (Either([&] { return r.umin < r.umax && t.Contains(r.umin) && t.Contains(r.umax); })) return;
   const U64 next = TnumNext(t, r.umin);
   if (t.Contains(r.umin)) {
     if (next > r.umax) r = Scalar::Const(r.umin);
@@ -105,7 +164,7 @@ void RangesFromTnum64(Scalar& r) {
 }
 
 // ...and the ranges' common leading bits are known.
-void TnumFromRanges(Scalar& r) {
+BPFSIEVE_STEP void TnumFromRanges(Scalar& r) {
   if (ByContract(r)) return;
   const Tnum all = TnumIntersect(r.var_off, Tnum::Range(r.umin, r.umax));
   const Tnum low = TnumIntersect(all.Subreg(), Tnum::Range(r.u32_min, r.u32_max));
@@ -114,27 +173,56 @@ void TnumFromRanges(Scalar& r) {
 
 }  // namespace
 
-void RangesFromTnum32(Scalar& r) {
-  if (ByContract(r)) return;
-  const Tnum t = r.var_off;
-  const U32 value = U32(t.value), mask = U32(t.mask);
-  Clamp(r.s32_min, r.s32_max, S32(value | (mask & U32(kS32Min))), S32(value | (mask & U32(kS32Max))));
-  Clamp(r.u32_min, r.u32_max, value, value | mask);
-}
+void RangesFromTnum32(Scalar& r) { LowRangesFromTnum(r); }
 
 void RangesFromTnum(Scalar& r) {
-  RangesFromTnum32(r);
+  LowRangesFromTnum(r);
   RangesFromTnum64(r);
 }
 
-void SyncBounds(Scalar& r) {
-  if (ByContract(r)) return;
-  if (r.IsConst() && BoundsSane(r)) return;  // nothing to learn, and common
-  RangesFromTnum(r);
-  DeduceInPasses(r);
-  TnumFromRanges(r);
-  RangesFromTnum(r);
+namespace {
+
+// Whether the steps below change nothing: constants, and numbers of which nothing is known.
+BPFSIEVE_STEP bool NothingToLearn(const Scalar& r) {
+  return Either([&] { return r.IsConst() ? BoundsSane(r) : r.var_off.IsUnknown() && r.IsUnknown(); });
 }
+// Whether they learn nothing but the leading bits that all members share: the four ranges are one, on this side of every
+// seam, and its ends are members. With the two above, these are nearly all numbers of a program.
+BPFSIEVE_STEP bool IsOneRange(const Scalar& r) {
+  return Either([&] {
+    const U64 lo = r.umin, hi = r.umax, most = U64(S64{kS32Max});
+    return hi <= most && lo < hi && r.smin == S64(lo) && r.smax == S64(hi) && r.u32_min == U32(lo) && r.u32_max == U32(hi) &&
+           r.s32_min == S32(lo) && r.s32_max == S32(hi) && r.var_off.Max() <= most && r.var_off.Contains(lo) &&
+           r.var_off.Contains(hi);
+  });
+}
+
+// Returns whether the result is known to be sane; false: who knows.
+bool Sync(Scalar& whole) {
+  if (ByContract(whole)) return false;
+  if (NothingToLearn(whole)) return true;
+  if (IsOneRange(whole)) {
+    whole.var_off = TnumIntersect(whole.var_off, Tnum::Range(whole.umin, whole.umax));
+    return true;
+  }
+  Scalar r = whole;
+  LowRangesFromTnum(r);
+  RangesFromTnum64(r);
+  const bool ranges_changed = DeduceInPasses(r);
+  const Tnum known = r.var_off;
+  TnumFromRanges(r);
+  if (!Either([&] { return !ranges_changed && r.var_off == known; })) {  // or else it would find nothing again
+    LowRangesFromTnum(r);
+    RangesFromTnum64(r);
+  }
+  whole = r;
+  return false;
+}
+
+}  // namespace
+
+void SyncBounds(Scalar& r) { Sync(r); }
+bool SyncAndRepair(Scalar& r) { return Sync(r) || RepairBounds(r); }
 
 bool BoundsSane(const Scalar& r) {
   if (r.umin > r.umax || r.smin > r.smax || r.u32_min > r.u32_max || r.s32_min > r.s32_max) return false;

@@ -81,10 +81,7 @@ bool BoundsSane(const Scalar& r);
 // kernel does this for the destination of every ALU instruction and for both operands of a conditional jump.
 bool RepairBounds(Scalar& r);
 // SyncBounds() then RepairBounds().
-inline bool SyncAndRepair(Scalar& r) {
-  SyncBounds(r);
-  return RepairBounds(r);
-}
+bool SyncAndRepair(Scalar& r);
 
 // Takes the low 32 bits, zero-extended, without a sync (zext_32_to_64()).
 void ZextSubreg(Scalar& r);

@@ -69,6 +69,13 @@ constexpr bool ByContract(T&...) {
   return false;
 }
 
+// test(), where what follows is right whatever it answers, and only time is saved by asking. A proof takes both ways, and
+// does not ask.
+template <typename F>
+[[gnu::always_inline]] constexpr bool Either(F test) {
+  return test();
+}
+
 }  // namespace bpfsieve
 
 #endif  // BPFSIEVE_WORDS

@@ -36,30 +36,30 @@ Search::Search(const Context& context, const SearchLimits& limits)
       limits_(limits),
       parts_(depot_),
       pool_(parts_.states),
-      transfer_(context, pool_) {
+      history_(arena_),
+      transfer_(context, pool_),
+      stack_(arena_),
+      table_(arena_.Make<Checkpoint*>(prog_.insns.size())),
+      pointer_of_(arena_.Make(prog_.insns.size(), RegType::kNotInit)),
+      called_(arena_.Make<uint8_t>(cfg_.subs.size())) {
   result_.depths.assign(cfg_.subs.size(), 0);
-  table_.assign(std::max<size_t>(prog_.insns.size(), 1), nullptr);
-  pointer_of_.assign(prog_.insns.size(), RegType::kNotInit);
   if (!ctx_.caps.perfmon) {
-    barriers_.assign(prog_.insns.size(), 0);
-    alu_mask_of_.assign(prog_.insns.size(), 0);
+    barriers_ = arena_.Make<uint8_t>(prog_.insns.size());
+    alu_mask_of_ = arena_.Make<uint64_t>(prog_.insns.size());
   }
   limits_.all_precise |= !ctx_.caps.bpf;
-  called_.assign(cfg_.subs.size(), 0);
-  result_.called_back.assign(cfg_.subs.size(), 0);
-  result_.called_later.assign(cfg_.subs.size(), 0);
   if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
 }
 
 SearchResult Search::Run() {
   bool ok = ExploreFunction(0);
   // Global functions that were called are verified on their own, by prototype; they may call more of them.
-  std::vector<uint8_t> verified(cfg_.subs.size(), 0);
+  const auto verified = arena_.Make<uint8_t>(cfg_.subs.size());
   if (cfg_.exception_sub >= 0) called_[cfg_.exception_sub] = 1;
   for (bool again = ok; again && ok;) {
     again = false;
     for (size_t s = 1; s < cfg_.subs.size() && ok; ++s) {
-      if (!ctx_.global_sub[s] || !called_[s] || verified[s]) continue;
+      if (!ctx_.subs[s].global || !called_[s] || verified[s]) continue;
       ok = ExploreFunction(static_cast<int>(s));
       verified[s] = 1;
       again = true;
@@ -121,7 +121,7 @@ bool Search::SetUpEntry(int sub, State& state) {
     state.regs()[1].MakePointer(RegType::kCtx);
     return true;
   }
-  const FuncArgs& args = ctx_.func_args[sub];
+  const FuncArgs& args = ctx_.subs[sub].args;
   if (!args.unsupported.empty()) {
     result_.feature = args.unsupported;
     return Stop(Verdict::kUnsupported, Rule::kUnsupportedFeature, cfg_.subs[sub].start, args.unsupported);
@@ -207,7 +207,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
         Govern(here);
       }
     }
-    if (cfg_.prune_point[insn]) {
+    if (cfg_.at[insn].prune_point) {
       LookUpKey key;
       if (here.piece != nullptr && here.piece->steps > 0) {
         key = here.piece->key;
@@ -222,7 +222,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (done) return true;
     }
     if (helpers_ != nullptr && here.segment != nullptr && helpers_->Hungry()) Feed();
-    if (helpers_ != nullptr && here.segment == nullptr && cfg_.prune_point[insn]) {
+    if (helpers_ != nullptr && here.segment == nullptr && cfg_.at[insn].prune_point) {
       // Nobody is ahead on this path, which is the one place where work is never in vain.
       if (helpers_->Hungry()) {
         here.segment = helpers_->Share(here.state, insn, prev, recorded_, kFollowed);
@@ -280,6 +280,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
 
     if (step.turn != nullptr) Widen(step, path);
     bool ok = true;
+    Lazy now{&state};
     // What is only reached by speculation is no fault of the program: a barrier keeps the processor from it. Not where the
     // kernel gives up.
     const bool barrier = speculative && ((step.kind == StepResult::Kind::kFinding && step.rule != Rule::kCallDepth) ||
@@ -289,13 +290,13 @@ bool Search::FollowPath(Pending& start, Here& here) {
       alu_mask_of_[insn] = step.alu_mask = step.used_detail = 0;
       step.used_pointer = RegType::kNotInit;
       step.kind = StepResult::Kind::kPathEnd;
-      ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
+      ok = Honour(step, insn, prev, frame, path, now, nullptr);
       if (Logging()) Log("\n");
     } else if (step.kind == StepResult::Kind::kFinding || step.kind == StepResult::Kind::kUnsupported) {
       if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
-      if (step.Any() || cfg_.jmp_point[insn]) ok = Honour(step, insn, prev, frame, path, Lazy{&state}, nullptr);
+      if (step.Any() || cfg_.at[insn].jmp_point) ok = Honour(step, insn, prev, frame, path, now, nullptr);
       if (ok && Logging()) {
         LogAfter(state, insn, step, before->frame(), width);
         print_state = state.frame().frameno != before->frame().frameno;
@@ -346,10 +347,8 @@ bool Search::Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* d
       stats.processed = processed + event.steps;
       count_stack(event.grown);
       Segment* fork = std::exchange(event.fork, nullptr);
-      if (!Honour(event.effects, event.insn, event.prev, event.frame, path, Lazy{nullptr, here.state, insn, event.steps},
-                  fork)) {
-        return false;
-      }
+      Lazy now{nullptr, here.state, insn, event.steps};
+      if (!Honour(event.effects, event.insn, event.prev, event.frame, path, now, fork)) return false;
     }
     return true;
   };
@@ -481,7 +480,7 @@ void Search::CountStack(const StackUse* begin, const StackUse* end) {
 
 bool Search::Found(StepResult& step, uint32_t insn, int64_t prev, int frame, Path& path, const State& state) {
   const bool finding = step.kind == StepResult::Kind::kFinding;
-  if (cfg_.jmp_point[insn]) Remember(path, insn, prev);
+  if (cfg_.at[insn].jmp_point) Remember(path, insn, prev);
   if (!finding) result_.feature = step.message;
   if (step.fault_reg >= 0 && state.cur == frame) {
     AppendReg(result_.finding.reg_state, state.regs()[step.fault_reg], state.frame().frameno, ctx_.object->maps);
@@ -504,7 +503,12 @@ HistoryNode* Search::Remember(Path& path, uint32_t insn, int64_t prev) {
   return node;
 }
 
-bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now,
+void Search::Mark(std::vector<uint8_t>& subs, int sub) {
+  subs.resize(cfg_.subs.size());
+  subs[sub] = 1;
+}
+
+bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy& now,
                     Segment* fork) {
   // Whatever stops the search here leaves a fork to be freed.
   struct Fork {
@@ -521,7 +525,7 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
   } forked{*this, step.branch, fork};
   Path branch = path;  // where the fork's path starts, but for what this step adds
   HistoryNode* open = nullptr;
-  if (cfg_.jmp_point[insn]) {
+  if (cfg_.at[insn].jmp_point) {
     open = Remember(path, insn, prev);
     branch.history = open;
   }
@@ -568,8 +572,11 @@ bool Search::Honour(const StepEffects& step, uint32_t insn, int64_t prev, int fr
     }
   }
   if (step.called_global >= 0) called_[step.called_global] = 1;
-  if (step.called_back >= 0) result_.called_back[step.called_back] = 1;
-  if (step.called_later >= 0) result_.called_back[step.called_later] = result_.called_later[step.called_later] = 1;
+  if (step.called_back >= 0) Mark(result_.called_back, step.called_back);
+  if (step.called_later >= 0) {
+    Mark(result_.called_back, step.called_later);
+    Mark(result_.called_later, step.called_later);
+  }
   if (step.hist_flags != 0 || step.hist_linked != 0) {
     const bool shared = step.branch == nullptr || step.branch_records_step;
     HistoryNode* node = open;
@@ -641,7 +648,7 @@ bool Search::IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state) {
 bool Search::Converges(Checkpoint& c, const LookUpKey& key, Lazy& state) {
   if (c.visit == nullptr || ((key.types ^ c.types) & c.types_mask) != 0) return false;
   const State& cur = Get(state);
-  const Converge kind = cfg_.converge[key.insn];
+  const Converge kind = cfg_.at[key.insn].converge;
   if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
   const uint32_t id_base = key.id_gen + 1;
   if (!(ctx_.caps.perfmon ? SubsumesWithin(*c.shared.state, c.shared.masks, cur, id_base, ids_)
@@ -662,7 +669,7 @@ bool Search::CalledBack(uint32_t insn, int64_t prev) const {
   if (prev < 0 || prog_.insns[static_cast<size_t>(prev)].code != kCodeExit) return false;
   if (insn == 0 || !IsPseudoCall(prog_.insns[insn - 1])) return true;
   const int sub = cfg_.SubAt(static_cast<uint32_t>(int64_t{insn} + prog_.insns[insn - 1].imm));
-  return sub < 0 || static_cast<uint16_t>(sub) != cfg_.sub_of[static_cast<size_t>(prev)];
+  return sub < 0 || static_cast<uint16_t>(sub) != cfg_.at[static_cast<size_t>(prev)].sub;
 }
 
 // The loop that the state is in, by its outermost function that is in one; null: none that could matter.
@@ -671,8 +678,8 @@ LoopVisit* Search::VisitOf(const State& state, uint32_t insn) {
   std::array<uint32_t, kMaxFrames> chain{};
   for (int f = 0; f <= state.cur; ++f) {
     const uint32_t at = f < state.cur ? static_cast<uint32_t>(state.frames[f + 1]->callsite) : insn;
-    if (cfg_.scc[at] != 0) {
-      chain.back() = cfg_.scc[at];
+    if (cfg_.at[at].scc != 0) {
+      chain.back() = cfg_.at[at].scc;
       return &visits_[chain];
     }
     if (f < state.cur) chain[f] = at + 1;
@@ -732,7 +739,7 @@ bool Search::Conflicts(const StepEffects& step, uint32_t insn) const {
 Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   const SearchStats& stats = result_.stats;
   const uint32_t insn = key.insn;
-  const Converge converge = cfg_.converge[insn];
+  const Converge converge = cfg_.at[insn].converge;
   const bool force = limits_.test_state_freq || converge != Converge::kNo ||
                      (path.history != nullptr && path.history->length > 40);
   const uint64_t jumps = jumps_ - last_record_jumps_;
@@ -785,7 +792,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
 // The path ends before `insn`, where `c` covers it. `open`: what c's continuation relies upon is not all known yet.
 Search::Visit Search::Prune(Checkpoint& c, uint32_t insn, Path& path, bool open) {
   ++c.hits;
-  if (cfg_.jmp_point[insn]) Remember(path, insn, path.last_insn);
+  if (cfg_.at[insn].jmp_point) Remember(path, insn, path.last_insn);
   PropagatePrecision(path, insn, c);
   if (open) {
     c.visit->backedges.push_back({path, insn, &c});
@@ -904,7 +911,7 @@ void Search::ClearTable() {
     if (p.state != nullptr) pool_.Free(p.state);
     bytes_ -= p.bytes;
   }
-  stack_.clear();
+  stack_.resize(0);
   history_.Free(entry_history_);
   for (Checkpoint*& head : table_) {
     for (Checkpoint* c = head; c != nullptr;) {

@@ -88,7 +88,7 @@ struct SearchResult {
   std::string feature;  // kUnsupported
   SearchStats stats;
   StackDepths depths;   // stack use per subprogram, bytes
-  std::vector<uint8_t> called_back;  // per subprogram: a helper calls it back
+  std::vector<uint8_t> called_back;  // per subprogram: a helper calls it back; empty: none does any
   std::vector<uint8_t> called_later; // likewise, on a stack of its own
   std::string log;
   SpeculationStats speculation;

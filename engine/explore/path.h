@@ -7,12 +7,14 @@
 #ifndef BPFSIEVE_ENGINE_EXPLORE_PATH_H_
 #define BPFSIEVE_ENGINE_EXPLORE_PATH_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <vector>
 
+#include "engine/program/arena.h"
 #include "engine/state/state.h"
 #include "engine/transfer/transfer.h"
 
@@ -37,10 +39,16 @@ struct HistoryNodes {
 // Hands out nodes and takes back all of an owner's at once. Not thread-safe.
 class HistoryPool {
  public:
+  explicit HistoryPool(Arena& arena) : arena_(arena) {}
   HistoryNode* New(HistoryNodes& owner) {
-    if (free_ == nullptr) Refill();
     HistoryNode* node = free_;
-    free_ = node->next_owned;
+    if (node != nullptr) {
+      free_ = node->next_owned;
+    } else {
+      if (fresh_.empty()) fresh_ = arena_.Raw<HistoryNode>(size_ = std::clamp<size_t>(2 * size_, 16, 256));
+      node = &fresh_.front();
+      fresh_ = fresh_.subspan(1);
+    }
     node->next_owned = nullptr;
     (owner.first == nullptr ? owner.first : owner.last->next_owned) = node;
     owner.last = node;
@@ -57,16 +65,9 @@ class HistoryPool {
   uint64_t bytes() const { return in_use_ * sizeof(HistoryNode); }
 
  private:
-  void Refill() {
-    // Small programs need a handful.
-    const size_t size = chunks_.size() < 4 ? size_t{16} << chunks_.size() : 256;
-    chunks_.push_back(std::make_unique<HistoryNode[]>(size));
-    for (size_t i = 0; i < size; ++i) {
-      chunks_.back()[i].next_owned = free_;
-      free_ = &chunks_.back()[i];
-    }
-  }
-  std::vector<std::unique_ptr<HistoryNode[]>> chunks_;
+  Arena& arena_;
+  std::span<HistoryNode> fresh_;  // never used
+  size_t size_ = 0;               // that there were of these at first
   HistoryNode* free_ = nullptr;
   uint64_t in_use_ = 0;
 };

@@ -27,7 +27,7 @@ bool Search::Backtrack::Empty() const {
 }
 
 // Most instructions have nothing to do with what is asked for: those for which BacktrackInsn() would change nothing.
-bool Search::PassesBy(const Insn& i, const HistoryNode* hist, const Backtrack& bt) {
+inline bool Search::PassesBy(const Insn& i, const HistoryNode* hist, const Backtrack& bt) {
   if (hist != nullptr && hist->linked != 0) return false;
   const uint16_t regs = bt.regs[bt.frame];
   switch (Class(i)) {
@@ -103,7 +103,7 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
     const uint8_t op = JmpOp(i);
     if (IsPseudoCall(i)) {
       const int sub = cfg_.SubAt(static_cast<uint32_t>(int64_t{at} + i.imm + 1));
-      if (ctx_.global_sub[sub]) {
+      if (ctx_.subs[sub].global) {
         if ((bt.regs[fr] & kArgRegs) != 0) return Back::kGiveUp;
         clear(0);
         return Back::kOk;
@@ -115,7 +115,7 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
       --bt.frame;
       return Back::kOk;
     }
-    if (op == kCall && cfg_.converge[at] == Converge::kCallback && next != int64_t{at} + 1) {
+    if (op == kCall && cfg_.at[at].converge == Converge::kCallback && next != int64_t{at} + 1) {
       // Into the function that is called back, from its first instruction: whoever calls it makes up its arguments.
       if ((bt.regs[fr] & ~kArgRegs) != 0 || bt.slots[fr] != 0 || fr == 0) return Back::kGiveUp;
       bt.regs[fr] = 0;
@@ -126,7 +126,7 @@ Search::Back Search::BacktrackInsn(uint32_t at, int64_t next, const HistoryNode*
       clear(0);
       if ((bt.regs[fr] & kArgRegs) != 0) return Back::kGiveUp;
     } else if (op == kExit) {
-      if (next >= 0 && cfg_.converge[static_cast<size_t>(next)] == Converge::kCallback) {
+      if (next >= 0 && cfg_.at[static_cast<size_t>(next)].converge == Converge::kCallback) {
         bt.regs[fr] &= static_cast<uint16_t>(~kArgRegs);
       }
       const bool from_call = next - 1 >= 0 && IsPseudoCall(prog_.insns[static_cast<size_t>(next - 1)]);

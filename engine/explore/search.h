@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "engine/explore/explore.h"
 #include "engine/explore/path.h"
 #include "engine/explore/speculation.h"
+#include "engine/program/arena.h"
 #include "engine/state/state.h"
 #include "engine/transfer/transfer.h"
 
@@ -64,7 +66,8 @@ class Search {
   // Does what a helper's piece asks for, from `insn` on, and sets *done where the path ends within it. False: stop.
   bool Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* done);
   // Does what a step asks for. `fork` is what helpers have of the branch. False: stop.
-  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy now, Segment* fork);
+  bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy& now, Segment* fork);
+  void Mark(std::vector<uint8_t>& subs, int sub);
   uint32_t NewNode(uint32_t parent);
   void DropPrepared(Here& here);
   void Leave(Here& here);
@@ -147,21 +150,22 @@ class Search {
   SearchDepot depot_;
   SearchPool parts_;
   StatePool& pool_;  // of parts_
+  Arena arena_;
   HistoryPool history_;
   HistoryNodes entry_history_;  // of the paths from the function's entry
   Transfer transfer_;
-  std::vector<Pending> stack_;
-  std::vector<Checkpoint*> table_;  // lists by (instruction ^ callsite) modulo the program's length
+  ArenaList<Pending> stack_;
+  std::span<Checkpoint*> table_;  // lists by (instruction ^ callsite) modulo the program's length
   std::vector<Checkpoint*> evicted_;  // out of the table, but with paths that are not done
-  std::vector<RegType> pointer_of_;  // per instruction: the pointer type that it was used with
+  std::span<RegType> pointer_of_;    // per instruction: the pointer type that it was used with
   std::map<uint32_t, uint64_t> detail_of_;  // likewise StepEffects::used_detail, where there was one
   // Of a program whose loader lacks CAP_PERFMON, per instruction: barriers before and after it (kBarrier*), and its mask
   // (StepEffects::alu_mask). And whether any mask depends on what is known of a scalar: then scalars that differ at all
   // are different.
-  std::vector<uint8_t> barriers_;
-  std::vector<uint64_t> alu_mask_of_;
+  std::span<uint8_t> barriers_;
+  std::span<uint64_t> alu_mask_of_;
   bool same_scalars_ = false;
-  std::vector<uint8_t> called_;      // per subprogram: a global function that was called
+  std::span<uint8_t> called_;        // per subprogram: a global function that was called
   std::map<std::array<uint32_t, kMaxFrames>, LoopVisit> visits_;  // by call sites and, last, the loop's number
   uint64_t backedges_ = 0;           // of all visits
   IdMap ids_;

@@ -316,7 +316,7 @@ void Speculation::Run(Helper& helper, Segment* segment) {
   if (segment->pieces == 0) {
     helper.history = segment->history;
     key.insn = insn;
-    if (ctx_.cfg->prune_point[insn] && LookUp(helper, segment, *state, key).pruned) {
+    if (ctx_.cfg->at[insn].prune_point && LookUp(helper, segment, *state, key).pruned) {
       ++helper.stats.parked;
       status = Segment::Status::kParked;
     }
@@ -385,7 +385,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
       piece->finding = std::make_unique<StepResult>(step);
       return piece;
     }
-    if (step.Any() || cfg.jmp_point[insn]) {
+    if (step.Any() || cfg.at[insn].jmp_point) {
       ++helper.history;
       PieceEvent& event = piece->events.emplace_back();
       event.effects = step;
@@ -412,7 +412,7 @@ Piece* Speculation::Execute(Helper& helper, Segment* segment, State& state, uint
     }
     ++helper.steps;
     helper.jumps += IsJmpClass(insns[static_cast<size_t>(prev)]);
-    if (cfg.prune_point[insn]) {
+    if (cfg.at[insn].prune_point) {
       LookUpKey key;
       key.insn = insn;
       const Found found = LookUp(helper, segment, state, key);

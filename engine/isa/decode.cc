@@ -41,107 +41,87 @@ constexpr std::array<bool, 256> kKnownOpcodes = MakeKnownOpcodes();
 EncodingError Error(Kind kind, std::string message, int reg = -1) {
   return EncodingError{.kind = kind, .insn = 0, .reg = reg, .message = std::move(message)};
 }
-EncodingError Reserved(const char* what) {
-  return Error(Kind::kReserved, absl::StrFormat("%s uses reserved fields", what));
-}
 
-std::optional<EncodingError> CheckRead(int reg) {
-  if (reg >= kMaxReg) return Error(Kind::kRegister, absl::StrFormat("R%d is invalid", reg), reg);
-  return std::nullopt;
-}
-std::optional<EncodingError> CheckWrite(int reg) {
-  if (auto error = CheckRead(reg)) return error;
-  if (reg == kRegFp) return Error(Kind::kFrameWrite, "frame pointer is read only", reg);
-  return std::nullopt;
-}
+// What is wrong with an instruction. Nearly every one is right: words are for those that are not.
+struct Fault {
+  enum class What : uint8_t {
+    kNone, kRegister, kFrameWrite, kAddrSpace, kMov, kNeg, kEnd, kAlu, kDivZero, kShift, kCall, kJa, kExit, kMayGoto,
+    kJump, kAtomicOp, kAtomicSize, kImm64, kPacketLoad, kStx, kSt,
+  };
+  What what = What::kNone;
+  uint8_t reg = 0;
+  constexpr explicit operator bool() const { return what != What::kNone; }
+};
+using What = Fault::What;
 
-std::optional<EncodingError> CheckMov(const Insn& insn) {
-  if (UsesX(insn)) {
-    if (Class(insn) == kClassAlu64 && insn.off == kAddrSpaceCast) {
-      if (insn.imm != 1 && insn.imm != 1 << 16) {
-        return Error(Kind::kReserved, "addr_space_cast insn can only convert between address space 1 and 0");
-      }
-    } else {
-      bool sign_extension = insn.off == 8 || insn.off == 16 || (insn.off == 32 && Class(insn) == kClassAlu64);
-      if ((insn.off != 0 && !sign_extension) || insn.imm != 0) return Reserved("BPF_MOV");
-    }
-    if (auto error = CheckRead(insn.src)) return error;
-  } else if (insn.src != 0 || insn.off != 0) {
-    return Reserved("BPF_MOV");
+constexpr Fault CheckRead(uint8_t reg) { return reg >= kMaxReg ? Fault{What::kRegister, reg} : Fault{}; }
+constexpr Fault CheckWrite(uint8_t reg) { return reg == kRegFp ? Fault{What::kFrameWrite, reg} : CheckRead(reg); }
+constexpr Fault Either(Fault first, Fault second) { return first ? first : second; }
+
+constexpr Fault CheckMov(const Insn& insn) {
+  if (!UsesX(insn)) return insn.src != 0 || insn.off != 0 ? Fault{What::kMov} : CheckWrite(insn.dst);
+  if (Class(insn) == kClassAlu64 && insn.off == kAddrSpaceCast) {
+    if (insn.imm != 1 && insn.imm != 1 << 16) return {What::kAddrSpace};
+  } else {
+    const bool sign_extension = insn.off == 8 || insn.off == 16 || (insn.off == 32 && Class(insn) == kClassAlu64);
+    if ((insn.off != 0 && !sign_extension) || insn.imm != 0) return {What::kMov};
   }
-  return CheckWrite(insn.dst);
+  return Either(CheckRead(insn.src), CheckWrite(insn.dst));
 }
 
-std::optional<EncodingError> CheckAlu(const Insn& insn) {
+constexpr Fault CheckAlu(const Insn& insn) {
   const uint8_t op = AluOp(insn);
   if (op == kNeg) {
-    if (insn.src != 0 || insn.off != 0 || insn.imm != 0) return Reserved("BPF_NEG");
+    if (insn.src != 0 || insn.off != 0 || insn.imm != 0) return {What::kNeg};
     return CheckWrite(insn.dst);
   }
   if (op == kEnd) {
-    if (insn.src != 0 || insn.off != 0 || (insn.imm != 16 && insn.imm != 32 && insn.imm != 64)) {
-      return Reserved("BPF_END");
-    }
+    if (insn.src != 0 || insn.off != 0 || (insn.imm != 16 && insn.imm != 32 && insn.imm != 64)) return {What::kEnd};
     return CheckWrite(insn.dst);
   }
   if (op == kMov) return CheckMov(insn);
 
   const bool division = op == kDiv || op == kMod;
-  if ((insn.off != 0 && !(insn.off == 1 && division)) || (UsesX(insn) ? insn.imm != 0 : insn.src != 0)) {
-    return Reserved("BPF_ALU");
-  }
+  if ((insn.off != 0 && !(insn.off == 1 && division)) || (UsesX(insn) ? insn.imm != 0 : insn.src != 0)) return {What::kAlu};
   if (UsesX(insn)) {
-    if (auto error = CheckRead(insn.src)) return error;
+    if (const Fault f = CheckRead(insn.src)) return f;
   }
-  if (auto error = CheckRead(insn.dst)) return error;
+  if (const Fault f = CheckRead(insn.dst)) return f;
   if (!UsesX(insn)) {
-    if (division && insn.imm == 0) return Error(Kind::kDivZero, "div by zero");
+    if (division && insn.imm == 0) return {What::kDivZero};
     const int width = Class(insn) == kClassAlu64 ? 64 : 32;
-    if ((op == kLsh || op == kRsh || op == kArsh) && (insn.imm < 0 || insn.imm >= width)) {
-      return Error(Kind::kShift, absl::StrFormat("invalid shift %d", insn.imm));
-    }
+    if ((op == kLsh || op == kRsh || op == kArsh) && (insn.imm < 0 || insn.imm >= width)) return {What::kShift};
   }
   return CheckWrite(insn.dst);
 }
 
-std::optional<EncodingError> CheckJump(const Insn& insn) {
+constexpr Fault CheckJump(const Insn& insn) {
   switch (JmpOp(insn)) {
     case kCall:
       if (insn.src > kPseudoKfuncCall || insn.dst != 0 || (insn.src != kPseudoKfuncCall && insn.off != 0)) {
-        return Reserved("BPF_CALL");
+        return {What::kCall};
       }
-      return std::nullopt;
+      return {};
     case kJa:
-      if (insn.src != 0 || insn.dst != 0 || (Class(insn) == kClassJmp ? insn.imm != 0 : insn.off != 0)) {
-        return Reserved("BPF_JA");
-      }
-      return std::nullopt;
+      if (insn.src != 0 || insn.dst != 0 || (Class(insn) == kClassJmp ? insn.imm != 0 : insn.off != 0)) return {What::kJa};
+      return {};
     case kExit:
-      if (insn.src != 0 || insn.dst != 0 || insn.imm != 0) return Reserved("BPF_EXIT");
-      return std::nullopt;
+      if (insn.src != 0 || insn.dst != 0 || insn.imm != 0) return {What::kExit};
+      return {};
     case kJcond:
-      if (insn.src != kMayGoto || insn.dst != 0 || insn.imm != 0) {
-        return Error(Kind::kReserved, absl::StrFormat("invalid may_goto imm %d", insn.imm));
-      }
-      return std::nullopt;
-    default: {
-      if (auto error = CheckRead(insn.dst)) return error;
-      if (UsesX(insn) ? insn.imm != 0 : insn.src != 0) return Reserved("BPF_JMP/JMP32");
-      return UsesX(insn) ? CheckRead(insn.src) : std::nullopt;
-    }
+      if (insn.src != kMayGoto || insn.dst != 0 || insn.imm != 0) return {What::kMayGoto};
+      return {};
+    default:
+      if (const Fault f = CheckRead(insn.dst)) return f;
+      if (UsesX(insn) ? insn.imm != 0 : insn.src != 0) return {What::kJump};
+      return UsesX(insn) ? CheckRead(insn.src) : Fault{};
   }
 }
 
-std::optional<EncodingError> CheckAtomic(const Insn& insn) {
+constexpr Fault CheckAtomic(const Insn& insn) {
   switch (insn.imm) {
-    case kLoadAcq: {
-      auto error = CheckRead(insn.src);
-      return error ? error : CheckWrite(insn.dst);
-    }
-    case kStoreRel: {
-      auto error = CheckRead(insn.src);
-      return error ? error : CheckRead(insn.dst);
-    }
+    case kLoadAcq: return Either(CheckRead(insn.src), CheckWrite(insn.dst));
+    case kStoreRel: return Either(CheckRead(insn.src), CheckRead(insn.dst));
     case kAdd: case kAdd | kFetch:
     case kAnd: case kAnd | kFetch:
     case kOr: case kOr | kFetch:
@@ -149,26 +129,66 @@ std::optional<EncodingError> CheckAtomic(const Insn& insn) {
     case kXchg:
     case kCmpxchg:
       break;
-    default:
-      return Error(Kind::kOpcode, absl::StrFormat("BPF_ATOMIC uses invalid atomic opcode %02x", insn.imm));
+    default: return {What::kAtomicOp};
   }
-  if (SizeField(insn) != kSizeW && SizeField(insn) != kSizeDw) {
-    return Error(Kind::kOpcode, "invalid atomic operand size");
-  }
-  if (auto error = CheckRead(insn.src)) return error;
-  if (auto error = CheckRead(insn.dst)) return error;
+  if (SizeField(insn) != kSizeW && SizeField(insn) != kSizeDw) return {What::kAtomicSize};
+  if (const Fault f = Either(CheckRead(insn.src), CheckRead(insn.dst))) return f;
   // A compare-and-exchange returns the old value in R0, the others in the source register.
-  if ((insn.imm & kFetch) != 0 && insn.imm != kCmpxchg) return CheckWrite(insn.src);
-  return std::nullopt;
+  return (insn.imm & kFetch) != 0 && insn.imm != kCmpxchg ? CheckWrite(insn.src) : Fault{};
 }
 
-std::optional<EncodingError> CheckLd(const Insn& insn) {
-  if (Mode(insn) == kModeImm) {
-    if (insn.off != 0) return Reserved("BPF_LD_IMM64");
-    return CheckWrite(insn.dst);
+constexpr Fault CheckLd(const Insn& insn) {
+  if (Mode(insn) == kModeImm) return insn.off != 0 ? Fault{What::kImm64} : CheckWrite(insn.dst);
+  if (insn.dst != 0 || insn.off != 0 || (Mode(insn) == kModeAbs && insn.src != 0)) return {What::kPacketLoad};
+  return Mode(insn) == kModeInd ? CheckRead(insn.src) : Fault{};
+}
+
+constexpr Fault FaultOf(const Insn& insn) {
+  switch (Class(insn)) {
+    case kClassAlu:
+    case kClassAlu64: return CheckAlu(insn);
+    case kClassJmp:
+    case kClassJmp32: return CheckJump(insn);
+    case kClassLdx: return Either(CheckRead(insn.src), CheckWrite(insn.dst));
+    case kClassStx:
+      if (Mode(insn) == kModeAtomic) return CheckAtomic(insn);
+      if (insn.imm != 0) return {What::kStx};
+      return Either(CheckRead(insn.src), CheckRead(insn.dst));
+    case kClassSt: return insn.src != 0 ? Fault{What::kSt} : CheckRead(insn.dst);
+    default: return CheckLd(insn);
   }
-  if (insn.dst != 0 || insn.off != 0 || (Mode(insn) == kModeAbs && insn.src != 0)) return Reserved("BPF_LD_[ABS|IND]");
-  return Mode(insn) == kModeInd ? CheckRead(insn.src) : std::nullopt;
+}
+
+EncodingError Describe(const Insn& insn, Fault fault) {
+  const auto reserved = [](const char* what) {
+    return Error(Kind::kReserved, absl::StrFormat("%s uses reserved fields", what));
+  };
+  switch (fault.what) {
+    case What::kNone: break;
+    case What::kRegister: return Error(Kind::kRegister, absl::StrFormat("R%d is invalid", fault.reg), fault.reg);
+    case What::kFrameWrite: return Error(Kind::kFrameWrite, "frame pointer is read only", fault.reg);
+    case What::kAddrSpace:
+      return Error(Kind::kReserved, "addr_space_cast insn can only convert between address space 1 and 0");
+    case What::kMov: return reserved("BPF_MOV");
+    case What::kNeg: return reserved("BPF_NEG");
+    case What::kEnd: return reserved("BPF_END");
+    case What::kAlu: return reserved("BPF_ALU");
+    case What::kDivZero: return Error(Kind::kDivZero, "div by zero");
+    case What::kShift: return Error(Kind::kShift, absl::StrFormat("invalid shift %d", insn.imm));
+    case What::kCall: return reserved("BPF_CALL");
+    case What::kJa: return reserved("BPF_JA");
+    case What::kExit: return reserved("BPF_EXIT");
+    case What::kMayGoto: return Error(Kind::kReserved, absl::StrFormat("invalid may_goto imm %d", insn.imm));
+    case What::kJump: return reserved("BPF_JMP/JMP32");
+    case What::kAtomicOp:
+      return Error(Kind::kOpcode, absl::StrFormat("BPF_ATOMIC uses invalid atomic opcode %02x", insn.imm));
+    case What::kAtomicSize: return Error(Kind::kOpcode, "invalid atomic operand size");
+    case What::kImm64: return reserved("BPF_LD_IMM64");
+    case What::kPacketLoad: return reserved("BPF_LD_[ABS|IND]");
+    case What::kStx: return reserved("BPF_STX");
+    case What::kSt: return reserved("BPF_ST");
+  }
+  return {};
 }
 
 // A 64-bit immediate at insns[0], with `left` instructions from there to the program's end.
@@ -193,10 +213,12 @@ std::optional<EncodingError> CheckEncoding(const Insn* insns, size_t n) {
     const Insn& insn = insns[i];
     std::optional<EncodingError> error;
     if (Class(insn) == kClassLdx && ((Mode(insn) != kModeMem && Mode(insn) != kModeMemsx) || insn.imm != 0)) {
-      error = Reserved("BPF_LDX");
+      error = Error(Kind::kReserved, "BPF_LDX uses reserved fields");
     } else if (IsLdImm64(insn)) {
       error = CheckImm64(insns + i, n - i);
-    } else if (!IsKnownOpcode(insn.code)) {
+    } else if (IsKnownOpcode(insn.code)) {
+      continue;
+    } else {
       error = Error(Kind::kOpcode, absl::StrFormat("unknown opcode %02x", insn.code));
     }
     if (error) {
@@ -209,29 +231,10 @@ std::optional<EncodingError> CheckEncoding(const Insn* insns, size_t n) {
 }
 
 std::optional<EncodingError> CheckInsn(const Insn& insn) {
-  switch (Class(insn)) {
-    case kClassAlu:
-    case kClassAlu64:
-      return CheckAlu(insn);
-    case kClassJmp:
-    case kClassJmp32:
-      return CheckJump(insn);
-    case kClassLdx: {
-      auto error = CheckRead(insn.src);
-      return error ? error : CheckWrite(insn.dst);
-    }
-    case kClassStx: {
-      if (Mode(insn) == kModeAtomic) return CheckAtomic(insn);
-      if (insn.imm != 0) return Reserved("BPF_STX");
-      auto error = CheckRead(insn.src);
-      return error ? error : CheckRead(insn.dst);
-    }
-    case kClassSt:
-      if (insn.src != 0) return Reserved("BPF_ST");
-      return CheckRead(insn.dst);
-    default:
-      return CheckLd(insn);
-  }
+  const Fault fault = FaultOf(insn);
+  return fault ? std::optional(Describe(insn, fault)) : std::nullopt;
 }
+
+bool InsnIsRight(const Insn& insn) { return !FaultOf(insn); }
 
 }  // namespace bpfsieve

@@ -47,6 +47,8 @@ std::optional<EncodingError> CheckEncoding(const Insn* insns, size_t n);
 // register, destination register, constant operand, and whether the result register may be written. (For conditional
 // jumps the kernel reads the destination before it looks at unused fields.)
 std::optional<EncodingError> CheckInsn(const Insn& insn);
+// Whether that finds nothing; without the words.
+bool InsnIsRight(const Insn& insn);
 
 }  // namespace bpfsieve
 

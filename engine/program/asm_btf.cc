@@ -285,10 +285,10 @@ int ArgumentCount(const Program& program, uint32_t start, uint32_t end) {
 }
 
 struct Argument {
-  enum class Kind : uint8_t { kNumber, kContext, kMemory } kind = Kind::kNumber;
-  std::string name;     // kContext: the structure's; empty: void
+  enum class Kind : uint8_t { kNumber, kMemory, kStructure, kVoid } kind = Kind::kNumber;
+  std::string name;     // kStructure
   uint32_t size = 0;    // kMemory: bytes
-  bool nonnull = false;
+  std::vector<const char*> tags;
 };
 
 std::optional<Argument> ParseArgument(std::string_view text) {
@@ -297,16 +297,28 @@ std::optional<Argument> ParseArgument(std::string_view text) {
   const std::string_view kind = text.substr(0, colon);
   const std::string_view rest = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
   if (text == "u64") return a;
-  if (kind == "ctx") {
-    a.kind = Argument::Kind::kContext;
-    a.name = std::string(rest);
+  struct Word {
+    std::string_view word;
+    bool named;
+    std::vector<const char*> tags;
+    const char* structure;  // null: none, or the one that is named
+  };
+  static const auto& words = *new std::vector<Word>{
+      {"ctx", false, {"arg:ctx"}, nullptr}, {"ctx", true, {}, nullptr}, {"tagged", true, {"arg:ctx"}, nullptr},
+      {"dynptr", false, {}, "bpf_dynptr"}, {"trusted", true, {"arg:trusted"}, nullptr},
+      {"nullable", true, {"arg:trusted", "arg:nullable"}, nullptr}, {"arena", false, {"arg:arena"}, nullptr}};
+  for (const Word& each : words) {
+    if (each.word != kind || each.named != (colon != std::string_view::npos)) continue;
     const bool name = std::all_of(rest.begin(), rest.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
-    if (!name || (colon != std::string_view::npos && (rest.empty() || absl::ascii_isdigit(rest[0])))) return std::nullopt;
+    if (!name || (each.named && (rest.empty() || absl::ascii_isdigit(rest[0])))) return std::nullopt;
+    a.name = each.structure != nullptr ? each.structure : std::string(rest);
+    a.kind = a.name.empty() ? Argument::Kind::kVoid : Argument::Kind::kStructure;
+    a.tags = each.tags;
     return a;
   }
   a.kind = Argument::Kind::kMemory;
-  a.nonnull = kind == "nonnull";
-  if ((kind != "mem" && !a.nonnull) || !absl::SimpleAtoi(absl::string_view(rest.data(), rest.size()), &a.size)) return std::nullopt;
+  if (kind == "nonnull") a.tags = {"arg:nonnull"};
+  if ((kind != "mem" && kind != "nonnull") || !absl::SimpleAtoi(absl::string_view(rest.data(), rest.size()), &a.size)) return std::nullopt;
   if (a.size == 0 || a.size > 4096) return std::nullopt;
   return a;
 }
@@ -325,7 +337,8 @@ std::optional<std::vector<Argument>> ParsePrototype(std::string_view prototype) 
 uint32_t AddArgument(Builder* b, const Argument& a, uint32_t number) {
   switch (a.kind) {
     case Argument::Kind::kNumber: return number;
-    case Argument::Kind::kContext: return b->Pointer(a.name.empty() ? 0 : b->Struct(a.name.c_str(), 0));
+    case Argument::Kind::kVoid: return b->Pointer(0);
+    case Argument::Kind::kStructure: return b->Pointer(b->Struct(a.name.c_str(), 0));
     case Argument::Kind::kMemory: break;
   }
   const uint32_t bytes = b->Array(b->Int("index", 4, 0), b->Int("byte", 1, 0), a.size);
@@ -363,9 +376,7 @@ void DescribeFunctions(Builder* b, Program* program) {
     for (size_t k = 0; k < types.size(); ++k) b->Param(absl::StrCat("arg", k + 1).c_str(), types[k]);
     sub.btf_func_id = b->Func(Identifier(sub.name, i).c_str(), sub.global, proto);
     for (size_t k = 0; k < types.size(); ++k) {
-      const bool context = arguments[k].kind == Argument::Kind::kContext && arguments[k].name.empty();
-      if (context) b->DeclTag("arg:ctx", sub.btf_func_id, static_cast<int>(k));
-      if (arguments[k].nonnull) b->DeclTag("arg:nonnull", sub.btf_func_id, static_cast<int>(k));
+      for (const char* tag : arguments[k].tags) b->DeclTag(tag, sub.btf_func_id, static_cast<int>(k));
     }
   }
 }

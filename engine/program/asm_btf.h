@@ -16,7 +16,11 @@ namespace bpfsieve {
 //   u64          a number
 //   ctx          the context: a pointer to void with the declaration tag "arg:ctx"
 //   ctx:xdp_md   the context by its name: a pointer to a structure of that name
+//   tagged:xdp_md  likewise, with that tag, too
 //   mem:16       null, or a pointer to a structure of 16 bytes; nonnull:16 is tagged not to be null
+//   dynptr       a dynptr
+//   trusted:task_struct  an object of the kernel's; nullable:task_struct may be null
+//   arena        an address in an arena
 bool ValidPrototype(std::string_view prototype);
 
 // Sets `object`'s BTF, where there is anything to describe. It begins with `text_structs`; and in

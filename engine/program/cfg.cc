@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/program/arena.h"
 
 namespace bpfsieve {
 namespace {
@@ -21,8 +23,6 @@ constexpr int kTailCallStackLimit = 256;
 
 constexpr int32_t kHelperTailCall = 12, kHelperForEachMapElem = 164, kHelperTimerSetCallback = 170,
                   kHelperFindVma = 180, kHelperLoop = 181, kHelperUserRingbufDrain = 209;
-
-constexpr size_t kFewJumps = 32;  // what lists of pending work have room for from the start
 
 constexpr uint16_t kArgRegs = 0x3e;         // R1..R5
 constexpr uint16_t kCallerSavedRegs = 0x3f;  // R0..R5
@@ -49,6 +49,17 @@ bool IsCall(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kCall; }
 int64_t JumpTarget(const Insn& i, uint32_t at) {
   const int64_t off = i.code == (kClassJmp32 | kJa) ? i.imm : i.off;
   return static_cast<int64_t>(at) + off + 1;
+}
+int SuccessorsOf(const Insn& i, uint32_t at, uint32_t out[2]) {
+  if (IsExit(i)) return 0;
+  if (IsJa(i)) {
+    out[0] = static_cast<uint32_t>(JumpTarget(i, at));
+    return 1;
+  }
+  out[0] = at + (IsLdImm64(i) ? 2 : 1);
+  if (!IsCond(i)) return 1;
+  out[1] = static_cast<uint32_t>(JumpTarget(i, at));
+  return out[1] == out[0] ? 1 : 2;
 }
 int64_t CallTarget(const Insn& i, uint32_t at) { return static_cast<int64_t>(at) + i.imm + 1; }
 
@@ -86,12 +97,13 @@ class Builder {
   std::optional<Finding> Run() {
     if (insns_.empty()) return MakeFinding(Rule::kProgramSize, 0, "program has no instructions");
     *cfg_ = Cfg();
+    FindNotable();
     if (auto finding = FindSubprogs()) return finding;
     if (auto finding = CheckSubprogs()) return finding;
     if (auto finding = CheckAbnormalReturn()) return finding;
     if (auto finding = CheckImmediates()) return finding;
     if (auto finding = CheckReachable()) return finding;
-    MarkPoints();
+    MarkCalls();
     CollectEffects();
     MarkAsyncCallbacks();
     ComputeScc();
@@ -101,11 +113,21 @@ class Builder {
 
  private:
   uint32_t Size() const { return static_cast<uint32_t>(insns_.size()); }
+  Cfg::Place& At(int64_t i) { return cfg_->at[static_cast<size_t>(i)]; }
+
+  void FindNotable() {
+    ArenaList<uint32_t> found(arena_);
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (insns_[i].code == kCodeCall || insns_[i].code == kCodeLdImm64) found.push_back(i);
+    }
+    cfg_->notable.assign(found.begin(), found.end());
+  }
 
   std::optional<Finding> FindSubprogs() {
-    std::vector<uint32_t> starts = {0};
+    ArenaList<uint32_t> starts(arena_);
+    starts.push_back(0);
     absl::flat_hash_set<uint32_t> known;  // but for the program's own start
-    for (uint32_t i = 0; i < Size(); ++i) {
+    for (const uint32_t i : cfg_->notable) {
       const Insn& insn = insns_[i];
       if (!IsPseudoFunc(insn) && !IsPseudoCall(insn)) continue;
       const int64_t target = CallTarget(insn, i);
@@ -129,12 +151,12 @@ class Builder {
     }
     std::sort(starts.begin(), starts.end());
     cfg_->subs.resize(starts.size());
-    cfg_->sub_of.resize(Size());
+    cfg_->at.resize(Size());
     for (size_t s = 0; s < starts.size(); ++s) {
       cfg_->subs[s].start = starts[s];
       cfg_->subs[s].end = s + 1 < starts.size() ? starts[s + 1] : Size();
-      std::fill(cfg_->sub_of.begin() + cfg_->subs[s].start, cfg_->sub_of.begin() + cfg_->subs[s].end,
-                static_cast<uint16_t>(s));
+      if (s == 0) continue;  // as it is
+      for (uint32_t i = cfg_->subs[s].start; i < cfg_->subs[s].end; ++i) At(i).sub = static_cast<uint16_t>(s);
     }
     if (has_callback) {
       cfg_->exception_sub = cfg_->SubAt(callback);
@@ -143,22 +165,31 @@ class Builder {
     return std::nullopt;
   }
 
+  // And the points that jumps make. The kernel marks them while it walks; since it ends up walking every instruction, the
+  // order does not matter.
   std::optional<Finding> CheckSubprogs() {
-    for (uint32_t i = 0; i < Size(); ++i) {
-      const Insn& insn = insns_[i];
-      Cfg::Sub& sub = cfg_->subs[cfg_->sub_of[i]];
-      if (IsHelperCall(insn) && insn.imm == kHelperTailCall) sub.has_tail_call = true;
-      if (Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd)) sub.has_ld_abs = true;
-      if (IsJa(insn) || IsCond(insn)) {
+    for (Cfg::Sub& sub : cfg_->subs) {
+      for (uint32_t i = sub.start; i < sub.end; ++i) {
+        const Insn& insn = insns_[i];
+        if (Class(insn) == kClassLd) {
+          if (Mode(insn) == kModeAbs || Mode(insn) == kModeInd) sub.has_ld_abs = true;
+          continue;
+        }
+        if (!IsJmpClass(insn)) continue;
+        if (IsHelperCall(insn) && insn.imm == kHelperTailCall) sub.has_tail_call = true;
+        if (!IsJa(insn) && !IsCond(insn)) continue;
         const int64_t target = JumpTarget(insn, i);
         jumps_back_ |= target <= i;
         if (target < sub.start || target >= sub.end) {
           return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump out of range from insn ", i, " to ", target));
         }
+        At(target).prune_point = At(target).jmp_point = true;
+        if (IsCond(insn)) At(i).prune_point = true;
+        if (IsMayGoto(insn)) MarkConverge(i, Converge::kMayGoto);
       }
-      if (i + 1 == sub.end && insn.code != kCodeExit && insn.code != (kClassJmp | kJa) &&
-          insn.code != (kClassJmp32 | kJa)) {
-        return MakeFinding(Rule::kFallOff, i, "last insn is not an exit or jmp");
+      const uint8_t last = insns_[sub.end - 1].code;
+      if (last != kCodeExit && last != (kClassJmp | kJa) && last != (kClassJmp32 | kJa)) {
+        return MakeFinding(Rule::kFallOff, sub.end - 1, "last insn is not an exit or jmp");
       }
     }
     return std::nullopt;
@@ -184,112 +215,103 @@ class Builder {
 
   // All that follows relies on second halves being just that.
   std::optional<Finding> CheckImmediates() {
-    for (uint32_t i = 0; i < Size(); ++i) {
+    for (const uint32_t i : cfg_->notable) {
       if (!IsLdImm64(insns_[i])) continue;
-      ++i;
-      if (i == Size() || insns_[i].code != 0 || insns_[i].dst != 0 || insns_[i].src != 0 || insns_[i].off != 0) {
-        return MakeFinding(Rule::kBadImm64, i - 1, "invalid bpf_ld_imm64 insn");
+      const Insn half = i + 1 < Size() ? insns_[i + 1] : insns_[i];
+      if (half.code != 0 || half.dst != 0 || half.src != 0 || half.off != 0) {
+        return MakeFinding(Rule::kBadImm64, i, "invalid bpf_ld_imm64 insn");
       }
     }
     return std::nullopt;
-  }
-
-  // Calls `visit(target)` for everything that `i` may lead to, callees included.
-  template <typename Visit>
-  void ForEachEdge(uint32_t i, Visit visit) const {
-    uint32_t next[2];
-    const int count = Successors(program_, i, next);
-    for (int k = 0; k < count; ++k) visit(next[k]);
-    if (IsPseudoCall(insns_[i]) || IsPseudoFunc(insns_[i])) {
-      visit(static_cast<uint32_t>(CallTarget(insns_[i], i)));
-    }
   }
 
   std::optional<Finding> CheckReachable() {
-    std::vector<uint8_t> seen(Size(), 0);
-    std::vector<uint32_t> stack;
-    stack.reserve(kFewJumps);
-    stack.push_back(0);
-    seen[0] = 1;
-    if (cfg_->exception_sub >= 0) {
-      stack.push_back(cfg_->subs[cfg_->exception_sub].start);
-      seen[stack.back()] = 1;
-    }
-    while (!stack.empty()) {
-      const uint32_t i = stack.back();
-      stack.pop_back();
+    seen_ = arena_.Make<uint8_t>(Size());
+    ArenaList<uint32_t> todo(arena_);
+    const auto reach = [&](int64_t i) {
+      if (seen_[static_cast<size_t>(i)]) return;
+      seen_[static_cast<size_t>(i)] = 1;
+      todo.push_back(static_cast<uint32_t>(i));
+    };
+    reach(0);
+    if (cfg_->exception_sub >= 0) reach(cfg_->subs[cfg_->exception_sub].start);
+    size_t reached = 0;
+    while (!todo.empty()) {
       // Every edge stays in the program: jumps and calls have been checked, and every subprogram ends in one.
-      ForEachEdge(i, [&](uint32_t next) {
-        if (seen[next]) return;
-        seen[next] = 1;
-        stack.push_back(next);
-      });
-    }
-    for (uint32_t i = 0; i < Size(); ++i) {
-      if (!seen[i]) return MakeFinding(Rule::kUnreachable, i, absl::StrCat("unreachable insn ", i));
-      if (IsLdImm64(insns_[i])) {
-        if (i + 1 < Size() && seen[i + 1]) {
-          return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump into the middle of ldimm64 insn ", i));
-        }
-        ++i;
+      int64_t i = todo.back();
+      todo.pop_back();
+      for (bool more = true; more;) {  // straight on
+        ++reached;
+        const Insn& insn = insns_[static_cast<size_t>(i)];
+        const auto at = static_cast<uint32_t>(i);
+        if (IsPseudoCall(insn) || IsPseudoFunc(insn)) reach(CallTarget(insn, at));
+        if (IsCond(insn)) reach(JumpTarget(insn, at));
+        if (IsExit(insn)) break;
+        i = IsJa(insn) ? JumpTarget(insn, at) : i + (IsLdImm64(insn) ? 2 : 1);
+        more = !std::exchange(seen_[static_cast<size_t>(i)], 1);
       }
+    }
+    bool halves = false;
+    for (const uint32_t i : cfg_->notable) {
+      if (!IsLdImm64(insns_[i])) continue;
+      halves |= seen_[i + 1] != 0;
+      ++reached;
+    }
+    return reached == Size() && !halves ? std::nullopt : Unreached();
+  }
+  std::optional<Finding> Unreached() const {
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (!seen_[i]) return MakeFinding(Rule::kUnreachable, i, absl::StrCat("unreachable insn ", i));
+      if (!IsLdImm64(insns_[i])) continue;
+      if (seen_[i + 1]) return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump into the middle of ldimm64 insn ", i));
+      ++i;
     }
     return std::nullopt;
   }
 
-  // The kernel marks these while it walks; since it ends up walking every instruction, the order does not matter.
-  void MarkPoints() {
-    std::vector<uint8_t>& prune = cfg_->prune_point;
-    std::vector<uint8_t>& jmp = cfg_->jmp_point;
-    prune.assign(Size(), 0);
-    jmp.assign(Size(), 0);
-    cfg_->converge.assign(Size(), Converge::kNo);
-    for (uint32_t i = 0; i < Size(); ++i) {
+  void MarkCalls() {
+    for (const uint32_t i : cfg_->notable) {
       const Insn& insn = insns_[i];
       if (IsPseudoFunc(insn)) {
         MarkCall(i, i + 2, /*has_callee=*/true);
       } else if (IsCall(insn)) {
         if (AsyncCallbackArg(program_, insn) != 0) {
-          prune[i] = 1;
+          At(i).prune_point = true;
           cfg_->any_async = true;
         }
         if (CallsCallback(program_, insn)) {
           MarkConverge(i, Converge::kCallback);
-          jmp[i] = 1;
+          At(i).jmp_point = true;
         }
         if (IsKfuncCall(insn) && IsIterNext(KfuncName(program_, insn))) MarkConverge(i, Converge::kIterNext);
         MarkCall(i, i + 1, IsPseudoCall(insn));
-      } else if (IsJa(insn)) {
-        const int64_t target = JumpTarget(insn, i);
-        prune[target] = jmp[target] = 1;
-      } else if (IsCond(insn)) {
-        const int64_t target = JumpTarget(insn, i);
-        prune[i] = prune[target] = jmp[target] = 1;
-        if (IsMayGoto(insn)) MarkConverge(i, Converge::kMayGoto);
       }
-      if (IsLdImm64(insn)) ++i;
     }
   }
   void MarkConverge(uint32_t i, Converge kind) {
-    cfg_->converge[i] = kind;
-    cfg_->prune_point[i] = 1;
+    At(i).converge = kind;
+    At(i).prune_point = true;
     cfg_->any_converge = true;
   }
   void MarkCall(uint32_t i, uint32_t next, bool has_callee) {
-    cfg_->prune_point[next] = cfg_->jmp_point[next] = 1;
+    At(next).prune_point = At(next).jmp_point = true;
     if (!has_callee) return;
     const int64_t target = CallTarget(insns_[i], i);
-    cfg_->prune_point[i] = 1;
-    cfg_->prune_point[target] = cfg_->jmp_point[target] = 1;
+    At(i).prune_point = true;
+    At(target).prune_point = At(target).jmp_point = true;
   }
 
   void CollectEffects() {
-    std::vector<std::pair<uint16_t, uint16_t>> calls;  // caller, callee
-    for (uint32_t i = 0; i < Size(); ++i) {
+    struct Edge {
+      uint16_t caller, callee;
+      auto operator<=>(const Edge&) const = default;
+    };
+    ArenaList<Edge> calls(arena_);
+    for (const uint32_t i : cfg_->notable) {
       const Insn& insn = insns_[i];
-      Cfg::Sub& sub = cfg_->subs[cfg_->sub_of[i]];
+      Cfg::Sub& sub = cfg_->subs[At(i).sub];
       if (IsPseudoCall(insn) || IsPseudoFunc(insn)) {
-        calls.emplace_back(cfg_->sub_of[i], cfg_->sub_of[CallTarget(insn, i)]);
+        calls.push_back({At(i).sub, At(CallTarget(insn, i)).sub});
       } else if (IsHelperCall(insn)) {
         if (traits_.changes_packet && traits_.changes_packet(insn.imm)) sub.changes_packet = true;
         if (traits_.might_sleep && traits_.might_sleep(insn.imm)) sub.might_sleep = true;
@@ -300,7 +322,7 @@ class Builder {
       }
     }
     std::sort(calls.begin(), calls.end());
-    calls.erase(std::unique(calls.begin(), calls.end()), calls.end());
+    calls.resize(static_cast<size_t>(std::unique(calls.begin(), calls.end()) - calls.begin()));
     // At most as many rounds as subprograms: each but the last one changes a caller.
     for (bool changed = true; changed;) {
       changed = false;
@@ -318,16 +340,17 @@ class Builder {
 
   // Follows the callback's register back through the moves of its straight line of code.
   void MarkAsyncCallbacks() {
-    for (uint32_t i = 0; i < Size(); ++i) {
+    if (!cfg_->any_async) return;
+    for (const uint32_t i : cfg_->notable) {
       int reg = AsyncCallbackArg(program_, insns_[i]);
       if (reg == 0) continue;
-      for (uint32_t at = i; at > cfg_->subs[cfg_->sub_of[i]].start;) {
+      for (uint32_t at = i; at > cfg_->subs[At(i).sub].start;) {
         --at;
         const Insn& insn = insns_[at];
         if (IsJmpClass(insn)) break;
         // A zero opcode is the second half of an immediate and names no register.
         if (insn.code == 0 || Class(insn) == kClassSt || Class(insn) == kClassStx || insn.dst != reg) continue;
-        if (IsPseudoFunc(insn)) cfg_->subs[cfg_->sub_of[CallTarget(insn, at)]].is_async_callback = true;
+        if (IsPseudoFunc(insn)) cfg_->subs[At(CallTarget(insn, at)).sub].is_async_callback = true;
         if (insn.code != (kClassAlu64 | kMov | kSrcX)) break;
         reg = insn.src;
       }
@@ -339,12 +362,10 @@ class Builder {
   // in which they complete, which is the kernel's order, and only if they are loops.
   void ComputeScc() {
     constexpr uint32_t kDone = UINT32_MAX;
-    cfg_->scc.assign(Size(), 0);
     if (!jumps_back_ && !cfg_->any_converge) return;
-    std::vector<uint32_t> pre(Size(), 0), low(Size(), 0), component, path;
-    component.reserve(Size());
-    path.reserve(Size());
-    std::vector<uint8_t> edge(Size(), 0);  // successors of the instruction already entered
+    const auto pre = arena_.Make<uint32_t>(Size()), low = arena_.Make<uint32_t>(Size());
+    ArenaList<uint32_t> component(arena_, Size()), path(arena_, Size());
+    const auto edge = arena_.Make<uint8_t>(Size());  // successors of the instruction already entered
     uint32_t next_pre = 1, next_scc = 1;
     for (uint32_t root = 0; root < Size(); ++root) {
       if (pre[root] != 0) continue;
@@ -356,7 +377,7 @@ class Builder {
           component.push_back(w);
         }
         uint32_t next[2];
-        const int count = Successors(program_, w, next);
+        const int count = SuccessorsOf(insns_[w], w, next);
         bool descended = false;
         while (edge[w] < count) {
           const uint32_t s = next[edge[w]];
@@ -372,14 +393,14 @@ class Builder {
         path.pop_back();
         if (low[w] < pre[w]) continue;
         // A call that runs callbacks is a loop too. 6.18 does not count it as one, later kernels do.
-        bool loop = component.back() != w || cfg_->converge[w] == Converge::kCallback;
+        bool loop = component.back() != w || At(w).converge == Converge::kCallback;
         for (int k = 0; k < count; ++k) loop |= next[k] == w;
         uint32_t member;
         do {
           member = component.back();
           component.pop_back();
           low[member] = kDone;
-          if (loop) cfg_->scc[member] = next_scc;
+          if (loop) At(member).scc = next_scc;
         } while (member != w);
         if (loop) ++next_scc;
       }
@@ -431,49 +452,49 @@ class Builder {
   // Each register becomes live before an instruction at most once, so a worklist keeps this linear however the
   // program jumps about.
   void ComputeLiveRegs() {
-    cfg_->live_regs.assign(Size(), 0);
-    effects_.resize(Size());
-    for (uint32_t i = 0; i < Size(); ++i) effects_[i] = EffectOf(insns_[i]);
-    // Jumps by their target: jumps_from[first_from[t]..first_from[t + 1]) are the jumps to t.
-    std::vector<uint32_t> first_from(Size() + 1, 0), jumps_from;
-    auto is_jump = [this](uint32_t i) { return IsJa(insns_[i]) || IsCond(insns_[i]); };
-    for (uint32_t i = 0; i < Size(); ++i) {
-      if (is_jump(i)) ++first_from[JumpTarget(insns_[i], i) + 1];
-    }
-    for (uint32_t i = 0; i < Size(); ++i) first_from[i + 1] += first_from[i];
-    jumps_from.resize(first_from.back());
-    if (!jumps_from.empty()) {
-      std::vector<uint32_t> fill(first_from.begin(), first_from.end() - 1);
-      for (uint32_t i = 0; i < Size(); ++i) {
-        if (is_jump(i)) jumps_from[fill[JumpTarget(insns_[i], i)]++] = i;
-      }
-    }
-    std::vector<uint32_t> todo;
-    todo.reserve(kFewJumps);
+    effects_ = arena_.Raw<RegEffect>(Size());
+    if (jumps_back_) ListJumps();
+    ArenaList<uint32_t> todo(arena_);
     for (uint32_t i = Size(); i-- > 0;) {
-      if (UpdateLiveRegs(i)) todo.push_back(i);
+      effects_[i] = EffectOf(insns_[i]);
       // Whatever changed here is seen by all that comes before; only jumps back have to be told.
+      if (!UpdateLiveRegs(i) || !jumps_back_ || first_from_[i] == first_from_[i + 1]) continue;
+      todo.push_back(i);
       while (!todo.empty()) {
         const uint32_t changed = todo.back();
         todo.pop_back();
-        for (uint32_t k = first_from[changed]; k < first_from[changed + 1]; ++k) {
-          if (jumps_from[k] >= i && UpdateLiveRegs(jumps_from[k])) todo.push_back(jumps_from[k]);
+        for (uint32_t k = first_from_[changed]; k < first_from_[changed + 1]; ++k) {
+          if (jumps_from_[k] >= i && UpdateLiveRegs(jumps_from_[k])) todo.push_back(jumps_from_[k]);
         }
         const uint32_t before = changed >= 2 && IsLdImm64(insns_[changed - 2]) ? changed - 2 : changed - 1;
         if (changed > i && before >= i && UpdateLiveRegs(before)) todo.push_back(before);
       }
     }
   }
+  void ListJumps() {
+    const auto is_jump = [this](uint32_t i) { return IsJa(insns_[i]) || IsCond(insns_[i]); };
+    first_from_ = arena_.Make<uint32_t>(Size() + 1);
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (is_jump(i)) ++first_from_[JumpTarget(insns_[i], i) + 1];
+    }
+    for (uint32_t i = 0; i < Size(); ++i) first_from_[i + 1] += first_from_[i];
+    jumps_from_ = arena_.Raw<uint32_t>(first_from_.back());
+    const auto fill = arena_.Raw<uint32_t>(Size());
+    std::copy_n(first_from_.begin(), Size(), fill.begin());
+    for (uint32_t i = 0; i < Size(); ++i) {
+      if (is_jump(i)) jumps_from_[fill[JumpTarget(insns_[i], i)]++] = i;
+    }
+  }
   // Recomputes what is live before `i` from what is live before its successors; true if that changed.
   bool UpdateLiveRegs(uint32_t i) {
     if (insns_[i].code == 0) return false;  // second half of an immediate
     uint32_t next[2];
-    const int count = Successors(program_, i, next);
+    const int count = SuccessorsOf(insns_[i], i, next);
     uint16_t out = 0;
-    for (int k = 0; k < count; ++k) out |= cfg_->live_regs[next[k]];
+    for (int k = 0; k < count; ++k) out |= At(next[k]).live_regs;
     const uint16_t in = static_cast<uint16_t>(((out & ~effects_[i].def) | effects_[i].use) & kTrackedRegs);
-    if (in == cfg_->live_regs[i]) return false;
-    cfg_->live_regs[i] = in;
+    if (in == At(i).live_regs) return false;
+    At(i).live_regs = in;
     return true;
   }
 
@@ -481,8 +502,12 @@ class Builder {
   const std::vector<Insn>& insns_;
   const HelperTraits& traits_;
   Cfg* cfg_;
-  std::vector<RegEffect> effects_;  // by instruction
-  bool jumps_back_ = false;         // some jump does, or stays where it is
+  Arena arena_;
+  std::span<uint8_t> seen_;        // by instruction: it is reached
+  std::span<RegEffect> effects_;   // by instruction
+  // Jumps by their target: jumps_from_[first_from_[t]..first_from_[t + 1]) are the jumps to t.
+  std::span<uint32_t> first_from_, jumps_from_;
+  bool jumps_back_ = false;        // some jump does, or stays where it is
 };
 
 enum class PrivateStack : uint8_t { kUnknown, kNone, kAdaptive };
@@ -507,22 +532,26 @@ class StackDepthChecker {
  public:
   StackDepthChecker(const Program& program, const Cfg& cfg, const std::vector<uint16_t>& depth,
                     const std::vector<uint8_t>& is_callback)
-      : program_(program), cfg_(cfg), depth_(depth), is_callback_(is_callback), modes_(cfg.subs.size()),
-        calls_(cfg.subs.size()) {
-    for (uint32_t i = 0; i < program.insns.size(); ++i) {
+      : program_(program), cfg_(cfg), depth_(depth), is_callback_(is_callback),
+        modes_(arena_.Make<PrivateStack>(cfg.subs.size())), first_call_(arena_.Make<size_t>(cfg.subs.size() + 1)),
+        calls_(arena_) {
+    size_t sub = 0;  // calls are found in the order of their callers
+    for (const uint32_t i : cfg.notable) {
+      while (sub < cfg.at[i].sub) first_call_[++sub] = calls_.size();
       const Insn& insn = program.insns[i];
-      if (IsKfuncCall(insn) && KfuncName(program, insn) == "bpf_throw") calls_[cfg.sub_of[i]].push_back({i, kThrow});
+      if (IsKfuncCall(insn) && KfuncName(program, insn) == "bpf_throw") calls_.push_back({i, kThrow});
       if (!IsPseudoCall(insn) && !IsPseudoFunc(insn)) continue;
       const int callee = cfg.SubAt(static_cast<uint32_t>(CallTarget(insn, i)));
       if (callee < 0) continue;
       // A callback that runs later runs on a stack of its own.
       if (cfg.subs[callee].is_async_callback && !IsPseudoCall(insn)) continue;
       // A second call of the same subprogram from here finds nothing that the first one does not.
-      std::vector<Call>& calls = calls_[cfg.sub_of[i]];
-      if (std::none_of(calls.begin(), calls.end(), [&](const Call& c) { return c.callee == callee; })) {
-        calls.push_back({i, callee});
+      const Call* first = calls_.begin() + first_call_[sub];
+      if (std::none_of(first, std::as_const(calls_).end(), [&](const Call& c) { return c.callee == callee; })) {
+        calls_.push_back({i, callee});
       }
     }
+    while (sub < cfg.subs.size()) first_call_[++sub] = calls_.size();
   }
 
   // All asynchronous callbacks before the program itself, so that what both reach is known to use the normal stack.
@@ -555,7 +584,8 @@ class StackDepthChecker {
     in_callback |= sub == cfg_.exception_sub;
     const int place = (sub * kMaxFrames + frame) * (kMaxStack + 1) + depth;
     const uint32_t key = static_cast<uint32_t>(place * 2 + (in_callback ? 1 : 0));
-    if (!seen_.insert(key).second) return std::nullopt;
+    const std::span<const Call> calls(calls_.begin() + first_call_[sub], calls_.begin() + first_call_[sub + 1]);
+    if (!calls.empty() && !seen_.insert(key).second) return std::nullopt;
     if (info.has_ld_abs && in_callback) {
       return MakeFinding(Rule::kPacketAccess, callsite, "cannot use BPF_LD_[ABS|IND] within callback");
     }
@@ -581,7 +611,7 @@ class StackDepthChecker {
       }
     }
     deepest_ = std::max(deepest_, depth);
-    for (const Call& call : calls_[sub]) {
+    for (const Call& call : calls) {
       if (call.callee == kThrow) {
         if (!in_callback) continue;
         return MakeFinding(Rule::kException, call.insn,
@@ -605,8 +635,10 @@ class StackDepthChecker {
   const Cfg& cfg_;
   const std::vector<uint16_t>& depth_;
   const std::vector<uint8_t>& is_callback_;
-  std::vector<PrivateStack> modes_;
-  std::vector<std::vector<Call>> calls_;  // by subprogram, in program order
+  Arena arena_;
+  std::span<PrivateStack> modes_;
+  std::span<size_t> first_call_;  // by subprogram, and one more: calls before its own
+  ArenaList<Call> calls_;         // in program order
   absl::flat_hash_set<uint32_t> seen_;
   bool private_supported_ = false;
   int deepest_ = 0;
@@ -621,16 +653,7 @@ int Cfg::SubAt(uint32_t start) const {
 }
 
 int Successors(const Program& program, uint32_t insn, uint32_t out[2]) {
-  const Insn& i = program.insns[insn];
-  if (IsExit(i)) return 0;
-  if (IsJa(i)) {
-    out[0] = static_cast<uint32_t>(JumpTarget(i, insn));
-    return 1;
-  }
-  out[0] = insn + (IsLdImm64(i) ? 2 : 1);
-  if (!IsCond(i)) return 1;
-  out[1] = static_cast<uint32_t>(JumpTarget(i, insn));
-  return out[1] == out[0] ? 1 : 2;
+  return SuccessorsOf(program.insns[insn], insn, out);
 }
 
 std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg) {

@@ -33,16 +33,20 @@ struct Cfg {
     bool might_sleep = false;     // likewise (transitively)
     bool is_async_callback = false;
   };
+  struct Place {
+    uint16_t sub = 0;
+    uint16_t live_regs = 0;            // bit r (0..9): R(r) may be read before it is written
+    bool prune_point = false;          // states are compared and recorded here
+    bool jmp_point = false;            // the path history needs an entry (jump targets)
+    Converge converge = Converge::kNo; // such a loop starts its turns here; a state is always recorded
+    uint32_t scc = 0;                  // 0: in no loop; else a number
+  };
   std::vector<Sub> subs;            // by start
   int exception_sub = -1;           // index of the exception callback, -1: none
-  std::vector<uint16_t> sub_of;     // per instruction
-  std::vector<uint8_t> prune_point; // per instruction: 1 where states are compared and recorded
-  std::vector<Converge> converge;   // per instruction: where such a loop starts its turns; a state is always recorded there
+  std::vector<Place> at;            // per instruction
+  std::vector<uint32_t> notable;    // calls and 64-bit immediates: all that most passes look for
   bool any_converge = false;
   bool any_async = false;           // some call takes a function to run later
-  std::vector<uint8_t> jmp_point;   // per instruction: 1 where the path history needs an entry (jump targets)
-  std::vector<uint32_t> scc;        // per instruction: 0: in no loop; else a number
-  std::vector<uint16_t> live_regs;  // per instruction: bit r (0..9): R(r) may be read before it is written
 
   int SubAt(uint32_t start) const;  // index of the subprogram that starts there, -1: none
 };

@@ -63,10 +63,16 @@ Cfg Build(const Program& program) {
   EXPECT_FALSE(finding) << finding->message;
   return cfg;
 }
-std::vector<uint32_t> Marked(const std::vector<uint8_t>& marks) {
+template <typename T>
+std::vector<T> Each(const Cfg& cfg, T Cfg::Place::*of) {
+  std::vector<T> out;
+  for (const Cfg::Place& place : cfg.at) out.push_back(place.*of);
+  return out;
+}
+std::vector<uint32_t> Marked(const Cfg& cfg, bool Cfg::Place::*mark) {
   std::vector<uint32_t> out;
-  for (uint32_t i = 0; i < marks.size(); ++i) {
-    if (marks[i]) out.push_back(i);
+  for (uint32_t i = 0; i < cfg.at.size(); ++i) {
+    if (cfg.at[i].*mark) out.push_back(i);
   }
   return out;
 }
@@ -164,7 +170,7 @@ TEST(CfgStructure, SubprogramsComeFromCallsAndCallbacks) {
   EXPECT_EQ(cfg.subs[1].end, 7u);
   EXPECT_EQ(cfg.subs[2].start, 7u);
   EXPECT_EQ(cfg.subs[2].end, 8u);
-  EXPECT_THAT(cfg.sub_of, ElementsAre(0, 0, 0, 0, 0, 1, 1, 2));
+  EXPECT_THAT(Each(cfg, &Cfg::Place::sub), ElementsAre(0, 0, 0, 0, 0, 1, 1, 2));
   EXPECT_EQ(cfg.SubAt(5), 1);
   EXPECT_EQ(cfg.SubAt(6), -1);
 }
@@ -173,48 +179,48 @@ TEST(CfgStructure, SubprogramsComeFromCallsAndCallbacks) {
 
 TEST(CfgPoints, ConditionalJumpAndItsTarget) {
   const Cfg cfg = Build(MakeProgram({Mov(0, 0), JeqImm(1, 0, 1), Mov(0, 1), Exit()}));
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1, 3));
-  EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(3));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(1, 3));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::jmp_point), ElementsAre(3));
   EXPECT_FALSE(cfg.any_converge);
 }
 
 TEST(CfgPoints, GotoMarksOnlyItsTarget) {
   const Cfg cfg = Build(MakeProgram({Ja(0), Exit()}));
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1));
-  EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(1));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(1));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::jmp_point), ElementsAre(1));
 }
 
 TEST(CfgPoints, HelperCallMarksTheNextInstruction) {
   const Cfg cfg = Build(MakeProgram({Helper(5), Mov(0, 0), Exit()}));
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1));
-  EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(1));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(1));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::jmp_point), ElementsAre(1));
 }
 
 TEST(CfgPoints, CallMarksItselfItsTargetAndTheNextInstruction) {
   const Cfg cfg = Build(MakeProgram({Mov(1, 0), Call(2), Mov(0, 0), Exit(), Exit()}));
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1, 2, 4));
-  EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(2, 4));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(1, 2, 4));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::jmp_point), ElementsAre(2, 4));
 }
 
 TEST(CfgPoints, MayGotoForcesACheckpoint) {
   const Cfg cfg = Build(MakeProgram({MayGoto(1), Ja(-2), Exit()}));
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(0, 2));
-  EXPECT_EQ(cfg.converge[0], Converge::kMayGoto);
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(0, 2));
+  EXPECT_EQ(cfg.at[0].converge, Converge::kMayGoto);
 }
 
 TEST(CfgPoints, CallsThatRunCallbacksForceACheckpoint) {
   const Cfg cfg = Build(MakeProgram({FuncLo(2, 4), Imm64Hi(), Helper(181), Mov(0, 0), Exit(), Exit()}));
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(0, 2, 3, 5));
-  EXPECT_THAT(Marked(cfg.jmp_point), ElementsAre(2, 3, 5));
-  EXPECT_EQ(cfg.converge[2], Converge::kCallback);
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(0, 2, 3, 5));
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::jmp_point), ElementsAre(2, 3, 5));
+  EXPECT_EQ(cfg.at[2].converge, Converge::kCallback);
 }
 
 TEST(CfgPoints, IteratorNextForcesACheckpoint) {
   Program program = MakeProgram({Mov(1, 0), Kfunc(0), Kfunc(1), Exit()});
   program.externs = {{Extern::Kind::kFunc, "bpf_iter_num_next"}, {Extern::Kind::kFunc, "bpf_iter_num_destroy"}};
   const Cfg cfg = Build(program);
-  EXPECT_EQ(cfg.converge[1], Converge::kIterNext);
-  EXPECT_THAT(Marked(cfg.prune_point), ElementsAre(1, 2, 3));
+  EXPECT_EQ(cfg.at[1].converge, Converge::kIterNext);
+  EXPECT_THAT(Marked(cfg, &Cfg::Place::prune_point), ElementsAre(1, 2, 3));
 }
 
 // ---- Effects.
@@ -243,7 +249,7 @@ TEST(CfgEffects, CallbackOfATimerIsAsynchronous) {
 
 TEST(CfgScc, OnlyLoopsAreNumbered) {
   const Cfg cfg = Build(MakeProgram({Mov(0, 0), JeqImm(0, 1, 1), Ja(-2), JeqImm(1, 0, -1), Exit()}));
-  EXPECT_THAT(cfg.scc, ElementsAre(0, 2, 2, 1, 0));
+  EXPECT_THAT(Each(cfg, &Cfg::Place::scc), ElementsAre(0, 2, 2, 1, 0));
 }
 
 TEST(CfgScc, DeepProgramsNeedNoDeepStack) {
@@ -251,28 +257,28 @@ TEST(CfgScc, DeepProgramsNeedNoDeepStack) {
   insns.push_back(JeqImm(1, 0, -32768));
   insns.push_back(Exit());
   const Cfg cfg = Build(MakeProgram(insns));
-  EXPECT_EQ(cfg.scc[200000], 1u);
-  EXPECT_EQ(cfg.scc[200001 - 32768], 1u);
-  EXPECT_EQ(cfg.scc[200000 - 32768], 0u);
+  EXPECT_EQ(cfg.at[200000].scc, 1u);
+  EXPECT_EQ(cfg.at[200001 - 32768].scc, 1u);
+  EXPECT_EQ(cfg.at[200000 - 32768].scc, 0u);
 }
 
 // ---- Live registers.
 
 TEST(CfgLiveRegs, ReadBeforeWriteIsLive) {
   const Cfg cfg = Build(MakeProgram({MovReg(2, 1), MakeInsn(kClassAlu64 | kAdd | kSrcX, 2, 3), MovReg(0, 2), Exit()}));
-  EXPECT_THAT(cfg.live_regs, ElementsAre(Regs({1, 3}), Regs({2, 3}), Regs({2}), Regs({0})));
+  EXPECT_THAT(Each(cfg, &Cfg::Place::live_regs), ElementsAre(Regs({1, 3}), Regs({2, 3}), Regs({2}), Regs({0})));
 }
 
 TEST(CfgLiveRegs, HelpersReadTheirArgumentsAndCallsReadAllFive) {
   const Cfg helper = Build(MakeProgram({Helper(1), Exit()}));
-  EXPECT_EQ(helper.live_regs[0], Regs({1, 2}));
+  EXPECT_EQ(helper.at[0].live_regs, Regs({1, 2}));
   const Cfg call = Build(MakeProgram({Call(1), Exit(), Exit()}));
-  EXPECT_EQ(call.live_regs[0], Regs({1, 2, 3, 4, 5}));
+  EXPECT_EQ(call.at[0].live_regs, Regs({1, 2, 3, 4, 5}));
 }
 
 TEST(CfgLiveRegs, LoopCarriesLivenessAround) {
   const Cfg cfg = Build(MakeProgram({Mov(0, 0), JeqImm(7, 0, 2), MovReg(7, 8), Ja(-3), Exit()}));
-  EXPECT_EQ(cfg.live_regs[3], Regs({0, 7, 8}));
+  EXPECT_EQ(cfg.at[3].live_regs, Regs({0, 7, 8}));
 }
 
 TEST(CfgLiveRegs, LongChainsOfJumpsBackAreFollowed) {
@@ -285,24 +291,24 @@ TEST(CfgLiveRegs, LongChainsOfJumpsBackAreFollowed) {
   }
   insns.push_back(Ja(-3));
   const Cfg cfg = Build(MakeProgram(insns));
-  EXPECT_EQ(cfg.live_regs[0], Regs({9}));
-  EXPECT_EQ(cfg.live_regs[insns.size() - 1], Regs({9}));
+  EXPECT_EQ(cfg.at[0].live_regs, Regs({9}));
+  EXPECT_EQ(cfg.at[insns.size() - 1].live_regs, Regs({9}));
 }
 
 TEST(CfgLiveRegs, MayGotoReadsNothing) {
   const Cfg cfg = Build(MakeProgram({MayGoto(0), Mov(0, 0), Exit()}));
-  EXPECT_EQ(cfg.live_regs[0], 0);
+  EXPECT_EQ(cfg.at[0].live_regs, 0);
 }
 
 TEST(CfgLiveRegs, PacketLoadKeepsEverythingAlive) {
   const Cfg cfg = Build(MakeProgram({LdAbs(), Exit()}));
-  EXPECT_EQ(cfg.live_regs[0], 0x3ff);
+  EXPECT_EQ(cfg.at[0].live_regs, 0x3ff);
 }
 
 TEST(CfgLiveRegs, AtomicsDefineWhatTheyFetch) {
   auto live = [](int32_t op) {
     const Insn atomic = MakeInsn(kClassStx | kModeAtomic | kSizeDw, 1, 2, 0, op);
-    return Build(MakeProgram({atomic, MovReg(0, 2), Exit()})).live_regs[0];
+    return Build(MakeProgram({atomic, MovReg(0, 2), Exit()})).at[0].live_regs;
   };
   EXPECT_EQ(live(kCmpxchg), Regs({0, 1, 2}));
   EXPECT_EQ(live(kXchg), Regs({1, 2}));

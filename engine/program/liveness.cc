@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <span>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -119,10 +121,11 @@ struct Instance {
   uint32_t start = 0;
   uint32_t size = 0;
   uint32_t first_call = 0;  // index of the subprogram's first call among the program's calls
-  std::vector<Effect> effects;
-  std::vector<CallSite> calls;
-  std::vector<int32_t> callees;              // by call of the subprogram
-  std::array<std::vector<uint64_t>, kLevels> live;  // per level, by instruction; empty: nothing of that frame is read
+  // Of the builder's lists: [first, last).
+  size_t first_effect = 0, last_effect = 0;
+  size_t first_site = 0, last_site = 0;
+  std::span<int32_t> callees;                       // by call of the subprogram
+  std::array<std::span<uint64_t>, kLevels> live{};  // per level, by instruction; empty: nothing of that frame is read
   std::array<uint64_t, kLevels> must_write{};  // slots of outer frames overwritten on every way to the exit
   bool done = false;
 };
@@ -133,57 +136,81 @@ struct Block {
 };
 // Blocks of a subprogram in reverse postorder.
 struct Flow {
-  std::vector<Block> blocks;
+  std::span<Block> blocks;
   bool complete = true;  // every instruction is in a block
+  bool loops = false;    // some block leads back to itself or to one before it
 };
 
 }  // namespace
 
-struct StackLiveness::Impl {
-  Impl(const Program& p, const std::vector<MapDef>& m, const Cfg& c, const HelperTraits& t)
-      : program_(&p), maps_(&m), cfg_(&c), traits_(&t), budget_work_(kMaxWork + 16 * p.insns.size()),
-        budget_cells_(kMaxCells + 4 * p.insns.size()) {
+// What is kept.
+struct StackLiveness::Tables {
+  explicit Tables(Arena& arena) : instances(arena, 4) {}
+
+  uint64_t Live(int id, uint32_t insn, int level) const {
+    if (id <= kEverything || static_cast<size_t>(id) >= instances.size()) return kAll;
+    const Instance& instance = instances[static_cast<size_t>(id)];
+    if (insn - instance.start >= instance.size) return kAll;
+    const std::span<uint64_t> live = instance.live[level];
+    return live.empty() ? 0 : live[insn - instance.start];
+  }
+
+  ArenaList<Instance> instances;
+  std::span<int32_t> roots, callbacks;   // by subprogram
+  std::span<uint32_t> call_index;  // by instruction: 1-based number among the program's bpf-to-bpf calls; 0: none. Empty: no calls
+};
+
+namespace {
+
+class Analysis {
+ public:
+  using Tables = StackLiveness::Tables;
+  Analysis(const Program& p, const std::vector<MapDef>& m, const Cfg& c, const HelperTraits& t, Arena& kept, Tables& tables)
+      : program_(&p), maps_(&m), cfg_(&c), traits_(&t), kept_(kept), tables_(tables), instances_(tables.instances),
+        effects_(arena_), sites_(arena_), budget_work_(kMaxWork + 16 * p.insns.size()),
+        budget_cells_(kMaxCells + 4 * p.insns.size()) {}
+
+  void Run() {
     IndexCalls();
     instances_.emplace_back();  // kEverything
-    roots_.assign(c.subs.size(), kEverything);
-    callbacks_.assign(c.subs.size(), kEverything);
+    const size_t subs = cfg_->subs.size();
+    tables_.roots = kept_.Make<int32_t>(subs, kEverything);
+    tables_.callbacks = kept_.Make<int32_t>(subs, kEverything);
     AddRoots();
     for (size_t next = 1; next < instances_.size() && !gave_up_; ++next) Forward(static_cast<int>(next));
     for (size_t next = 1; next < instances_.size() && !gave_up_; ++next) BackwardFrom(static_cast<int>(next));
-    if (gave_up_) {
-      instances_.resize(1);
-      std::fill(roots_.begin(), roots_.end(), kEverything);
-      std::fill(callbacks_.begin(), callbacks_.end(), kEverything);
-    }
-    for (Instance& instance : instances_) {
-      instance.effects = {};
-      instance.calls = {};
-    }
-    flows_ = {};
-    known_ = {};
-    program_ = nullptr;
-    maps_ = nullptr;
-    cfg_ = nullptr;
-    traits_ = nullptr;
+    if (!gave_up_) return;
+    instances_.resize(1);
+    std::fill(tables_.roots.begin(), tables_.roots.end(), kEverything);
+    std::fill(tables_.callbacks.begin(), tables_.callbacks.end(), kEverything);
+  }
+
+ private:
+  // Room for `n` that served another subprogram before, and is as that left it.
+  template <typename T>
+  std::span<T> Reuse(std::span<T>& room, size_t n) {
+    if (room.size() < n) room = arena_.Raw<T>(std::max(n, 2 * room.size()));
+    return room.first(n);
   }
 
   // ---- Preparation.
 
   void IndexCalls() {
     const std::vector<Insn>& insns = program_->insns;
-    first_call_.assign(cfg_->subs.size() + 1, 0);
-    global_.assign(cfg_->subs.size(), 0);
-    flows_.resize(cfg_->subs.size());
+    const size_t subs = cfg_->subs.size();
+    first_call_ = arena_.Make<uint32_t>(subs + 1);
+    global_ = arena_.Make<uint8_t>(subs);
+    flows_ = arena_.Make<Flow>(subs);
+    plain_ = arena_.Make<int32_t>(subs, kEverything);
     uint32_t calls = 0;
-    for (size_t s = 0; s < cfg_->subs.size(); ++s) {
-      first_call_[s] = calls;
-      for (uint32_t i = cfg_->subs[s].start; i < cfg_->subs[s].end; ++i) {
-        if (!IsPseudoCall(insns[i])) continue;
-        if (calls == 0) call_index_.assign(insns.size(), 0);
-        call_index_[i] = ++calls;
-      }
+    size_t s = 0;
+    for (const uint32_t i : cfg_->notable) {
+      if (!IsPseudoCall(insns[i])) continue;
+      if (calls == 0) tables_.call_index = kept_.Make<uint32_t>(insns.size());
+      while (s < cfg_->at[i].sub) first_call_[++s] = calls;
+      tables_.call_index[i] = ++calls;
     }
-    first_call_.back() = calls;
+    while (s < subs) first_call_[++s] = calls;
     for (const Subprog& sub : program_->subprogs) {
       const int index = cfg_->SubAt(sub.start);
       if (index > 0 && sub.global) global_[index] = 1;
@@ -191,53 +218,64 @@ struct StackLiveness::Impl {
   }
 
   void AddRoots() {
-    std::vector<uint8_t> root(cfg_->subs.size(), 0), callback(cfg_->subs.size(), 0);
+    const size_t subs = cfg_->subs.size();
+    const auto root = arena_.Make<uint8_t>(subs), callback = arena_.Make<uint8_t>(subs);
     root[0] = 1;
-    for (size_t s = 0; s < global_.size(); ++s) root[s] |= global_[s];
-    for (uint32_t i = 0; i < program_->insns.size(); ++i) {
-      if (IsPseudoFunc(program_->insns[i])) {
-        const int sub = cfg_->SubAt(i + static_cast<uint32_t>(program_->insns[i].imm) + 1);
-        if (sub >= 0) root[sub] = callback[sub] = 1;
-      }
+    for (size_t s = 0; s < subs; ++s) root[s] |= global_[s];
+    for (const uint32_t i : cfg_->notable) {
+      if (!IsPseudoFunc(program_->insns[i])) continue;
+      const int sub = cfg_->SubAt(i + static_cast<uint32_t>(program_->insns[i].imm) + 1);
+      if (sub >= 0) root[sub] = callback[sub] = 1;
     }
-    for (size_t s = 0; s < root.size(); ++s) {
+    for (size_t s = 0; s < subs; ++s) {
       Context context;
       context.sub = static_cast<int>(s);
-      if (root[s]) roots_[s] = Intern(context);
+      if (root[s]) tables_.roots[s] = Intern(context);
       if (!callback[s]) continue;
       context.args.fill(Value::Somewhere(static_cast<uint8_t>(~kOwn)));
       context.reach = static_cast<uint8_t>(~kOwn);
-      callbacks_[s] = Intern(context);
+      tables_.callbacks[s] = Intern(context);
     }
   }
 
   int Intern(const Context& context) {
-    const auto [it, is_new] = known_.try_emplace(context, static_cast<int>(instances_.size()));
-    if (!is_new) return it->second;
+    const bool plain = context.Levels() == 0;
+    const int known = plain ? plain_[context.sub] : Known(context);
+    if (known != kEverything) return known;
     if (instances_.size() >= kMaxInstances) {
       gave_up_ = true;
       return kEverything;
+    }
+    const int id = static_cast<int>(instances_.size());
+    if (plain) {
+      plain_[context.sub] = id;
+    } else {
+      known_[context] = id;
     }
     Instance& instance = instances_.emplace_back();
     instance.context = context;
     instance.start = cfg_->subs[context.sub].start;
     instance.size = cfg_->subs[context.sub].end - instance.start;
     instance.first_call = first_call_[context.sub];
-    instance.callees.assign(first_call_[context.sub + 1] - first_call_[context.sub], kEverything);
-    return it->second;
+    instance.callees = kept_.Make<int32_t>(first_call_[context.sub + 1] - first_call_[context.sub], kEverything);
+    return id;
+  }
+  int Known(const Context& context) const {
+    const auto it = known_.find(context);
+    return it == known_.end() ? kEverything : it->second;
   }
 
   const Flow& FlowOf(int sub) {
     Flow& flow = flows_[sub];
     if (!flow.blocks.empty()) return flow;
     const uint32_t start = cfg_->subs[sub].start, end = cfg_->subs[sub].end;
-    std::vector<uint8_t> leader(end - start, 0);
-    size_t leaders = 1;
+    const auto block_at = arena_.Make<int>(end - start);  // where a block begins: its number, and one
+    int leaders = 1;
     const auto lead = [&](uint32_t i) {
-      leaders += leader[i - start] == 0;
-      leader[i - start] = 1;
+      leaders += block_at[i - start] == 0;
+      block_at[i - start] = 1;
     };
-    leader[0] = 1;
+    block_at[0] = 1;
     for (uint32_t i = start; i < end; ++i) {
       const Insn& insn = program_->insns[i];
       if (!IsJmpClass(insn) || JmpOp(insn) == kCall) continue;
@@ -246,30 +284,30 @@ struct StackLiveness::Impl {
       for (int k = 0; k < count; ++k) lead(next[k]);
       if (i + 1 < end) lead(i + 1);
     }
-    std::vector<uint32_t> block_of(end - start, 0);
-    std::vector<Block> blocks;
-    blocks.reserve(leaders);
-    for (uint32_t i = start; i < end; ++i) {
-      if (leader[i - start]) {
-        blocks.emplace_back();
-        blocks.back().start = i;
-      }
-      block_of[i - start] = static_cast<uint32_t>(blocks.size() - 1);
-      blocks.back().end = i + 1;
+    const auto blocks = arena_.Make<Block>(static_cast<size_t>(leaders));
+    int made = 0;
+    for (uint32_t i = start; made < leaders; ++i) {
+      if (block_at[i - start] == 0) continue;
+      if (made > 0) blocks[made - 1].end = i;
+      blocks[made].start = i;
+      block_at[i - start] = ++made;
     }
+    blocks.back().end = end;
     for (Block& block : blocks) {
       uint32_t last = block.end - 1;
       if (last > block.start && IsLdImm64(program_->insns[last - 1])) --last;  // `last` is its second half
       uint32_t next[2];
       const int count = Successors(*program_, last, next);
-      for (int k = 0; k < count; ++k) block.next[k] = static_cast<int>(block_of[next[k] - start]);
+      for (int k = 0; k < count; ++k) block.next[k] = block_at[next[k] - start] - 1;
     }
-    // Postorder by an explicit stack of (block, successors already entered).
-    std::vector<int> order(blocks.size(), -1), postorder;
-    std::vector<std::pair<int, int>> path;
-    postorder.reserve(leaders);
-    path.reserve(leaders);
-    path.emplace_back(0, 0);
+    // Postorder by an explicit stack of blocks and how many of their successors were entered.
+    struct Entered {
+      int block, entered;
+    };
+    const auto order = arena_.Make<int>(blocks.size(), -1);
+    ArenaList<int> postorder(arena_, blocks.size());
+    ArenaList<Entered> path(arena_, blocks.size());
+    path.push_back({0, 0});
     order[0] = 0;
     while (!path.empty()) {
       auto& [block, entered] = path.back();
@@ -277,7 +315,7 @@ struct StackLiveness::Impl {
       if (next >= 0) {
         if (order[next] < 0) {
           order[next] = 0;
-          path.emplace_back(next, 0);
+          path.push_back({next, 0});
         }
       } else if (entered >= 2) {
         postorder.push_back(block);
@@ -286,12 +324,13 @@ struct StackLiveness::Impl {
     }
     const int count = static_cast<int>(postorder.size());
     for (int k = 0; k < count; ++k) order[postorder[k]] = count - 1 - k;
-    flow.blocks.resize(count);
-    for (int block : postorder) {
+    flow.blocks = arena_.Make<Block>(static_cast<size_t>(count));
+    for (const int block : postorder) {
       Block& out = flow.blocks[order[block]];
       out = blocks[block];
       for (int& next : out.next) {
         if (next >= 0) next = order[next];
+        flow.loops |= next >= 0 && next <= order[block];
       }
     }
     flow.complete = flow.blocks.size() == blocks.size();
@@ -307,49 +346,78 @@ struct StackLiveness::Impl {
       gave_up_ = true;
       return;
     }
-    std::vector<State> heads(flow.blocks.size());
-    std::vector<uint8_t> reached(flow.blocks.size(), 0), dirty(flow.blocks.size(), 0);
+    // Only what Assign() writes is there.
+    const auto heads = Reuse(heads_, flow.blocks.size());
+    heads[0].regs.fill(Value());
+    heads[0].pointers = 0;
     for (int r = 0; r < 5; ++r) heads[0].regs[r + 1] = context.args[r];
     heads[0].regs[kRegFp] = Value::Exact(0, 0, false);
-    reached[0] = dirty[0] = 1;
     reach_ = context.reach;
+    instances_[id].first_effect = effects_.size();
+    instances_[id].first_site = sites_.size();
+    // Without loops, blocks are come to once, and in order.
+    if (flow.loops ? SolveForward(flow, heads) : Spend(flow.blocks.size() / 16)) {
+      recording_ = id;
+      Record(flow, heads);
+      recording_ = kEverything;
+    }
+    instances_[id].last_effect = effects_.size();
+    instances_[id].last_site = sites_.size();
+  }
+
+  // What is known at the heads of blocks: false: gave up.
+  bool SolveForward(const Flow& flow, std::span<State> heads) {
+    const auto reached = Unreached(flow), dirty = Reuse(dirty_, flow.blocks.size());
+    std::fill(dirty.begin(), dirty.end(), 0);
+    State& state = Reuse(state_, 1).front();
+    reached[0] = dirty[0] = 1;
     for (bool again = true; again;) {
       again = false;
-      if (!Spend(flow.blocks.size() / 16)) return;
+      if (!Spend(flow.blocks.size() / 16)) return false;
       for (size_t b = 0; b < flow.blocks.size(); ++b) {
         if (!dirty[b]) continue;
         dirty[b] = 0;
         const Block& block = flow.blocks[b];
-        if (!Spend(block.end - block.start)) return;
-        State state;
+        if (!Spend(block.end - block.start)) return false;
         state.Assign(heads[b], 0xffff);
-        Run(block, &state, nullptr);
+        Run(block, &state);
         for (int next : block.next) {
-          if (next < 0) continue;
-          const uint16_t live = cfg_->live_regs[flow.blocks[next].start];
-          if (!reached[next]) {
-            reached[next] = 1;
-            heads[next].Assign(state, live);
-          } else if (!heads[next].Merge(state, live)) {
-            continue;
-          }
+          if (next < 0 || !PassOn(flow, state, next, heads, reached)) continue;
           dirty[next] = 1;
           again |= static_cast<size_t>(next) <= b;
         }
       }
     }
-    Instance recorded;  // Intern() moves instances_
-    recorded.callees = std::move(instances_[id].callees);
-    recorded.first_call = instances_[id].first_call;
+    return true;
+  }
+  std::span<uint8_t> Unreached(const Flow& flow) {
+    const auto reached = Reuse(reached_, flow.blocks.size());
+    std::fill(reached.begin(), reached.end(), 0);
+    return reached;
+  }
+  // To the head of a block; whether it had not known that.
+  bool PassOn(const Flow& flow, const State& state, int next, std::span<State> heads, std::span<uint8_t> reached) const {
+    const uint16_t live = cfg_->at[flow.blocks[next].start].live_regs;
+    if (std::exchange(reached[next], 1) != 0) return heads[next].Merge(state, live);
+    heads[next].Assign(state, live);
+    return true;
+  }
+
+  // The effects of every instruction. Where there are no loops, the heads of blocks are worked out on the way.
+  void Record(const Flow& flow, std::span<State> heads) {
+    const auto reached = Unreached(flow);
     const uint64_t cells_per_effect = sizeof(Effect) / sizeof(uint64_t);
     for (size_t b = 0; b < flow.blocks.size(); ++b) {
-      const size_t before = recorded.effects.size();
-      Run(flow.blocks[b], &heads[b], &recorded);
-      if (!Keep((recorded.effects.size() - before) * cells_per_effect)) return;
+      const Block& block = flow.blocks[b];
+      if (!flow.loops && !Spend(block.end - block.start)) return;
+      const size_t before = effects_.size();
+      Run(block, &heads[b]);
+      if (!Keep((effects_.size() - before) * cells_per_effect)) return;
+      if (flow.loops) continue;
+      for (int next : block.next) {
+        if (next >= 0) PassOn(flow, heads[b], next, heads, reached);
+      }
     }
-    instances_[id].effects = std::move(recorded.effects);
-    instances_[id].calls = std::move(recorded.calls);
-    instances_[id].callees = std::move(recorded.callees);
   }
 
   bool Spend(uint64_t instructions) {
@@ -370,39 +438,39 @@ struct StackLiveness::Impl {
     return true;
   }
 
-  void Run(const Block& block, State* state, Instance* record) {
+  void Run(const Block& block, State* state) {
     for (uint32_t i = block.start; i < block.end; ++i) {
       const Insn& insn = program_->insns[i];
-      Step(i, insn, state, record);
+      Step(i, insn, state);
       if (IsLdImm64(insn)) ++i;
     }
   }
 
-  void Step(uint32_t i, const Insn& insn, State* s, Instance* record) {
+  void Step(uint32_t i, const Insn& insn, State* s) {
     switch (Class(insn)) {
       case kClassLd: StepLd(i, insn, s); return;
       case kClassLdx: {
         const Value base = s->regs[insn.src];
-        NoteRead(i, base, insn.off, AccessBytes(insn), record);
+        NoteRead(i, base, insn.off, AccessBytes(insn));
         s->regs[insn.dst] = Load(*s, base, insn.off, AccessBytes(insn));
         return;
       }
       case kClassSt:
-        NoteWrite(i, s->regs[insn.dst], insn.off, AccessBytes(insn), record);
+        NoteWrite(i, s->regs[insn.dst], insn.off, AccessBytes(insn));
         Store(s->regs[insn.dst], insn.off, AccessBytes(insn), Value(), s);
         return;
       case kClassStx:
         if (Mode(insn) == kModeAtomic) {
-          StepAtomic(i, insn, s, record);
+          StepAtomic(i, insn, s);
         } else {
-          NoteWrite(i, s->regs[insn.dst], insn.off, AccessBytes(insn), record);
+          NoteWrite(i, s->regs[insn.dst], insn.off, AccessBytes(insn));
           Store(s->regs[insn.dst], insn.off, AccessBytes(insn), s->regs[insn.src], s);
         }
         return;
       case kClassAlu:
       case kClassAlu64: StepAlu(insn, s); return;
       default:
-        if (JmpOp(insn) == kCall) StepCall(i, insn, s, record);
+        if (JmpOp(insn) == kCall) StepCall(i, insn, s);
     }
   }
 
@@ -454,17 +522,17 @@ struct StackLiveness::Impl {
     dst = Value::Somewhere(static_cast<uint8_t>(dst.levels() | src.levels()));
   }
 
-  void StepAtomic(uint32_t i, const Insn& insn, State* s, Instance* record) {
+  void StepAtomic(uint32_t i, const Insn& insn, State* s) {
     const int bytes = AccessBytes(insn);
     if (insn.imm == kLoadAcq) {
       const Value base = s->regs[insn.src];
-      NoteRead(i, base, insn.off, bytes, record);
+      NoteRead(i, base, insn.off, bytes);
       s->regs[insn.dst] = Load(*s, base, insn.off, bytes);
       return;
     }
     const Value base = s->regs[insn.dst];
     // A store-release is a store, but the verifier does not track what it stores; nor do we.
-    if (insn.imm != kStoreRel) NoteRead(i, base, insn.off, bytes, record);
+    if (insn.imm != kStoreRel) NoteRead(i, base, insn.off, bytes);
     const Value old = Load(*s, base, insn.off, bytes);
     StoreWeakly(base, insn.off, bytes, s->regs[insn.src], s);
     if (insn.imm == kCmpxchg) {
@@ -512,42 +580,42 @@ struct StackLiveness::Impl {
     }
   }
 
-  void NoteRead(uint32_t i, Value base, int64_t off, int64_t bytes, Instance* record) const {
-    if (record == nullptr || !base.IsPointer()) return;
+  void NoteRead(uint32_t i, Value base, int64_t off, int64_t bytes) {
+    if (recording_ == kEverything || !base.IsPointer()) return;
     if (base.kind() == Value::kRange) {
       const uint64_t mask = SlotsAt(base, off, bytes);
-      if (mask != 0) record->effects.push_back({i, static_cast<uint8_t>(base.level()), mask, 0});
+      if (mask != 0) effects_.push_back({i, static_cast<uint8_t>(base.level()), mask, 0});
       return;
     }
-    NoteReadAll(i, base.levels(), record);
+    NoteReadAll(i, base.levels());
   }
-  void NoteReadAll(uint32_t i, uint8_t levels, Instance* record) const {
-    if (record == nullptr) return;
+  void NoteReadAll(uint32_t i, uint8_t levels) {
+    if (recording_ == kEverything) return;
     for (uint32_t left = levels; left != 0; left &= left - 1) {
-      record->effects.push_back({i, static_cast<uint8_t>(__builtin_ctz(left)), kAll, 0});
+      effects_.push_back({i, static_cast<uint8_t>(__builtin_ctz(left)), kAll, 0});
     }
   }
-  void NoteWrite(uint32_t i, Value base, int64_t off, int bytes, Instance* record) const {
-    if (record == nullptr || !base.IsExact() || base.maybe() || bytes != 8) return;
+  void NoteWrite(uint32_t i, Value base, int64_t off, int bytes) {
+    if (recording_ == kEverything || !base.IsExact() || base.maybe() || bytes != 8) return;
     const int slot = AlignedSlot(base.low() + off);
     if (slot < 0) return;
-    record->effects.push_back({i, static_cast<uint8_t>(base.level()), 0, uint64_t{1} << slot});
+    effects_.push_back({i, static_cast<uint8_t>(base.level()), 0, uint64_t{1} << slot});
   }
 
-  void NoteOverwrite(uint32_t i, Value base, const ArgTrait& trait, Instance* record) const {
+  void NoteOverwrite(uint32_t i, Value base, const ArgTrait& trait) {
     if (trait.access != ArgAccess::kOverwrite) return;
-    for (uint32_t at = 0; at < trait.size; at += 8) NoteWrite(i, base, at, 8, record);
+    for (uint32_t at = 0; at < trait.size; at += 8) NoteWrite(i, base, at, 8);
   }
 
   // ---- Calls.
 
-  void StepCall(uint32_t i, const Insn& insn, State* s, Instance* record) {
+  void StepCall(uint32_t i, const Insn& insn, State* s) {
     uint8_t passed = 0;
     for (int r = 1; r <= 5; ++r) passed |= s->regs[r].levels();
     if (IsPseudoCall(insn)) {
-      CallSubprogram(i, insn, *s, record);
-    } else if (record != nullptr && passed != 0) {
-      CallKernel(i, insn, *s, passed, record);
+      CallSubprogram(i, insn, *s);
+    } else if (recording_ != kEverything && passed != 0) {
+      CallKernel(i, insn, *s, passed);
     }
     // Whatever runs may overwrite what it was given, though never with stack pointers.
     if (passed != 0) {
@@ -563,8 +631,8 @@ struct StackLiveness::Impl {
     return levels;
   }
 
-  void CallSubprogram(uint32_t i, const Insn& insn, const State& s, Instance* record) {
-    if (record == nullptr) return;
+  void CallSubprogram(uint32_t i, const Insn& insn, const State& s) {
+    if (recording_ == kEverything) return;
     const int sub = cfg_->SubAt(i + static_cast<uint32_t>(insn.imm) + 1);
     if (sub < 0) {
       gave_up_ = true;
@@ -572,12 +640,12 @@ struct StackLiveness::Impl {
     }
     if (global_[sub]) {
       // Not entered: the verifier checks that the memory that the prototype names is readable.
-      for (int r = 1; r <= 5; ++r) NoteRead(i, s.regs[r], 0, kUnknownSize, record);
+      for (int r = 1; r <= 5; ++r) NoteRead(i, s.regs[r], 0, kUnknownSize);
       return;
     }
     Context context;
     context.sub = sub;
-    const uint16_t used = cfg_->live_regs[cfg_->subs[sub].start];
+    const uint16_t used = cfg_->at[cfg_->subs[sub].start].live_regs;
     uint8_t levels = 0;
     for (int r = 1; r <= 5; ++r) {
       if ((used >> r & 1) == 0) continue;
@@ -586,8 +654,9 @@ struct StackLiveness::Impl {
     }
     if (levels != 0) context.reach = Outward(static_cast<uint8_t>(s.SlotLevels() | reach_));
     const int callee = Intern(context);
-    record->calls.push_back({i, callee});
-    record->callees[call_index_[i] - 1 - record->first_call] = callee;
+    sites_.push_back({i, callee});
+    const Instance& caller = instances_[recording_];
+    caller.callees[tables_.call_index[i] - 1 - caller.first_call] = callee;
   }
   // Levels as the next frame in counts them. More than eight frames do not exist; the outermost level saturates.
   static uint8_t Outward(uint8_t levels) { return static_cast<uint8_t>(levels << 1 | (levels & 0x80)); }
@@ -603,9 +672,9 @@ struct StackLiveness::Impl {
     return insn.src == kCallHelper && (insn.imm == 164 || insn.imm == 180 || insn.imm == 181 || insn.imm == 209);
   }
 
-  void CallKernel(uint32_t i, const Insn& insn, const State& s, uint8_t passed, Instance* record) {
+  void CallKernel(uint32_t i, const Insn& insn, const State& s, uint8_t passed) {
     if (RunsCallback(insn)) {
-      NoteReadAll(i, Closure(s, passed), record);
+      NoteReadAll(i, Closure(s, passed));
       return;
     }
     if (insn.src == kCallHelper) {
@@ -613,8 +682,8 @@ struct StackLiveness::Impl {
       const int count = traits_->arg_count ? std::clamp(traits_->arg_count(id), 0, 5) : 5;
       for (int arg = 1; arg <= count; ++arg) {
         if (s.regs[arg].IsPointer()) {
-          NoteRead(i, s.regs[arg], 0, HelperReads(id, arg, s), record);
-          NoteOverwrite(i, s.regs[arg], traits_->arg ? traits_->arg(id, arg) : ArgTrait(), record);
+          NoteRead(i, s.regs[arg], 0, HelperReads(id, arg, s));
+          NoteOverwrite(i, s.regs[arg], traits_->arg ? traits_->arg(id, arg) : ArgTrait());
         }
       }
       return;
@@ -628,8 +697,8 @@ struct StackLiveness::Impl {
       if (traits_->kfunc_arg && insn.imm >= 0 && static_cast<size_t>(insn.imm) < program_->externs.size()) {
         trait = traits_->kfunc_arg(program_->externs[insn.imm].name, arg);
       }
-      NoteRead(i, s.regs[arg], 0, ReadSize(trait, arg, s), record);
-      NoteOverwrite(i, s.regs[arg], trait, record);
+      NoteRead(i, s.regs[arg], 0, ReadSize(trait, arg, s));
+      NoteOverwrite(i, s.regs[arg], trait);
     }
   }
 
@@ -669,16 +738,21 @@ struct StackLiveness::Impl {
   // Callees first. A callee that is still in progress is a recursion, which exploration rejects anyway.
   void BackwardFrom(int root) {
     if (instances_[root].done || root == kEverything) return;
-    std::vector<std::pair<int, size_t>> path = {{root, 0}};
-    in_path_.resize(instances_.size(), 0);
+    struct Entered {
+      int id;
+      size_t next;
+    };
+    if (in_path_.empty()) in_path_ = arena_.Make<uint8_t>(instances_.size());
+    ArenaList<Entered> path(arena_);
+    path.push_back({root, instances_[root].first_site});
     in_path_[root] = 1;
     while (!path.empty() && !gave_up_) {
       auto& [id, next] = path.back();
-      if (next < instances_[id].calls.size()) {
-        const int callee = instances_[id].calls[next++].callee;
+      if (next < instances_[id].last_site) {
+        const int callee = sites_[next++].callee;
         if (callee != kEverything && !instances_[callee].done && !in_path_[callee]) {
           in_path_[callee] = 1;
-          path.emplace_back(callee, 0);
+          path.push_back({callee, instances_[callee].first_site});
         }
       } else {
         Backward(&instances_[id]);
@@ -691,19 +765,20 @@ struct StackLiveness::Impl {
   void Backward(Instance* instance) {
     const Flow& flow = FlowOf(instance->context.sub);
     AddCallEffects(instance);
+    const std::span<const Effect> effects(effects_.begin() + instance->first_effect, effects_.begin() + instance->last_effect);
     uint8_t touched = 0, killed = 0;
-    for (const Effect& effect : instance->effects) {
+    for (const Effect& effect : effects) {
       if (effect.read != 0) touched |= static_cast<uint8_t>(1u << effect.level);
       if (effect.kill != 0) killed |= static_cast<uint8_t>(1u << effect.level);
     }
-    std::vector<uint64_t> read(instance->size), kill(instance->size);
     for (int level = 0; level < kLevels; ++level) {
       const bool reads = (touched >> level & 1) != 0, kills = level > 0 && (killed >> level & 1) != 0;
       if (!reads && !kills) continue;
       if (!Keep(instance->size) || !Spend(instance->size)) return;
+      const auto read = Reuse(read_, instance->size), kill = Reuse(kill_, instance->size);
       std::fill(read.begin(), read.end(), 0);
       std::fill(kill.begin(), kill.end(), 0);
-      for (const Effect& effect : instance->effects) {
+      for (const Effect& effect : effects) {
         if (effect.level != level) continue;
         read[effect.insn - instance->start] |= effect.read;
         kill[effect.insn - instance->start] |= effect.kill;
@@ -714,12 +789,17 @@ struct StackLiveness::Impl {
     }
   }
 
+  // Behind the instance's own, which move for that.
   void AddCallEffects(Instance* instance) {
-    for (const CallSite& call : instance->calls) {
+    if (instance->first_site == instance->last_site) return;
+    const size_t own = effects_.size();
+    for (size_t e = instance->first_effect; e < instance->last_effect; ++e) effects_.push_back(Effect(effects_[e]));
+    for (size_t s = instance->first_site; s < instance->last_site; ++s) {
+      const CallSite& call = sites_[s];
       const Instance& callee = instances_[call.callee];
       if (call.callee == kEverything || !callee.done) {
         for (int level = 0; level < kLevels; ++level) {
-          instance->effects.push_back({call.insn, static_cast<uint8_t>(level), kAll, 0});
+          effects_.push_back({call.insn, static_cast<uint8_t>(level), kAll, 0});
         }
         continue;
       }
@@ -727,21 +807,25 @@ struct StackLiveness::Impl {
         const uint64_t read = callee.live[level].empty() ? 0 : callee.live[level][0];
         const uint64_t kill = callee.must_write[level];
         if (read == 0 && kill == 0) continue;
-        instance->effects.push_back({call.insn, static_cast<uint8_t>(level - 1), read, kill});
+        effects_.push_back({call.insn, static_cast<uint8_t>(level - 1), read, kill});
         // The outermost level stands for itself and everything further out.
         if (level == kLevels - 1 && read != 0) {
-          instance->effects.push_back({call.insn, static_cast<uint8_t>(level), kAll, 0});
+          effects_.push_back({call.insn, static_cast<uint8_t>(level), kAll, 0});
         }
       }
     }
+    instance->first_effect = own;
+    instance->last_effect = effects_.size();
   }
 
-  std::vector<uint64_t> SolveLive(const Flow& flow, uint32_t start, const std::vector<uint64_t>& read,
-                                  const std::vector<uint64_t>& kill) {
-    std::vector<uint64_t> live(read.size(), 0);
+  std::span<uint64_t> SolveLive(const Flow& flow, uint32_t start, std::span<const uint64_t> read,
+                                std::span<const uint64_t> kill) {
+    const auto live = kept_.Make<uint64_t>(read.size());
+    bool settled = false;  // without loops, after once round
     for (bool changed = true; changed;) {
       changed = false;
-      if (!Spend(read.size())) break;
+      if (!Spend(read.size()) || settled) break;
+      settled = !flow.loops;
       for (size_t b = flow.blocks.size(); b-- > 0;) {
         const Block& block = flow.blocks[b];
         uint64_t mask = 0;
@@ -759,8 +843,9 @@ struct StackLiveness::Impl {
   }
 
   // Greatest solution: a way that never ends overwrites what it likes.
-  uint64_t SolveMustWrite(const Flow& flow, uint32_t start, const std::vector<uint64_t>& kill) {
-    std::vector<uint64_t> head(flow.blocks.size(), kAll);
+  uint64_t SolveMustWrite(const Flow& flow, uint32_t start, std::span<const uint64_t> kill) {
+    const auto head = Reuse(masks_, flow.blocks.size());
+    std::fill(head.begin(), head.end(), kAll);
     for (bool changed = true; changed;) {
       changed = false;
       if (!Spend(kill.size())) return 0;
@@ -786,59 +871,61 @@ struct StackLiveness::Impl {
     return head[0];
   }
 
-  uint64_t Live(int id, uint32_t insn, int level) const {
-    if (id <= kEverything || static_cast<size_t>(id) >= instances_.size()) return kAll;
-    const Instance& instance = instances_[id];
-    if (insn - instance.start >= instance.size) return kAll;
-    const std::vector<uint64_t>& live = instance.live[level];
-    return live.empty() ? 0 : live[insn - instance.start];
-  }
-
-  // Valid only during construction.
   const Program* program_;
   const std::vector<MapDef>* maps_;
   const Cfg* cfg_;
   const HelperTraits* traits_;
-  std::vector<Flow> flows_;
-  std::vector<uint8_t> global_;  // by subprogram: verified on its own, so calls do not enter it
-  absl::flat_hash_map<Context, int> known_;
-  std::vector<uint8_t> in_path_;
+  Arena& kept_;  // for the tables
+  Arena arena_;  // for the rest
+  Tables& tables_;
+  ArenaList<Instance>& instances_;
+  std::span<Flow> flows_;
+  std::span<uint8_t> global_;  // by subprogram: verified on its own, so calls do not enter it
+  std::span<int32_t> plain_;   // by subprogram: the instance without any pointer into a stack, kEverything: not yet
+  absl::flat_hash_map<Context, int> known_;  // the others
+  ArenaList<Effect> effects_;
+  ArenaList<CallSite> sites_;
+  std::span<uint32_t> first_call_;    // by subprogram, and one more: calls before it
+  std::span<uint8_t> in_path_;
+  std::span<State> heads_, state_;
+  std::span<uint8_t> reached_, dirty_;
+  std::span<uint64_t> read_, kill_, masks_;
   uint8_t reach_ = 0;  // Context::reach of the instance in work
+  int recording_ = kEverything;  // the instance whose effects are being noted; kEverything: none
   uint64_t budget_work_, budget_cells_;
   bool gave_up_ = false;
-
-  std::vector<Instance> instances_;
-  std::vector<int> roots_, callbacks_;  // by subprogram
-  std::vector<uint32_t> call_index_;    // by instruction: 1-based number among the program's bpf-to-bpf calls; 0: none. Empty: no calls
-  std::vector<uint32_t> first_call_;    // by subprogram, and one more: calls before it
 };
 
+}  // namespace
+
 StackLiveness::StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg,
-                             const HelperTraits& traits)
-    : impl_(std::make_unique<Impl>(program, maps, cfg, traits)) {}
-StackLiveness::~StackLiveness() = default;
+                             const HelperTraits& traits, Arena& arena) {
+  Tables& tables = *std::construct_at(arena.Raw<Tables>(1).data(), arena);
+  Analysis(program, maps, cfg, traits, arena, tables).Run();
+  tables_ = &tables;
+}
 
 int StackLiveness::Root(int sub) const {
-  return sub >= 0 && static_cast<size_t>(sub) < impl_->roots_.size() ? impl_->roots_[sub] : kEverything;
+  return sub >= 0 && static_cast<size_t>(sub) < tables_->roots.size() ? tables_->roots[sub] : kEverything;
 }
 
 int StackLiveness::Callback(int sub) const {
-  return sub >= 0 && static_cast<size_t>(sub) < impl_->callbacks_.size() ? impl_->callbacks_[sub] : kEverything;
+  return sub >= 0 && static_cast<size_t>(sub) < tables_->callbacks.size() ? tables_->callbacks[sub] : kEverything;
 }
 
 int StackLiveness::Callee(int caller, uint32_t callsite) const {
-  if (caller <= kEverything || static_cast<size_t>(caller) >= impl_->instances_.size()) return kEverything;
-  if (callsite >= impl_->call_index_.size() || impl_->call_index_[callsite] == 0) return kEverything;
-  const Instance& instance = impl_->instances_[caller];
-  const uint32_t call = impl_->call_index_[callsite] - 1 - instance.first_call;
+  if (caller <= kEverything || static_cast<size_t>(caller) >= tables_->instances.size()) return kEverything;
+  if (callsite >= tables_->call_index.size() || tables_->call_index[callsite] == 0) return kEverything;
+  const Instance& instance = tables_->instances[static_cast<size_t>(caller)];
+  const uint32_t call = tables_->call_index[callsite] - 1 - instance.first_call;
   return call < instance.callees.size() ? instance.callees[call] : kEverything;
 }
 
-uint64_t StackLiveness::LiveOwn(int instance, uint32_t insn) const { return impl_->Live(instance, insn, 0); }
+uint64_t StackLiveness::LiveOwn(int instance, uint32_t insn) const { return tables_->Live(instance, insn, 0); }
 
 uint64_t StackLiveness::LiveOuter(int instance, uint32_t insn, int up) const {
   if (up < 1) return kAll;
-  return impl_->Live(instance, insn, std::min(up, kLevels - 1));
+  return tables_->Live(instance, insn, std::min(up, kLevels - 1));
 }
 
 }  // namespace bpfsieve

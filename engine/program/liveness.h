@@ -7,9 +7,9 @@
 #define BPFSIEVE_ENGINE_PROGRAM_LIVENESS_H_
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "engine/program/arena.h"
 #include "engine/program/cfg.h"
 #include "engine/program/program.h"
 
@@ -26,9 +26,9 @@ namespace bpfsieve {
 class StackLiveness {
  public:
   // `program` must have passed BuildCfg, which filled `cfg`; `maps` are the object's, as ld_imm64 indexes them.
-  // Nothing is kept of the arguments.
-  StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg, const HelperTraits& traits);
-  ~StackLiveness();
+  // Of the arguments, only `arena` has to stay.
+  StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg, const HelperTraits& traits,
+                Arena& arena);
   StackLiveness(const StackLiveness&) = delete;
   StackLiveness& operator=(const StackLiveness&) = delete;
 
@@ -52,9 +52,10 @@ class StackLiveness {
   // return to, with the LiveOuter of every frame further in, each at its own next instruction. A frame that waits for
   // a helper that runs callbacks may run another one: ask about the call itself then, not about what follows it.
 
+  struct Tables;
+
  private:
-  struct Impl;
-  std::unique_ptr<const Impl> impl_;
+  const Tables* tables_;  // in the arena
 };
 
 }  // namespace bpfsieve

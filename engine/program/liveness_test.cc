@@ -96,12 +96,13 @@ struct Analysed {
   void Build() {
     const auto finding = BuildCfg(program, Traits(), &cfg);
     ASSERT_FALSE(finding) << finding->message;
-    live = std::make_unique<StackLiveness>(program, Maps(), cfg, Traits());
+    live = std::make_unique<StackLiveness>(program, Maps(), cfg, Traits(), *arena);
   }
   uint64_t Own(uint32_t insn) const { return live->LiveOwn(live->Root(0), insn); }
 
   Program program;
   Cfg cfg;
+  std::unique_ptr<Arena> arena = std::make_unique<Arena>();
   std::unique_ptr<StackLiveness> live;
 };
 Analysed Analyse(std::vector<Insn> insns) {
@@ -272,7 +273,8 @@ TEST(LivenessHelper, KfuncReadsUpToTheTop) {
 TEST(LivenessHelper, WithoutTraitsEveryPointerIsReadUpToTheTop) {
   Analysed a({MovReg(5, 10), Add(5, -16), Helper(kNothing), Exit()});
   ASSERT_FALSE(BuildCfg(a.program, HelperTraits(), &a.cfg));
-  const StackLiveness live(a.program, {}, a.cfg, HelperTraits());
+  Arena arena;
+  const StackLiveness live(a.program, {}, a.cfg, HelperTraits(), arena);
   EXPECT_EQ(live.LiveOwn(live.Root(0), 0), Slots({-16, -8}));
 }
 

@@ -1,6 +1,8 @@
 // Kernel functions, as far as they are modelled.
 #include <initializer_list>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "engine/spec/spec.h"
 
 namespace bpfsieve {
@@ -145,10 +147,13 @@ int KfuncProto::arg_count() const {
 const IterProto& FindIter(IterType type) { return kIters[static_cast<size_t>(type)]; }
 
 const KfuncProto* FindKfunc(std::string_view name) {
-  for (const KfuncProto& k : kKfuncs) {
-    if (k.name == name) return &k;
-  }
-  return nullptr;
+  static const auto& by_name = *new auto([] {
+    absl::flat_hash_map<absl::string_view, const KfuncProto*> all;
+    for (const KfuncProto& k : kKfuncs) all.try_emplace(absl::string_view(k.name.data(), k.name.size()), &k);
+    return all;
+  }());
+  const auto it = by_name.find(absl::string_view(name.data(), name.size()));
+  return it == by_name.end() ? nullptr : it->second;
 }
 
 }  // namespace bpfsieve

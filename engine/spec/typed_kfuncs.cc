@@ -1,5 +1,7 @@
 // Kernel functions whose arguments and result are what their BTF prototype says. The prototype comes from the kernel's
 // types; what it does not tell, that is a function's flags and which program types may call it, is here.
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "engine/spec/spec.h"
 
 namespace bpfsieve {
@@ -198,10 +200,13 @@ bool TakesSkbSet(ProgType type) {
 }  // namespace
 
 const TypedKfunc* FindTypedKfunc(std::string_view name) {
-  for (const TypedKfunc& k : kTyped) {
-    if (k.name == name) return &k;
-  }
-  return nullptr;
+  static const auto& by_name = *new auto([] {
+    absl::flat_hash_map<absl::string_view, const TypedKfunc*> all;
+    for (const TypedKfunc& k : kTyped) all.try_emplace(absl::string_view(k.name.data(), k.name.size()), &k);
+    return all;
+  }());
+  const auto it = by_name.find(absl::string_view(name.data(), name.size()));
+  return it == by_name.end() ? nullptr : it->second;
 }
 
 bool KfuncSetAllows(KfuncSet set, ProgType type, AttachType attach) {

@@ -22,85 +22,91 @@ namespace bpfsieve {
 template <typename T>
 class Depot {  // thread-safe
  public:
-  // Fills `own`, which is empty, with at least one part.
-  void Fetch(std::vector<T*>* own) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (free_.empty()) {
-      Make(own);
-      return;
-    }
-    const size_t n = std::min(free_.size(), kBatch);
-    own->assign(free_.end() - static_cast<ptrdiff_t>(n), free_.end());
-    free_.resize(free_.size() - n);
-  }
-  // Takes a batch from `own`, which has more than that.
-  void Return(std::vector<T*>* own) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    free_.insert(free_.end(), own->end() - static_cast<ptrdiff_t>(kBatch), own->end());
-    own->resize(own->size() - kBatch);
-  }
   static constexpr size_t kBatch = 64;
 
+  // Writes at least one and at most kBatch parts to `to`, and returns how many.
+  size_t Fetch(T** to) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.empty()) return Make(to);
+    const size_t n = std::min(free_.size(), kBatch);
+    std::copy(free_.end() - static_cast<ptrdiff_t>(n), free_.end(), to);
+    free_.resize(free_.size() - n);
+    return n;
+  }
+  // Takes kBatch parts back.
+  void Return(T* const* from) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_.insert(free_.end(), from, from + kBatch);
+  }
+
+  Depot() : next_(reinterpret_cast<T*>(first_)) {}
   ~Depot() {
+    std::destroy_n(reinterpret_cast<T*>(first_), std::min(made_, kFirst));
     for (const Chunk& chunk : chunks_) {
-      std::destroy_n(chunk.parts, chunk.made);
+      std::destroy_n(chunk.parts, &chunk == &chunks_.back() ? chunk.size - left_ : chunk.size);
       ::operator delete(chunk.parts, std::align_val_t{chunk.align});
     }
   }
-  Depot() = default;
   Depot(const Depot&) = delete;
   Depot& operator=(const Depot&) = delete;
 
  private:
   struct Chunk {
     T* parts;
-    size_t size, made, align;
+    size_t size, align;
   };
-  // Small programs need few. Who needs many gets them in huge pages, where the system has them: a page fault costs as
-  // much as copying a state, or several. (Measured with huge pages from two megabytes on: a third slower on large programs.)
-  void Make(std::vector<T*>* own) {
-    constexpr size_t kFirst = 4, kHuge = size_t{2} << 20;
-    if (chunks_.empty() || chunks_.back().made == chunks_.back().size) {
-      const bool huge = total_ * sizeof(T) >= kHuge / 8;
-      const size_t size = huge ? kHuge / sizeof(T) : std::max(kFirst, total_);
+  // Small programs need few: the first ones lie in the depot itself. Who needs many gets them in huge pages, where the
+  // system has them: a page fault costs as much as copying a state, or several. (Measured with huge pages from two
+  // megabytes on: a third slower on large programs.)
+  static constexpr size_t kFirst = 4, kHuge = size_t{2} << 20;
+  size_t Make(T** to) {
+    if (left_ == 0) {
+      const bool huge = made_ * sizeof(T) >= kHuge / 8;
+      left_ = huge ? kHuge / sizeof(T) : made_;
       const size_t align = huge ? kHuge : alignof(T);
-      chunks_.push_back({static_cast<T*>(::operator new(size * sizeof(T), std::align_val_t{align})), size, 0, align});
-      if (huge) madvise(chunks_.back().parts, size * sizeof(T), MADV_HUGEPAGE);
-      total_ += size;
+      next_ = static_cast<T*>(::operator new(left_ * sizeof(T), std::align_val_t{align}));
+      chunks_.push_back({next_, left_, align});
+      if (huge) madvise(next_, left_ * sizeof(T), MADV_HUGEPAGE);
     }
-    // Constructed as they are asked for: that touches the memory.
-    Chunk& chunk = chunks_.back();
-    const size_t n = std::min(kBatch, chunk.size - chunk.made);
-    std::uninitialized_default_construct_n(chunk.parts + chunk.made, n);
-    own->resize(n);
-    for (size_t i = 0; i < n; ++i) (*own)[i] = chunk.parts + chunk.made + (n - 1 - i);
-    chunk.made += n;
+    // Constructed as they are asked for, since that touches the memory: as many again as there are.
+    const size_t n = std::min({kBatch, left_, std::max<size_t>(made_, 1)});
+    std::uninitialized_default_construct_n(next_, n);
+    for (size_t i = 0; i < n; ++i) to[i] = next_ + (n - 1 - i);
+    next_ += n;
+    left_ -= n;
+    made_ += n;
+    return n;
   }
 
   std::mutex mutex_;
   std::vector<T*> free_;
   std::vector<Chunk> chunks_;
-  size_t total_ = 0;
+  T* next_;               // not constructed yet: so many in the newest chunk, from here on
+  size_t left_ = kFirst;
+  size_t made_ = 0;       // in all
+  alignas(T) std::byte first_[kFirst * sizeof(T)];
 };
 
 template <typename T>
 class Parts {  // not thread-safe: one per thread
  public:
   explicit Parts(Depot<T>& depot) : depot_(depot) {}
+  Parts(const Parts&) = delete;
+  Parts& operator=(const Parts&) = delete;
   T* Take() {
-    if (own_.empty()) depot_.Fetch(&own_);
-    T* part = own_.back();
-    own_.pop_back();
-    return part;
+    if (count_ == 0) count_ = depot_.Fetch(own_);
+    return own_[--count_];
   }
   void Give(T* part) {
-    own_.push_back(part);
-    if (own_.size() >= 4 * Depot<T>::kBatch) depot_.Return(&own_);
+    own_[count_++] = part;
+    if (count_ == kMost) depot_.Return(own_ + (count_ -= Depot<T>::kBatch));
   }
 
  private:
+  static constexpr size_t kMost = 4 * Depot<T>::kBatch;
   Depot<T>& depot_;
-  std::vector<T*> own_;
+  size_t count_ = 0;
+  T* own_[kMost];
 };
 
 }  // namespace bpfsieve

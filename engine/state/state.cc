@@ -26,8 +26,19 @@ std::string RegTypeName(RegType type, uint16_t flags) {
 
 const StackSlot Frame::kNoSlot{};
 
+namespace {
+
+std::array<Reg, kMaxReg> EntryRegs() {
+  std::array<Reg, kMaxReg> regs;
+  regs[kRegFp].MakePointer(RegType::kStack);
+  return regs;
+}
+const std::array<Reg, kMaxReg> kEntryRegs = EntryRegs();  // copied, as that is faster than to write them
+
+}  // namespace
+
 void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
-  for (Reg& r : regs) r.Clear();
+  regs = kEntryRegs;
   callsite = callsite_;
   frameno = static_cast<uint8_t>(frameno_);
   subprog = static_cast<uint16_t>(subprog_);
@@ -37,7 +48,6 @@ void Frame::Init(int32_t callsite_, int frameno_, int subprog_, int instance_) {
   in_callback = in_async_callback = false;
   async_entries = 0;
   callback_depth = 0;
-  regs[kRegFp].MakePointer(RegType::kStack);
   regs[kRegFp].frameno = frameno;
 }
 

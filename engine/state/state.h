@@ -203,13 +203,21 @@ class RefCount {
 inline constexpr int kPageSlots = 8;
 inline constexpr int kMaxPages = kMaxSlots / kPageSlots;
 
+// Pages and frames come from the pool as they were given back, or the first time as memory is: whoever takes one writes
+// the slots and registers.
 struct StackPage {
+  StackPage() {}
   RefCount refs;
-  StackSlot slots[kPageSlots];
+  union {
+    StackSlot slots[kPageSlots];
+  };
 };
 
 struct Frame {
-  std::array<Reg, kMaxReg> regs;
+  Frame() {}
+  union {
+    std::array<Reg, kMaxReg> regs;
+  };
   int32_t callsite = -1;  // the call in the caller; -1: the outermost frame
   uint8_t frameno = 0;
   uint16_t subprog = 0;

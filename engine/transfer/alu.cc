@@ -97,6 +97,15 @@ bool Transfer::AluMov() {
   return true;
 }
 
+// A mask of sign bits is a branch in all but name: the queued path repeats the instruction with 0.
+void Transfer::ForkOnSigns(Reg& dst, const Scalar& src) {
+  Scalar zero, ones = dst.s;
+  if (!ForkScalar(AluOp(insn()), ones, src, &zero)) return;
+  Fork(pc_)->regs()[insn().dst].s = zero;
+  out_->branch_records_step = false;
+  dst.s = ones;
+}
+
 bool Transfer::AluBinary() {
   const Insn& i = insn();
   const uint8_t op = AluOp(i);
@@ -138,14 +147,7 @@ bool Transfer::AluBinary() {
   if (!ctx_.caps.perfmon && UsesX(i) && (op == kAdd || op == kSub)) out_->alu_mask = kMaskOfNumbers;
   const Scalar src = UsesX(i) ? reg(i.src).s : Scalar::Const(static_cast<uint64_t>(int64_t{i.imm}));
   const bool fits32 = dst.s.umax <= kU32Max;
-  Scalar zero;
-  Scalar ones = dst.s;
-  if (ForkScalar(op, ones, src, &zero)) {
-    // A mask of sign bits is a branch in all but name: the queued path repeats the instruction with 0.
-    Fork(pc_)->regs()[i.dst].s = zero;
-    out_->branch_records_step = false;
-    dst.s = ones;
-  }
+  if (op == kAnd || op == kOr) ForkOnSigns(dst, src);
   if (!AluScalar(op, is64, i.off, dst.s, src)) {
     dst.MakeUnknown();
     return true;

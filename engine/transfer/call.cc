@@ -74,7 +74,7 @@ bool Transfer::CallSubprog() {
   const Insn& i = insn();
   const uint32_t target = static_cast<uint32_t>(int64_t{pc_} + i.imm + 1);
   const int sub = ctx_.cfg->SubAt(target);
-  if (ctx_.global_sub[sub]) return CallGlobal(sub);
+  if (ctx_.subs[sub].global) return CallGlobal(sub);
   if (st_->cur + 1 >= kMaxFrames) {
     return Fail(Rule::kCallDepth, -1, absl::StrCat("the call stack of ", st_->cur + 2, " frames is too deep"));
   }
@@ -98,11 +98,11 @@ bool Transfer::CallGlobal(int sub) {
                 "global functions that may sleep are not allowed in non-sleepable context, i.e., in a "
                 "RCU/IRQ/preempt-disabled section, or in a non-sleepable BPF program context");
   }
-  const FuncArgs& args = ctx_.func_args[sub];
+  const FuncArgs& args = ctx_.subs[sub].args;
   if (!args.unsupported.empty()) return Unsupported(args.unsupported);
   auto bad = [&](int r) {
     return Fail(Rule::kGlobalFunc, r,
-                absl::StrCat("Caller passes invalid args into func#", sub, " ('", ctx_.sub_names[sub], "')"));
+                absl::StrCat("Caller passes invalid args into func#", sub, " ('", std::string(ctx_.subs[sub].name), "')"));
   };
   if (args.error) return bad(-1);
   for (size_t n = 0; n < args.args.size(); ++n) {

@@ -121,7 +121,7 @@ void Transfer::CollectLinked(State& s, uint32_t id, LinkedRegs& regs) {
   auto linked = [=](const Reg& r) { return r.IsScalar() && (r.id & ~kAddConst) == id; };
   for (int f = s.cur; f >= 0; --f) {
     const uint32_t at = f == s.cur ? pc_ : static_cast<uint32_t>(s.frames[f + 1]->callsite);
-    const uint16_t live = ctx_.cfg->live_regs[at];
+    const uint16_t live = ctx_.cfg->at[at].live_regs;
     for (int r = 0; r < kRegFp; ++r) {
       if ((live >> r & 1) == 0 || !linked(s.frames[f]->regs[r])) continue;
       if (!regs.Push(f, r, true)) pool_.Writable(s, f).regs[r].ClearScalarId();

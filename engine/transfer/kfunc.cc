@@ -252,7 +252,7 @@ bool Transfer::Throw() {
   // A path that ends in a loop is a bug to Linux 6.18 ("scc exit: no visit info"), unless it has recorded a state there.
   for (int f = 0; f <= st_->cur; ++f) {
     const uint32_t at = f < st_->cur ? static_cast<uint32_t>(st_->frames[f + 1]->callsite) : pc_;
-    if (ctx_.cfg->scc[at] != 0) return Unsupported("bpf_throw in a loop");
+    if (ctx_.cfg->at[at].scc != 0) return Unsupported("bpf_throw in a loop");
   }
   return true;
 }

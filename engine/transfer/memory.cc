@@ -492,7 +492,7 @@ bool Transfer::LoadImm64() {
         return s.start == start && s.btf_func_id != 0;
       });
       if (!described) return Fail(Rule::kBtfInfo, -1, "missing btf func_info");
-      if (ctx_.global_sub[sub]) return Fail(Rule::kBtfInfo, -1, "callback function not static");
+      if (ctx_.subs[sub].global) return Fail(Rule::kBtfInfo, -1, "callback function not static");
       dst.MakePointer(RegType::kFunc);
       dst.subprog = static_cast<uint32_t>(sub);
       return true;

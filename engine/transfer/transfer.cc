@@ -17,7 +17,7 @@ LiveMasks LiveAt(const Context& context, const State& state, uint32_t insn, int 
   };
   for (int f = 0; f <= innermost; ++f) {
     const uint32_t at = f == innermost ? insn : static_cast<uint32_t>(state.frames[f + 1]->callsite);
-    live.regs[f] = context.cfg->live_regs[at];
+    live.regs[f] = context.cfg->at[at].live_regs;
     uint64_t slots = context.liveness->LiveOwn(state.frames[f]->instance, next(f));
     for (int g = f + 1; g <= innermost; ++g) {
       slots |= context.liveness->LiveOuter(state.frames[g]->instance, next(g), g - f);
@@ -46,10 +46,7 @@ bool Transfer::Leak(int r, const char* into) {
   return Fail(Rule::kPointerLeak, r, absl::StrCat("R", r, " leaks addr ", into));
 }
 
-bool Transfer::ReadReg(int r) {
-  if (reg(r).type != RegType::kNotInit) return true;
-  return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok"));
-}
+bool Transfer::Unset(int r) { return Fail(Rule::kUninitReg, r, absl::StrCat("R", r, " !read_ok")); }
 
 // The kernel complains about some faults of an instruction only once it has seen that the operands may be read.
 bool Transfer::OperandsBefore(Rule fault) {

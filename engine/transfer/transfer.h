@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/program/cfg.h"
@@ -82,9 +83,12 @@ struct Context {
   const StackLiveness* liveness = nullptr;
   AttachTarget target;                    // of a tracing program, or one of a hook or a table of functions
   bool extension = false;                 // `program` is that of one, with its target's type: it starts as the prototype says
-  std::vector<FuncArgs> func_args;        // per subprogram of cfg; filled for global ones
-  std::vector<uint8_t> global_sub;        // per subprogram of cfg
-  std::vector<std::string> sub_names;     // per subprogram of cfg
+  struct Sub {
+    bool global = false;
+    std::string_view name;  // the program's
+    FuncArgs args;          // of global ones
+  };
+  std::vector<Sub> subs;                  // per subprogram of cfg
   std::vector<LazyFault> faults;          // per instruction; empty: none anywhere
   Capabilities caps;
   bool strict_alignment = false;
@@ -238,7 +242,8 @@ class Transfer {
   // All checks return false after recording a finding.
   bool Fail(Rule rule, int reg, std::string message);
   bool Unsupported(std::string feature);
-  bool ReadReg(int reg);
+  bool Unset(int reg);
+  bool ReadReg(int r) { return reg(r).type != RegType::kNotInit || Unset(r); }
   bool OperandsBefore(Rule fault);
   uint32_t NewId() { return ++st_->id_gen; }
   Reg& reg(int r) { return st_->regs()[r]; }
@@ -255,6 +260,7 @@ class Transfer {
   // alu.cc
   bool Alu();
   bool AluMov();
+  void ForkOnSigns(Reg& dst, const Scalar& src);
   bool AluBinary();
   bool PointerArith(Reg& dst, const Reg& ptr, const Reg& off);
   bool SaneOffset(const Reg& r, const Reg& type_of);

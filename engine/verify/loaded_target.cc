@@ -37,7 +37,7 @@ class Watch : public StateObserver {
   }
 
   void At(const Context&, uint32_t insn, const State& state) override {
-    const int sub = cfg_.sub_of[insn];
+    const int sub = cfg_.at[insn].sub;
     if (cfg_.subs[sub].start == insn) reached_[sub] = 1;
     const Insn& in = program_.insns[insn];
     if (IsPseudoCall(in)) Called(cfg_.SubAt(static_cast<uint32_t>(int64_t{insn} + in.imm + 1)), state);

@@ -3,11 +3,11 @@
 #ifndef BPFSIEVE_ENGINE_VERIFY_PASSES_H_
 #define BPFSIEVE_ENGINE_VERIFY_PASSES_H_
 
-#include <memory>
 #include <optional>
 
 #include "bpfsieve/verify.h"
 #include "engine/explore/explore.h"
+#include "engine/program/arena.h"
 #include "engine/program/cfg.h"
 #include "engine/program/liveness.h"
 #include "engine/program/program.h"
@@ -49,8 +49,9 @@ class Passes {
   const Capabilities caps_;
   std::optional<SearchResult> settled_;
   AttachTarget target_;  // see Context::target
+  Arena arena_;
   Cfg cfg_;
-  std::unique_ptr<StackLiveness> liveness_;
+  std::optional<StackLiveness> liveness_;
   Context context_;
 };
 

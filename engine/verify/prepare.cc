@@ -88,13 +88,11 @@ bool NeedsDevice(const Extern& function) {
 
 Finding FromEncoding(const EncodingError& error) { return At(error.insn, RuleOf(error.kind), error.message); }
 
-std::optional<Finding> CheckReferences(const Object& object, const Program& program) {
+std::optional<Finding> CheckReferences(const Object& object, const Program& program, const Cfg& cfg) {
   const auto& insns = program.insns;
   // Kernel functions are looked up before anything is known of what is reached.
-  for (uint32_t i = 0; i < insns.size(); ++i) {
-    if (IsLdImm64(insns[i])) {
-      ++i;
-    } else if (IsKfuncCall(insns[i])) {
+  for (const uint32_t i : cfg.notable) {
+    if (IsKfuncCall(insns[i])) {
       if (!object.GplCompatible()) {
         return At(i, Rule::kLicense, "cannot call kernel function from non-GPL compatible program");
       }
@@ -109,12 +107,11 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
   int cgroup_storage[2] = {-1, -1};
   int arena = -1;
   constexpr int kMaxUsedMaps = 64;  // MAX_USED_MAPS
-  std::vector<bool> used(object.maps.size(), false);
+  std::vector<bool> used;
   int used_count = 0;
-  for (uint32_t i = 0; i < insns.size(); ++i) {
-    const Insn& in = insns[i];
-    if (!IsLdImm64(in) || i + 1 >= insns.size()) continue;
-    const uint32_t at = i++;
+  for (const uint32_t at : cfg.notable) {
+    const Insn& in = insns[at];
+    if (!IsLdImm64(in)) continue;
     // The kernel looks up the address of each, used or not.
     const size_t symbol = in.src == kPseudoBtfId ? static_cast<size_t>(in.imm) : program.externs.size();
     if (symbol < program.externs.size() && program.externs[symbol].no_address) {
@@ -126,6 +123,7 @@ std::optional<Finding> CheckReferences(const Object& object, const Program& prog
       return At(at, Rule::kBadImm64, absl::StrCat("fd ", in.imm, " is not pointing to valid bpf_map"));
     }
     const MapDef& map = object.maps[in.imm];
+    used.resize(object.maps.size());
     if (!used[in.imm]) {
       used[in.imm] = true;
       if (++used_count > kMaxUsedMaps) {
@@ -256,10 +254,9 @@ std::optional<std::string> UnmodelledReference(const Object& object, const Progr
       if (cfg.subs[s].has_tail_call) return "exception callback beside functions with tail calls";
     }
   }
-  for (size_t i = 0; i < program.insns.size(); ++i) {
+  for (const uint32_t i : cfg.notable) {
     const Insn& in = program.insns[i];
     if (!IsLdImm64(in)) continue;
-    ++i;  // the second half names nothing
     // Who may not load types has such maps without the fields.
     if (!caps.bpf && (in.src == kPseudoMapFd || in.src == kPseudoMapValue) && !object.maps[in.imm].fields.empty()) {
       return "map with special fields, without CAP_BPF";
@@ -378,25 +375,25 @@ Context MakeContext(const Object& object, const Program& program, const Cfg& cfg
   c.cfg = &cfg;
   c.liveness = &liveness;
   c.gpl = object.GplCompatible();
-  c.func_args.resize(cfg.subs.size());
-  c.global_sub.assign(cfg.subs.size(), 0);
-  c.sub_names.resize(cfg.subs.size());
+  c.subs.resize(cfg.subs.size());
   for (size_t s = 0; s < cfg.subs.size(); ++s) {
     auto it = std::find_if(program.subprogs.begin(), program.subprogs.end(),
                            [&](const Subprog& p) { return p.start == cfg.subs[s].start; });
     if (it == program.subprogs.end()) continue;
-    c.sub_names[s] = it->name;
+    c.subs[s].name = it->name;
     if (s == 0 || !it->global) continue;
-    c.global_sub[s] = 1;
-    c.func_args[s] = ReadFuncArgs(object, program, *it);
+    c.subs[s].global = true;
+    c.subs[s].args = ReadFuncArgs(object, program, *it);
   }
   for (uint32_t i = 0; i < program.insns.size(); ++i) {
-    if (std::optional<EncodingError> e = CheckInsn(program.insns[i])) {
-      c.faults.resize(program.insns.size());
-      c.faults[i] = {true, RuleOf(e->kind), e->message};
-    }
-    if (!IsLdImm64(program.insns[i])) continue;
-    const Insn& in = program.insns[i++];
+    if (InsnIsRight(program.insns[i])) continue;
+    const EncodingError e = *CheckInsn(program.insns[i]);
+    c.faults.resize(program.insns.size());
+    c.faults[i] = {true, RuleOf(e.kind), e.message};
+  }
+  for (const uint32_t i : cfg.notable) {
+    const Insn& in = program.insns[i];
+    if (!IsLdImm64(in)) continue;
     c.has_arena |= (in.src == kPseudoMapFd || in.src == kPseudoMapValue) && object.maps[in.imm].type == MapType::kArena;
   }
   return c;

@@ -16,7 +16,7 @@ namespace bpfsieve {
 Finding FromEncoding(const EncodingError& error);
 // Map references are within the object, and such as the kernel lets the program type use
 // (check_and_resolve_insns, check_map_prog_compatibility).
-std::optional<Finding> CheckReferences(const Object& object, const Program& program);
+std::optional<Finding> CheckReferences(const Object& object, const Program& program, const Cfg& cfg);
 // Subprograms that packet loads or tail calls may leave early return a number (check_btf_func). `cfg`'s subprograms must
 // be known.
 std::optional<Finding> CheckFunctionInfo(const Object& object, const Program& program, const Cfg& cfg);

@@ -77,11 +77,11 @@ Passes::Passes(const Object& object, const Program& program, const Capabilities&
   if (settled_) return;
   // 3. Live stack slots, for every calling context.
   const Program& as_verified = extension_ ? *extension_ : program;
-  liveness_ = std::make_unique<StackLiveness>(as_verified, object.maps, cfg_, TraitsFor(as_verified.type));
+  liveness_.emplace(as_verified, object.maps, cfg_, TraitsFor(as_verified.type), arena_);
   context_ = MakeContext(object, as_verified, cfg_, *liveness_);
   if (extension_) {
     context_.extension = true;
-    context_.func_args[0] = ReadFuncArgs(object, as_verified, as_verified.subprogs.front());
+    context_.subs[0].args = ReadFuncArgs(object, as_verified, as_verified.subprogs.front());
   }
   context_.target = target_;
   context_.caps = caps_;
@@ -159,7 +159,7 @@ std::optional<SearchResult> Passes::Check(const Target& target) {
   if (std::optional<EncodingError> e = CheckEncoding(program_.insns.data(), program_.insns.size())) {
     return Settle(Verdict::kReject, FromEncoding(*e));
   }
-  if (std::optional<Finding> f = CheckReferences(object_, program_)) return Settle(Verdict::kReject, std::move(*f));
+  if (std::optional<Finding> f = CheckReferences(object_, program_, cfg_)) return Settle(Verdict::kReject, std::move(*f));
   if (std::optional<std::string> feature = UnmodelledReference(object_, program_, cfg_, caps_)) {
     return Unsupported(*feature);
   }
@@ -190,7 +190,7 @@ bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<ui
   if (cfg.subs.size() == 1) return false;
   std::vector<uint8_t> named(cfg.subs.size(), 0), called(cfg.subs.size(), 0);
   bool throws = false;
-  for (size_t i = 0; i < program.insns.size(); ++i) {
+  for (const uint32_t i : cfg.notable) {
     const Insn& insn = program.insns[i];
     if (IsPseudoFunc(insn) || IsPseudoCall(insn)) {
       (IsPseudoFunc(insn) ? named : called)[cfg.SubAt(static_cast<uint32_t>(static_cast<int64_t>(i) + insn.imm + 1))] = 1;
@@ -198,13 +198,12 @@ bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<ui
     if (IsKfuncCall(insn) && static_cast<size_t>(insn.imm) < program.externs.size()) {
       throws |= program.externs[static_cast<size_t>(insn.imm)].name == "bpf_throw";
     }
-    if (IsLdImm64(insn)) ++i;
   }
   // Where another function follows, it moves to the place, and is found there in its stead.
   size_t kept = 0;
   bool last = false;
   for (size_t s = 1; s < named.size(); ++s) {
-    last = named[s] && !called[s] && !called_back[s];
+    last = named[s] && !called[s] && (called_back.empty() || !called_back[s]);
     kept += !last;
   }
   return last && (throws || kept > 0);
@@ -242,7 +241,7 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
 
   // 5. The stack of every call chain, now that each function's use is known.
   std::optional<Cfg> called_later;
-  for (size_t s = 0; s < cfg_.subs.size(); ++s) {
+  for (size_t s = 0; s < result.called_later.size(); ++s) {
     if (result.called_later[s] == 0) continue;
     if (!called_later) called_later = cfg_;
     called_later->subs[s].is_async_callback = true;

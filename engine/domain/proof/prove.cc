@@ -234,12 +234,12 @@ Lemma Step(const char* name, void (*step)(Scalar&)) {
 
 std::vector<Lemma> Lemmas() {
   std::vector<Lemma> all = {
-      Step("step_ranges32_from_tnum", RangesFromTnum32),
+      Step("step_ranges32_from_tnum", LowRangesFromTnum),
       Step("step_ranges64_from_tnum", RangesFromTnum64),
       Step("step_deduce_32_from_64", Deduce32From64),
       Step("step_deduce_64_from_32", Deduce64From32),
       Step("step_deduce", Deduce),
-      Step("step_deduce_in_passes", DeduceInPasses),
+      Step("step_deduce_in_passes", [](Scalar& r) { DeduceInPasses(r); }),
       Step("step_tnum_from_ranges", TnumFromRanges),
       Step("sync", SyncBounds),
       Step("repair", [](Scalar& r) { RepairBounds(r); }),

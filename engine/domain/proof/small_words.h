@@ -110,6 +110,10 @@ template <typename... T>
 constexpr bool ByContract(T&...) {
   return false;
 }
+template <typename F>
+constexpr bool Either(F test) {
+  return test();
+}
 
 // Statements about words (contracts.h).
 using Truth = bool;

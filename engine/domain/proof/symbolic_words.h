@@ -213,6 +213,11 @@ constexpr bool ByContract(U64& next, Tnum& t, U64& z, std::source_location step 
   return std::is_constant_evaluated() ? false : TakesContract(next, t, z, step.function_name());
 }
 
+template <typename F>
+bool Either(F) {
+  return Explorer::Get().Decide(Explorer::Get().Fresh("either", 1) == Explorer::Get().context().bv_val(1, 1));
+}
+
 // Statements about words (contracts.h).
 struct Truth {
   z3::expr formula;
