@@ -388,6 +388,7 @@ struct nf_conn {
   u64 lock_and_tuples[16];
   unsigned long status;
   u32 mark;
+  struct nf_conn* master;
 };
 struct __sk_buff {
   u32 len;
@@ -408,6 +409,21 @@ struct nf_conn* bpf_skb_ct_lookup(struct __sk_buff* skb_ctx, struct bpf_sock_tup
   return skb_ctx && bpf_tuple && tuple__sz && opts && opts__sz ? (struct nf_conn*)opts : 0;
 }
 void bpf_ct_release(struct nf_conn* nfct) { keep(nfct); }
+struct nf_conn___init {
+  struct nf_conn ct;
+};
+union nf_inet_addr {
+  u32 all[4];
+};
+enum nf_nat_manip_type { NF_NAT_MANIP_SRC };
+struct nf_conn___init* bpf_skb_ct_alloc(struct __sk_buff* skb_ctx, struct bpf_sock_tuple* bpf_tuple, u32 tuple__sz,
+                                        struct bpf_ct_opts* opts, u32 opts__sz) {
+  return skb_ctx && bpf_tuple && tuple__sz && opts && opts__sz ? (struct nf_conn___init*)opts : 0;
+}
+struct nf_conn* bpf_ct_insert_entry(struct nf_conn___init* nfct) { return &nfct->ct; }
+int bpf_ct_set_nat_info(struct nf_conn___init* nfct, union nf_inet_addr* addr, int port, enum nf_nat_manip_type manip) {
+  return nfct && addr && port && manip;
+}
 
 // The compiler leaves out what nothing has the size of.
 struct {
@@ -452,6 +468,7 @@ struct {
   struct bpf_ctx_convert bpf_ctx_convert;
   struct vm_area_struct vm_area_struct;
   struct nf_conn nf_conn;
+  struct nf_conn___init nf_conn___init;
   struct nf_hook_state nf_hook_state;
   btf_trace_task_newtask task_newtask;
   btf_trace_sched_pi_setprio sched_pi_setprio;

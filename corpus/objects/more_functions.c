@@ -1,5 +1,5 @@
 // The functions on strings, which read wherever they are told to and cannot fault; signals to tasks; attributes of control
-// groups; masks of processors; caches of objects; packets in pieces.
+// groups; masks of processors; caches of objects; packets in pieces; connections under translated addresses.
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>
@@ -156,3 +156,55 @@ int packet_after_a_function_that_pulls(struct xdp_md* x) {
 
 SEC("tc")
 int pull_another_kind(struct __sk_buff* skb) { return bpf_xdp_pull_data((void*)skb, 100); }
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct nf_conn {
+  unsigned long status;
+};
+struct nf_conn___init {
+  struct nf_conn ct;
+};
+#pragma clang attribute pop
+struct bpf_ct_opts {
+  __s32 netns_id, error;
+  __u8 l4proto, dir, reserved[2];
+};
+union nf_inet_addr {
+  __u32 all[4];
+};
+enum nf_nat_manip_type { NF_NAT_MANIP_SRC };
+
+struct nf_conn___init* bpf_skb_ct_alloc(struct __sk_buff* skb, struct bpf_sock_tuple* tuple, __u32 tuple_size,
+                                        struct bpf_ct_opts* opts, __u32 opts_size) __ksym;
+struct nf_conn* bpf_ct_insert_entry(struct nf_conn___init* nfct) __ksym;
+void bpf_ct_release(struct nf_conn* nfct) __ksym;
+int bpf_ct_set_nat_info(struct nf_conn___init* nfct, union nf_inet_addr* addr, int port, enum nf_nat_manip_type manip) __ksym;
+
+enum { kBefore, kAfter, kOfNumbers, kOfTheContext };
+static __attribute__((always_inline)) int translated(struct __sk_buff* skb, int how) {
+  struct bpf_sock_tuple tuple = {};
+  struct bpf_ct_opts opts = {.netns_id = -1, .l4proto = 6};
+  union nf_inet_addr address = {};
+  struct nf_conn___init* made = bpf_skb_ct_alloc(skb, &tuple, sizeof(tuple.ipv4), &opts, sizeof(opts));
+  if (!made) return 0;
+  if (how == kBefore) bpf_ct_set_nat_info(made, &address, 80, NF_NAT_MANIP_SRC);
+  if (how == kOfNumbers) bpf_ct_set_nat_info((void*)&address, &address, 80, NF_NAT_MANIP_SRC);
+  if (how == kOfTheContext) bpf_ct_set_nat_info(made, (void*)skb, 80, NF_NAT_MANIP_SRC);
+  struct nf_conn* inserted = bpf_ct_insert_entry(made);
+  if (!inserted) return 0;
+  if (how == kAfter) bpf_ct_set_nat_info((void*)inserted, &address, 80, NF_NAT_MANIP_SRC);
+  bpf_ct_release(inserted);
+  return 0;
+}
+
+SEC("tc")
+int translated_before(struct __sk_buff* skb) { return translated(skb, kBefore); }
+
+SEC("tc")
+int translated_after(struct __sk_buff* skb) { return translated(skb, kAfter); }
+
+SEC("tc")
+int numbers_are_translated(struct __sk_buff* skb) { return translated(skb, kOfNumbers); }
+
+SEC("tc")
+int translated_to_the_context(struct __sk_buff* skb) { return translated(skb, kOfTheContext); }
