@@ -123,6 +123,12 @@ int without_a_context(void* ctx) { return 0; }
 SEC("freplace/probe")
 int looks(struct pt_regs* ctx) { return bpf_get_current_pid_tgid(); }
 
+SEC("freplace/at_a_tracepoint")
+int answers_nothing(int a) { return 0; }
+
+SEC("freplace/at_a_tracepoint")
+int answers_anything(int a) { return a; }
+
 SEC("freplace/may_bind")
 int binds(struct bpf_sock_addr* ctx) { return ctx->user_port == 80; }
 

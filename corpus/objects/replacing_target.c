@@ -127,6 +127,14 @@ int any_context(void* ctx) { return 0; }
 SEC("kprobe")
 int probe(struct pt_regs* ctx) { return 0; }
 
+OWN int at_a_tracepoint(int a) {
+  KEEP(a);
+  return a;
+}
+
+SEC("raw_tp")
+int traces(void* ctx) { return at_a_tracepoint(1); }
+
 OWN int may_bind(struct bpf_sock_addr* ctx) {
   int port = ctx->user_port;
   KEEP(port);

@@ -175,6 +175,8 @@ std::optional<SearchResult> Passes::Check(const Target& target) {
     extension_ = program_;
     extension_->type = loaded->program->type;
     extension_->attach = loaded->program->attach;
+    // Such a program may return anything, unless it is attached to something that has a type.
+    if (extension_->type == ProgType::kRawTracepoint) target_.returns = RetRule{.checked = true, .range = {0, 0}};
   } else {
     target_ = TracedFunction(*loaded);
   }
