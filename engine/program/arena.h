@@ -3,7 +3,8 @@
 // The first bytes lie in the arena itself, on the stack of who works, so that a small program costs no allocation; and
 // nothing is kept from one program to the next.
 //
-// Turned down: memory that a thread keeps between programs. Nobody could tell how much that is, or bound it.
+// Turned down: memory that a thread keeps between programs: what it would save the stack gives for nothing, and how much it
+// may grow to would be one more thing to choose.
 #ifndef BPFSIEVE_ENGINE_PROGRAM_ARENA_H_
 #define BPFSIEVE_ENGINE_PROGRAM_ARENA_H_
 
