@@ -80,7 +80,8 @@ TEST(Generate, HasWhatRealProgramsHave) {
   std::set<int> opcodes, helpers;
   std::set<ProgType> types;
   std::set<MapType> maps;
-  std::set<std::string> kfuncs;
+  std::set<std::string> kfuncs, prototypes;
+  size_t sleepable = 0;
   size_t insns = 0, with_static = 0, with_global = 0, with_back_edge = 0, context = 0, memory = 0, may_goto = 0;
   constexpr int kCount = 1000;
   for (uint64_t seed = 0; seed < kCount; ++seed) {
@@ -88,10 +89,12 @@ TEST(Generate, HasWhatRealProgramsHave) {
     const Program& program = object->programs[0];
     insns += program.insns.size();
     types.insert(program.type);
+    sleepable += program.sleepable;
     for (const MapDef& map : object->maps) maps.insert(map.type);
     with_static += program.subprogs.size() > 1 && !program.subprogs[1].global;
     for (const Subprog& sub : program.subprogs) {
       with_global += sub.global;
+      prototypes.insert(sub.prototype);
       context += sub.prototype.find("ctx") != std::string::npos;
       memory += sub.prototype.find(':') != std::string::npos;
     }
@@ -124,9 +127,18 @@ TEST(Generate, HasWhatRealProgramsHave) {
                            "bpf_dynptr_clone", "bpf_dynptr_copy", "bpf_wq_start", "bpf_obj_new_impl", "bpf_obj_drop_impl",
                            "bpf_list_push_front_impl", "bpf_list_pop_back", "bpf_rbtree_add_impl", "bpf_rbtree_remove",
                            "bpf_refcount_acquire_impl", "bpf_percpu_obj_new_impl", "bpf_task_acquire", "bpf_task_from_pid",
-                           "bpf_cgroup_release", "bpf_cast_to_kern_ctx"}) {
+                           "bpf_cgroup_release", "bpf_cast_to_kern_ctx", "bpf_ct_release", "bpf_iter_bits_next",
+                           "bpf_iter_task_vma_next"}) {
     EXPECT_EQ(kfuncs.count(used), 1u) << used;
   }
+  for (const ProgType used : {ProgType::kLsm, ProgType::kStructOps, ProgType::kTracing, ProgType::kNetfilter}) {
+    EXPECT_EQ(types.count(used), 1u) << ProgTypeName(used);
+  }
+  for (const char* used : {"dynptr", "trusted:task_struct", "arena", "tagged:xdp_md"}) {
+    EXPECT_EQ(prototypes.count(used), 1u) << used;
+  }
+  EXPECT_EQ(maps.count(MapType::kArena), 1u);
+  EXPECT_GT(sleepable, 0u);
 }
 
 TEST(Generate, OptionsLimitWhatIsMade) {

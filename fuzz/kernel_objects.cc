@@ -482,7 +482,7 @@ void Generator::MapElement() {
     code_.MovImm(4, 0);
     code_.Call(kRingbufOutput);
     ClobberedByCall(Value::Scalar());
-  } else if ((value && c_.Chance(0.5)) || Defect(0.2)) {
+  } else if ((value && c_.Chance(0.5)) || Defect(0.5)) {
     code_.StoreImm(4, d, off, 7);
   } else {
     const int t = Dst();

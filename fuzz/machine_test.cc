@@ -285,5 +285,20 @@ TEST(Machine, AMayGotoLoopEnds) {
   EXPECT_GT(rounds.size(), 3u);
 }
 
+TEST(Machine, EveryAddressOfAnArenaIsOneAndNoNumberIs) {
+  const std::string arena = ".type xdp\n.map a type=arena key=0 value=0 entries=1 flags=0x400\n";
+  const std::string cast = "r1 = map[a]+0 ll\nr1 = addr_space_cast(r1, 0, 1)\n", end = "r0 = 2\nexit\n";
+  EXPECT_EQ(FaultOf(cast + "r2 = *(u64 *)(r1 +12345)\nr1 *= 77\n*(u64 *)(r1 -9) = r2\n" + end, arena), "");
+  EXPECT_EQ(FaultOf("r1 = map[a]+0 ll\nr2 = *(u64 *)(r1 +0)\n" + end, arena), "access through a number");
+  EXPECT_EQ(FaultOf(cast + "r1 = addr_space_cast(r1, 1, 0)\nr2 = *(u64 *)(r1 +0)\n" + end, arena), "access through a number");
+}
+
+TEST(Machine, ProgramsReturnWhatTheirKindMay) {
+  const std::string device = ".type cgroup_device\n.attach cgroup_device\n";
+  EXPECT_EQ(FaultOf("r0 = 1\nexit\n", device), "");
+  EXPECT_EQ(FaultOf("r0 = 2\nexit\n", device), "the program returns what it must not");
+  EXPECT_EQ(FaultOf("r0 = r10\nexit\n", device), "the program returns what it must not");
+}
+
 }  // namespace
 }  // namespace bpfsieve

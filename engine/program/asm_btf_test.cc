@@ -108,8 +108,28 @@ TEST(AsmBtf, AFunctionTakesWhatItsPrototypeSays) {
   EXPECT_EQ(tags, "arg:ctx1 arg:nonnull4 ");
 }
 
+TEST(AsmBtf, AFunctionTakesObjectsAndAddresses) {
+  auto object = Load(".type xdp\ncall f\nexit\n.func f global tagged:xdp_md,dynptr,trusted:task_struct,nullable:file,arena\nr0 = 0\nexit\n");
+  const struct btf* btf = object->btf.get();
+  ASSERT_NE(btf, nullptr);
+  const Subprog& sub = object->programs[0].subprogs.at(1);
+  const btf_type* proto = btf__type_by_id(btf, btf__type_by_id(btf, sub.btf_func_id)->type);
+  ASSERT_EQ(btf_vlen(proto), 5);
+  std::string names, tags;
+  for (int k = 0; k < 5; ++k) {
+    const uint32_t to = btf__type_by_id(btf, btf_params(proto)[k].type)->type;
+    names += to != 0 ? NameOf(*object, btf__type_by_id(btf, to)) + " " : "void ";
+  }
+  for (uint32_t id = 1; id < btf__type_cnt(btf); ++id) {
+    const btf_type* t = btf__type_by_id(btf, id);
+    if (btf_is_decl_tag(t)) tags += NameOf(*object, t) + std::to_string(btf_decl_tag(t)->component_idx) + " ";
+  }
+  EXPECT_EQ(names, "xdp_md bpf_dynptr task_struct file void ");
+  EXPECT_EQ(tags, "arg:ctx0 arg:trusted2 arg:trusted3 arg:nullable3 arg:arena4 ");
+}
+
 TEST(AsmBtf, PrototypesThatAreNone) {
-  for (const char* none : {"", "u32", "u64,", "ctx:", "ctx:1a", "ctx:a-b", "mem", "mem:0", "mem:5000", "mem:x", "u64,u64,u64,u64,u64,u64"}) {
+  for (const char* none : {"", "u32", "dynptr:x", "trusted", "nullable:", "arena:a", "tagged", "u64,", "ctx:", "ctx:1a", "ctx:a-b", "mem", "mem:0", "mem:5000", "mem:x", "u64,u64,u64,u64,u64,u64"}) {
     EXPECT_FALSE(ValidPrototype(none)) << none;
   }
 }
