@@ -110,6 +110,7 @@ int Run(int argc, char** argv) {
   for (uint64_t at = seed; at < seed + programs; ++at) {
     GenerateOptions settings = SettingsFor(at, broken);
     settings.kernel_types = *types;
+    if (!caps.perfmon) settings.caps.perfmon = false;
     const std::shared_ptr<const Object> object = Generate(at, settings);
     insns += object->programs[0].insns.size();
     const Answers a = Ask(object, caps);
