@@ -37,10 +37,12 @@ bool PacketHolds(const Reg& r, const Word& w, const Region& g) {
 }
 
 // Whether the word is one of those that the register stands for.
-bool Holds(const Reg& r, const Word& w, const Machine& machine) {
-  if (r.type == RegType::kNotInit) return true;
-  if (!w.set) return false;
-  if (r.IsScalar()) return Member(r.s, w.bits);
+bool PointerHolds(const Reg& r, const Word& w, const Machine& machine);
+inline bool Holds(const Reg& r, const Word& w, const Machine& machine) {
+  if (r.IsScalar()) return w.set && Member(r.s, w.bits);
+  return r.type == RegType::kNotInit || (w.set && PointerHolds(r, w, machine));
+}
+bool PointerHolds(const Reg& r, const Word& w, const Machine& machine) {
   if (w.region < 0) return r.MayBeNull() && w.bits == 0;
   const Region& g = machine.region(w.region);
   if (!g.alive) return false;
@@ -223,14 +225,14 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
       const int r = std::countr_zero(m);
       const Reg& reg = frame.regs[static_cast<size_t>(r)];
       if (reg.type == RegType::kNotInit || (reg.IsScalar() && reg.id == 0 && reg.s.IsUnknown())) continue;
-      items_.push_back({reg, 0, static_cast<uint8_t>(f), static_cast<uint8_t>(r), false});
+      items_.emplace_back(reg, 0, static_cast<uint8_t>(f), static_cast<uint8_t>(r), false);
     }
     const uint64_t used = frame.slots == kMaxSlots ? ~uint64_t{0} : (uint64_t{1} << frame.slots) - 1;
     for (uint64_t m = live.slots[f] & used; m != 0; m &= m - 1) {
       const int s = std::countr_zero(m);
       const StackSlot& slot = frame.slot(s);
       if (slot.AllUnknown()) continue;
-      items_.push_back({slot.spilled, slot.Word(), static_cast<uint8_t>(f), static_cast<uint8_t>(s), true});
+      items_.emplace_back(slot.spilled, slot.Word(), static_cast<uint8_t>(f), static_cast<uint8_t>(s), true);
     }
   }
   e.count = static_cast<uint32_t>(items_.size()) - e.first;
@@ -270,26 +272,27 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
   for (uint32_t i = 0; i < entry.count; ++i) {
     const StateLog::Item& item = items[i];
     const int frame = base + item.frame;
-    const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
-    if (item.slot ? SlotHolds(item, frame, w, machine, links)
-                  : Holds(item.reg, w, machine) && links.Check(item.reg, w)) {
+    if (!item.slot) {
+      const Word& r = machine.frame(frame).regs[item.index];
+      if (Holds(item.reg, r, machine) && links.Check(item.reg, r)) continue;
+    } else if (SlotHolds(item, frame, machine.StackWord(frame, item.index), machine, links)) {
       continue;
     }
-    if (why != nullptr) {
-      *why = item.slot ? absl::StrCat("fp", -8 * (item.index + 1)) : absl::StrCat("R", int{item.index});
-      if (entry.frames > 1) absl::StrAppend(why, " of frame ", int{item.frame});
-      absl::StrAppend(why, " = ");
-      if (item.slot) absl::StrAppend(why, "bytes 0x", absl::Hex(item.bytes), " of ");
-      AppendReg(*why, item.reg, item.frame, machine.maps());
-      if (!w.set) {
-        absl::StrAppend(why, ", but was never set");
-      } else if (w.region < 0) {
-        absl::StrAppend(why, ", but is the number 0x", absl::Hex(w.bits));
-      } else {
-        const Region& g = machine.region(w.region);
-        absl::StrAppend(why, ", but is a pointer to ", g.alive ? "" : "what was ", "region ", w.region, " (kind ",
-                        static_cast<int>(g.kind), ", ", g.size, " bytes) plus ", static_cast<int64_t>(w.bits - g.base));
-      }
+    if (why == nullptr) return false;
+    const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
+    *why = item.slot ? absl::StrCat("fp", -8 * (item.index + 1)) : absl::StrCat("R", int{item.index});
+    if (entry.frames > 1) absl::StrAppend(why, " of frame ", int{item.frame});
+    absl::StrAppend(why, " = ");
+    if (item.slot) absl::StrAppend(why, "bytes 0x", absl::Hex(item.bytes), " of ");
+    AppendReg(*why, item.reg, item.frame, machine.maps());
+    if (!w.set) {
+      absl::StrAppend(why, ", but was never set");
+    } else if (w.region < 0) {
+      absl::StrAppend(why, ", but is the number 0x", absl::Hex(w.bits));
+    } else {
+      const Region& g = machine.region(w.region);
+      absl::StrAppend(why, ", but is a pointer to ", g.alive ? "" : "what was ", "region ", w.region, " (kind ",
+                      static_cast<int>(g.kind), ", ", g.size, " bytes) plus ", static_cast<int64_t>(w.bits - g.base));
     }
     return false;
   }

@@ -182,9 +182,15 @@ void RangesFromTnum(Scalar& r) {
 
 namespace {
 
-// Whether the steps below change nothing: constants, and numbers of which nothing is known.
+// Whether the steps below change nothing: constants, and numbers of which nothing is known, or only that their high half
+// is zero.
 BPFSIEVE_STEP bool NothingToLearn(const Scalar& r) {
-  return Either([&] { return r.IsConst() ? BoundsSane(r) : r.var_off.IsUnknown() && r.IsUnknown(); });
+  return Either([&] {
+    if (r.IsConst()) return BoundsSane(r);
+    if (r.var_off.IsUnknown()) return r.IsUnknown();
+    const U64 most = U64{kU32Max};
+    return r.var_off.mask == most && r == Scalar{{0, most}, 0, S64(most), 0, most, kS32Min, kS32Max, 0, kU32Max};
+  });
 }
 // Whether they learn nothing but the leading bits that all members share: the four ranges are one, on this side of every
 // seam, and its ends are members. With the two above, these are nearly all numbers of a program.

@@ -212,7 +212,9 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (here.piece != nullptr && here.piece->steps > 0) {
         key = here.piece->key;
       } else {
-        key = {insn, here.state->frame().callsite, Fingerprint(here.state->frame(), 0, nullptr), 0, here.state->id_gen, 0};
+        const Frame& frame = here.state->frame();
+        const bool any = *Head(insn, frame.callsite) != nullptr;  // to compare with
+        key = {insn, frame.callsite, any ? Fingerprint(frame, 0, nullptr) : 0, 0, here.state->id_gen, 0};
         if (here.segment != nullptr) key.checked = here.segment->checked.load(std::memory_order_relaxed);
       }
       Lazy state{here.state};
