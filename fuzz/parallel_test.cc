@@ -121,13 +121,13 @@ TEST(Parallel, TheCorpusGivesTheReportsOfOneThread) {
 TEST(Parallel, BudgetsEndAtTheSamePlace) {
   VerifyOptions instructions;
   instructions.max_processed = 1234;
-  SameReports(3'000'000, 20 / kShare, GenerateOptions::Big(), instructions);
+  SameReports(3'000'000, 20, GenerateOptions::Big(), instructions);
   VerifyOptions pending;
   pending.max_pending = 12;
-  SameReports(4'000'000, 20 / kShare, GenerateOptions::Big(), pending);
+  SameReports(4'000'000, 20, GenerateOptions::Big(), pending);
   VerifyOptions memory;
   memory.memory_limit = 200'000;
-  SameReports(5'000'000, 20 / kShare, GenerateOptions::Big(), memory);
+  SameReports(5'000'000, 20, GenerateOptions::Big(), memory);
 }
 
 }  // namespace
