@@ -259,8 +259,8 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
     if (why != nullptr) *why = absl::StrCat(machine.held(), " references are held, ", entry.references, " known");
     return false;
   }
-  if (machine.locked() != (entry.locks != 0)) {
-    if (why != nullptr) *why = machine.locked() ? "a lock is held that is not known" : "the lock is not held";
+  if (machine.locks() != entry.locks) {
+    if (why != nullptr) *why = machine.locks() > entry.locks ? "a lock is held that is not known" : "a lock is not held";
     return false;
   }
   if (machine.rcu() != entry.rcu || machine.preempt() != entry.preempt || machine.irq() != entry.irq) {

@@ -110,6 +110,12 @@ int Generator::UseMap(MapUse use) {
       map.fields.push_back({SpecialField::kKptrUntrusted, 0, 8, "task_struct"});
       map.fields.push_back({SpecialField::kKptrTrusted, 8, 8, "task_struct"});
       break;
+    case kResLockMap:
+      map.name = "resilient";
+      map.type = MapType::kHash;
+      map.value_size = 32;
+      map.fields.push_back({SpecialField::kResSpinLock, 0, 4});
+      break;
     default:
       map.name = "guarded";
       map.type = MapType::kHash;

@@ -32,7 +32,7 @@ class Generator {
 
  private:
   using Kind = Value::Kind;
-  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kTimerMap, kQueueMap, kTaskMap, kMapUses };
+  enum MapUse { kArrayMap, kHashMap, kSingleMap, kRingMap, kLockMap, kConstantMap, kDataMap, kTimerMap, kQueueMap, kTaskMap, kResLockMap, kMapUses };
 
   // A place to jump to, and what the jumps there leave behind.
   struct Label {

@@ -96,8 +96,7 @@ void Machine::Reset(uint64_t seed) {
   next_reference_ = next_number_ = 0;
   rcu_ = preempt_ = irq_ = 0;
   context_ = packet_ = arena_ = -1;
-  lock_ = Word{};
-  locked_ = false;
+  locks_.clear();
   pc_ = 0;
   out_ = Outcome{};
 }

@@ -123,6 +123,7 @@ class Machine {
     int32_t memory = -1;     // kDynptr: the region of its memory, which begins at `begin`; -1: it is null
     uint64_t begin = 0, length = 0;
     bool read_only = false;
+    bool of_lock = false;    // kIrqFlag: saved by a lock that was taken
   };
 
   // Prepares for a program, which has to be one that Verify accepts; of others, runs end in a fault or in nonsense.
@@ -138,7 +139,7 @@ class Machine {
   int base_frame() const { return base_; }
   // References that have to be given back, and whether a lock is held.
   size_t held() const { return held_.size(); }
-  bool locked() const { return locked_; }
+  size_t locks() const { return locks_.size(); }
   // Sections that the innermost function that is verified on its own has opened.
   uint32_t rcu() const { return rcu_ - frame(base_).rcu; }
   uint32_t preempt() const { return preempt_ - frame(base_).preempt; }
@@ -172,7 +173,7 @@ class Machine {
   bool MayEndWith(const Word& value);
   bool HelperArguments(uint32_t id, const HelperProto& proto);
   bool HelperResult(uint32_t id, const HelperProto& proto, const std::array<Word, 6>& args, int map, uint64_t key);
-  bool LockArgument(uint32_t id, const Word& w);
+  bool LockArgument(const Word& w, SpecialField kind, bool take, bool irq);
   bool Return();
   bool Exit();
   bool Later();
@@ -183,7 +184,8 @@ class Machine {
   bool Iterator(const KfuncProto& proto, Word* result);
   bool IteratorArgument(const KfuncProto& proto, const Word& w);
   bool Section(KfuncKind kind);
-  bool Interrupts(bool save);
+  bool Interrupts(int r, bool save, bool of_lock);
+  bool ResilientLock(const KfuncProto& proto, Word* result);
   bool MaySleep() const;
   bool Reading() const;
   void EndOfReaders();
@@ -276,8 +278,12 @@ class Machine {
   int32_t next_reference_ = 0, next_number_ = 0;
   uint32_t rcu_ = 0, preempt_ = 0, irq_ = 0;  // sections that are open
   int32_t context_ = -1, packet_ = -1, arena_ = -1;
-  Word lock_;                             // where the lock that is held lies; region -1: none
-  bool locked_ = false;
+  struct HeldLock {
+    uint64_t bits;  // where it lies
+    SpecialField kind;
+    bool irq;       // taken with interrupts saved
+  };
+  std::vector<HeldLock> locks_;  // those that are held, the last one innermost
   uint64_t random_ = 0;
   uint32_t pc_ = 0;
   Outcome out_;

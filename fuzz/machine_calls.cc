@@ -37,7 +37,7 @@ bool Machine::CallFunction(const Insn& i) {
   for (int r = 1; r <= 5; ++r) arguments[static_cast<size_t>(r)] = reg(r);
   if (global >= 0) {
     // A function that is verified on its own sees its arguments as the prototype has them.
-    if (locked_) return Fault("a global function is called with a lock held");
+    if (!locks_.empty()) return Fault("a global function is called with a lock held");
     const FuncArgs& prototype = globals_[static_cast<size_t>(global)];
     if (!prototype.unsupported.empty() || prototype.error) return NotModelled("arguments of a global function");
     for (size_t n = 0; n < 5; ++n) {
@@ -133,7 +133,7 @@ bool Machine::Exit() {
   if ((later || !returns_.exempt) && !Read(0)) return false;
   if (later && (reg(0).region >= 0 || reg(0).bits != 0)) return Fault("a function that runs later does not return 0");
   if (!later && !MayEndWith(reg(0))) return false;
-  if (locked_) return Fault("the program ends with a lock held");
+  if (!locks_.empty()) return Fault("the program ends with a lock held");
   if (!held_.empty()) return Fault("the program ends with a reference that was not given back");
   if (rcu_ + preempt_ + irq_ > 0) return Fault("the program ends within a section");
   if (!later_.empty()) return Later();
@@ -171,18 +171,21 @@ bool Machine::Later() {
 
 bool Machine::MaySleep() const { return !Reading() && preempt_ + irq_ == 0; }
 
-// A lock is taken or given back.
-bool Machine::LockArgument(uint32_t id, const Word& w) {
+// A lock is taken or given back: of those that may not be had several can be held, inside one another.
+bool Machine::LockArgument(const Word& w, SpecialField kind, bool take, bool irq) {
   const MapField* field = nullptr;
-  if (!Field(w, SpecialField::kSpinLock, &field)) return false;
-  if (id == kSpinLockFn) {
-    if (locked_) return Fault("two locks are taken");
-    locked_ = true;
-    lock_ = w;
+  if (!Field(w, kind, &field)) return false;
+  if (take) {
+    for (const HeldLock& held : locks_) {
+      if (kind == SpecialField::kSpinLock && held.kind == kind) return Fault("two locks are taken");
+    }
+    locks_.push_back({w.bits, kind, irq});
     return true;
   }
-  if (!locked_ || lock_.bits != w.bits) return Fault("a lock that is not held is given back");
-  locked_ = false;
+  if (locks_.empty() || locks_.back().bits != w.bits || locks_.back().kind != kind || locks_.back().irq != irq) {
+    return Fault("a lock that is not held, or not the last one, is given back");
+  }
+  locks_.pop_back();
   for (Region& each : regions_) {
     if (each.lent) each.alive = false;
   }
@@ -211,7 +214,7 @@ bool Machine::HelperArguments(uint32_t id, const HelperProto& proto) {
         if (w.region != context_ || w.bits != region(context_).base) return Fault("an argument is not the context");
         continue;
       case Arg::kSpinLock:
-        if (!LockArgument(id, w)) return false;
+        if (!LockArgument(w, SpecialField::kSpinLock, id == kSpinLockFn, false)) return false;
         continue;
       case Arg::kTimer: {
         const MapField* field = nullptr;
@@ -318,7 +321,7 @@ bool Machine::CallHelper(const Insn& i) {
   const Program& p = *program_;
   const bool there = HelperAvailable(id, p.type, p.attach, p.sleepable) || HelperAvailableAt(id, p.type, p.attach, p.attach_target);
   if (proto == nullptr || !there || !HelperAllowedAt(id, p.type, p.attach, p.attach_target)) return Fault("no such helper");
-  if (locked_ && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
+  if (!locks_.empty() && id != kSpinUnlockFn) return Fault("a helper is called with a lock held");
   if (proto->might_sleep && !MaySleep()) return Fault("a helper may sleep where that is not allowed");
   const Word first = reg(1);
   uint64_t key = Value();

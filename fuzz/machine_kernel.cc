@@ -243,7 +243,7 @@ bool Machine::CallTyped(const TypedKfunc& function, uint32_t id) {
   if (func == nullptr || !btf_is_func(func)) return NotModelled(absl::StrCat("kfunc: ", std::string(function.name)));
   const btf_type* proto = btf__type_by_id(btf, func->type);
   const auto has = [&](uint16_t flags) { return (function.flags & flags) != 0; };
-  if (locked_) return Fault("a kernel function is called with a lock held");
+  if (!locks_.empty()) return Fault("a kernel function is called with a lock held");
   if (has(kKfuncSleepable) && !MaySleep()) return Fault("a kernel function may sleep where that is not allowed");
   for (int r = 1; r <= btf_vlen(proto); ++r) {
     const btf_param& param = btf_params(proto)[r - 1];

@@ -25,7 +25,7 @@ enum : uint32_t {
 
 bool AllowedUnderLock(std::string_view name) {
   return name.starts_with("bpf_list_") || name.starts_with("bpf_rbtree_") || name.starts_with("bpf_refcount_acquire") ||
-         name.starts_with("bpf_iter_num_");
+         name.starts_with("bpf_iter_num_") || name.starts_with("bpf_res_spin_");
 }
 
 bool OfPacket(DynptrKind kind) {
@@ -41,7 +41,7 @@ bool Machine::CallKfunc(const Insn& i) {
   if (function.typed != nullptr && kernel_ != nullptr) return CallTyped(*function.typed, program_->externs[at].btf_id);
   if (function.proto == nullptr) return NotModelled("kfunc: " + program_->externs[at].name);
   const KfuncProto& proto = *function.proto;
-  if (locked_ && !AllowedUnderLock(proto.name)) return Fault("a kernel function is called with a lock held");
+  if (!locks_.empty() && !AllowedUnderLock(proto.name)) return Fault("a kernel function is called with a lock held");
   if (proto.sleeps && !MaySleep()) return Fault("a kernel function may sleep where that is not allowed");
   // What is made may lie where the argument that it is made of does.
   StackObject source;
@@ -51,7 +51,7 @@ bool Machine::CallKfunc(const Insn& i) {
   bool done = true;
   switch (proto.kind) {
     case KfuncKind::kThrow:
-      if (locked_) return Fault("a throw with a lock held");
+      if (!locks_.empty()) return Fault("a throw with a lock held");
       if (!held_.empty()) return Fault("a throw with a reference that was not given back");
       if (rcu_ + preempt_ + irq_ > 0) return Fault("a throw within a section");
       if (program_->exception_callback != Program::kNoCallback) return NotModelled("exception callback");
@@ -59,6 +59,8 @@ bool Machine::CallKfunc(const Insn& i) {
       out_.kind = Outcome::Kind::kExit;
       out_.r0 = reg(1).bits;
       return false;
+    case KfuncKind::kResLock:
+    case KfuncKind::kResUnlock: done = ResilientLock(proto, &result); break;
     case KfuncKind::kRcuLock:
     case KfuncKind::kRcuUnlock:
     case KfuncKind::kPreemptDisable:
@@ -73,7 +75,7 @@ bool Machine::CallKfunc(const Insn& i) {
     case KfuncKind::kTreeAdd: return ObjectKfunc(proto, &result) && CallLess();
     case KfuncKind::kPlain:
       if (proto.args[0] == KfuncArg::kIrqSave || proto.args[0] == KfuncArg::kIrqRestore) {
-        done = Interrupts(proto.args[0] == KfuncArg::kIrqSave);
+        done = Interrupts(1, proto.args[0] == KfuncArg::kIrqSave, false);
       } else if (proto.args[2] == KfuncArg::kDynptrNew || proto.args[0] == KfuncArg::kDynptr) {
         DynptrKfunc(proto, source, &result);
       } else if (proto.args[1] == KfuncArg::kAsyncCallback) {
@@ -259,18 +261,34 @@ bool Machine::Section(KfuncKind kind) {
   }
 }
 
-bool Machine::Interrupts(bool save) {
-  const Word p = reg(1);
+// One that is held already is not had a second time; any other may be, or not.
+bool Machine::ResilientLock(const KfuncProto& proto, Word* result) {
+  const bool take = proto.kind == KfuncKind::kResLock, irq = proto.args[1] != KfuncArg::kNone;
+  const Word w = reg(1);
+  const bool had = std::any_of(locks_.begin(), locks_.end(), [&](const HeldLock& held) { return held.bits == w.bits; });
+  if (take && (had || Value() % 4 == 0)) {
+    const MapField* field = nullptr;
+    // An int: nobody says what is above it.
+    *result = Word::Number((Value() << 32) | static_cast<uint32_t>(-1 - static_cast<int32_t>(Value() % 4095)));
+    return Field(w, SpecialField::kResSpinLock, &field);
+  }
+  *result = Word::Number(0);
+  return LockArgument(w, SpecialField::kResSpinLock, take, irq) && (!irq || Interrupts(2, take, true));
+}
+
+bool Machine::Interrupts(int r, bool save, bool of_lock) {
+  const Word p = reg(r);
   if (save) {
     if (!NewPlace(p, 8)) return false;
     StackObject made = ObjectAt(p, StackObject::Kind::kIrqFlag, 8);
     made.number = next_number_++;
+    made.of_lock = of_lock;
     objects_.push_back(made);
     ++irq_;
     return true;
   }
   const StackObject* flag = FindObject(p, StackObject::Kind::kIrqFlag);
-  if (flag == nullptr) return Fault("no saved interrupt flags");
+  if (flag == nullptr || flag->of_lock != of_lock) return Fault("no saved interrupt flags, or those of something else");
   const int32_t number = flag->number;
   for (const StackObject& each : objects_) {
     if (each.kind == StackObject::Kind::kIrqFlag && each.number > number) return Fault("interrupts are restored out of order");
@@ -285,7 +303,7 @@ bool Machine::Interrupts(bool save) {
 // Whether readers are waited for here.
 bool Machine::Reading() const {
   const bool sleeps = frames_[0].later ? frames_[0].sleeps : program_->sleepable;
-  return !sleeps || locked_ || rcu_ > 0;
+  return !sleeps || !locks_.empty() || rcu_ > 0;
 }
 
 // What only readers could rely on may be anything from now on.
@@ -489,9 +507,11 @@ bool Machine::Owned(const Word& w) {
 bool Machine::GraphRoot(const Word& w, SpecialField kind, const MapField** root) {
   if (!Field(w, kind, root)) return false;
   const Region& g = region(w.region);
-  const MapField* lock = FindField(*FieldsOf(g), SpecialField::kSpinLock);
-  const bool held = locked_ && lock != nullptr && lock_.bits == g.base + lock->offset;
-  return held || Fault("a list or tree is used without its lock");
+  for (const HeldLock& held : locks_) {
+    const MapField* lock = FindField(*FieldsOf(g), held.kind);
+    if (lock != nullptr && held.bits == g.base + lock->offset) return true;
+  }
+  return Fault("a list or tree is used without its lock");
 }
 
 // The node at the pointer, of an object that may be in the list or tree.

@@ -1,5 +1,6 @@
 #include "fuzz/machine.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "bpfsieve/verify.h"
 #include "engine/isa/insn.h"
 
@@ -298,6 +300,45 @@ TEST(Machine, ProgramsReturnWhatTheirKindMay) {
   EXPECT_EQ(FaultOf("r0 = 1\nexit\n", device), "");
   EXPECT_EQ(FaultOf("r0 = 2\nexit\n", device), "the program returns what it must not");
   EXPECT_EQ(FaultOf("r0 = r10\nexit\n", device), "the program returns what it must not");
+}
+
+TEST(Machine, LocksThatMayNotBeHadAreHadOnceAtATimeAndGivenBackInOrder) {
+  const std::string header =
+      ".type sched_cls\n.license GPL\n.map m type=array key=4 value=16 entries=2 field=res_spin_lock@0\n";
+  const auto find = [](int key, int home) {
+    return absl::StrCat("*(u32 *)(r10 -4) = ", key, "\nr2 = r10\nr2 += -4\nr1 = map[m] ll\ncall bpf_map_lookup_elem\n",
+                        "if r0 == 0 goto out\nr", home, " = r0\n");
+  };
+  const auto call = [](const std::string& what, int home) {
+    return absl::StrCat("r1 = r", home, "\ncall kfunc[bpf_res_spin_", what, "]\n");
+  };
+  const std::string end = "r0 = 0\nexit\nout:\nr0 = 99\nexit\n";
+  // 1: the first was had, 2: the second, too.
+  const auto both = [&](int second) {
+    return find(0, 6) + find(1, 7) + call("lock", 6) + "if w0 != 0 goto none\n" + call("lock", second) +
+           "if w0 != 0 goto one\n" + call("unlock", second) + call("unlock", 6) + "r0 = 2\nexit\none:\n" + call("unlock", 6) +
+           "r0 = 1\nexit\nnone:\n" + end;
+  };
+  std::set<uint64_t> same, different;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    same.insert(RunText(both(6), header, seed).r0);
+    different.insert(RunText(both(7), header, seed).r0);
+  }
+  EXPECT_THAT(same, testing::ElementsAre(0, 1));
+  EXPECT_THAT(different, testing::ElementsAre(0, 1, 2));
+
+  const auto faults = [&](const std::string& text) {
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      const Outcome out = RunText(find(0, 6) + find(1, 7) + text + end, header, seed);
+      if (out.kind != Outcome::Kind::kExit) return out.what;
+    }
+    return std::string();
+  };
+  const std::string other_first = call("lock", 6) + "if w0 != 0 goto out\n" + call("lock", 7) + "if w0 != 0 goto one\n" +
+                                  call("unlock", 6) + "one:\n" + call("unlock", 7);
+  EXPECT_EQ(faults(other_first), "a lock that is not held, or not the last one, is given back");
+  EXPECT_EQ(faults(call("unlock", 6)), "a lock that is not held, or not the last one, is given back");
+  EXPECT_EQ(faults(call("lock", 6) + "if w0 != 0 goto out\n"), "the program ends with a lock held");
 }
 
 }  // namespace

@@ -234,19 +234,39 @@ void Generator::Ringbuf(int depth) {
   Bind(none);
 }
 
+// What is done under a lock. One that may not be had says so, or not; some are taken with interrupts saved.
 void Generator::SpinLock(int depth) {
+  const bool resilient = o_.subprograms && ctx_facts_->sections && (pinned_ & 0x3f) == 0 && c_.Chance(0.4);
+  const int flags = resilient && c_.Chance(0.3) ? ClaimSlots(1) : -1;
+  const auto call = [&](int home, bool take) {
+    code_.MovReg(1, home);
+    if (!resilient) return code_.Call(take ? kSpinLockCall : kSpinUnlockCall);
+    if (flags >= 0) {
+      code_.MovReg(2, kRegFp);
+      code_.AluImm(kAdd, 2, -8 * (flags + 1));
+    }
+    static constexpr const char* kNames[][2] = {{"bpf_res_spin_unlock", "bpf_res_spin_lock"},
+                                                {"bpf_res_spin_unlock_irqrestore", "bpf_res_spin_lock_irqsave"}};
+    Kfunc(kNames[flags >= 0 && !Defect(0.1)][take]);
+  };
   Label null = NewLabel(), unlock = NewLabel();
-  const int v = Lookup(UseMap(kLockMap), null);
+  const int v = Lookup(UseMap(resilient ? kResLockMap : kLockMap), null);
   const int home = v >= 6 ? v : Saved();
   if (home >= 0) {
     const Pin keep(*this, home);
     if (home != v) code_.MovReg(home, v);
     Set(home, m_.regs[v]);
-    code_.MovReg(1, home);
-    code_.Call(kSpinLockCall);
+    call(home, true);
     const Value pointer = m_.regs[home];
     ClobberedByCall(Value{});
     Set(home, pointer);
+    if (resilient && !Defect(0.5)) {
+      if (c_.Chance(0.5)) {
+        BranchImm(kJslt, 0, 0, null, false);
+      } else {
+        BranchImm(kJne, 0, 0, null, false);
+      }
+    }
     const size_t floor = bail_floor_;
     bails_.push_back(&unlock);
     if (!Defect()) bail_floor_ = bails_.size() - 1;
@@ -258,12 +278,12 @@ void Generator::SpinLock(int depth) {
     locked_ = false;
     Bind(unlock);
     if (!Defect()) {
-      code_.MovReg(1, home);
-      code_.Call(kSpinUnlockCall);
+      call(home, false);
       ClobberedByCall(Value{});
     }
   }
   Bind(null);
+  if (flags >= 0) GiveSlotsBack(flags, 1);
 }
 
 void Generator::CallSub(int) {

@@ -93,14 +93,15 @@ bool Transfer::CallKfunc(const Extern& function) {
   }
 }
 
-// Another path goes on without the lock.
+// Another path goes on without the lock. Linux 6.18 takes the error, an int, for a negative number of 64 bits; which is not
+// what compilers leave in the register.
 void Transfer::LockFails() {
   std::array<Reg, kMaxReg>& regs = Fork(pc_ + 1)->regs();
   for (int r = 0; r <= 5; ++r) regs[r].Clear();
   regs[0].MakeUnknown();
   Scalar& error = regs[0].s;
-  error.smin = error.s32_min = -kMaxErrno;
-  error.smax = error.s32_max = -1;
+  error.s32_min = -kMaxErrno;
+  error.s32_max = -1;
   SyncAndRepair(error);
 }
 
