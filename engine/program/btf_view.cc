@@ -291,6 +291,7 @@ KernelBtf::KernelBtf(BtfPtr btf) : btf_(std::move(btf)) {
   for (uint32_t id = 1; id < count; ++id) {
     std::string_view name = BtfTypeName(btf_.get(), id);
     if (!name.empty()) by_name_[EssentialName(name)].push_back(id);
+    if (name.starts_with("__bpf_trace_") && btf_is_func(btf__type_by_id(btf_.get(), id))) handlers_.push_back(id);
   }
 }
 

@@ -54,11 +54,13 @@ class KernelBtf {
   const std::vector<uint32_t>& Named(std::string_view essential_name) const;
   // The first type of exactly that name and kind (BTF_KIND_*); 0: none.
   uint32_t Find(std::string_view name, uint32_t kind) const;
+  // The functions that hand a tracepoint's arguments to programs (__bpf_trace_*), by id.
+  const std::vector<uint32_t>& TracepointHandlers() const { return handlers_; }
 
  private:
   BtfPtr btf_;
   absl::flat_hash_map<std::string_view, std::vector<uint32_t>> by_name_;
-  std::vector<uint32_t> none_;
+  std::vector<uint32_t> none_, handlers_;
 };
 
 // The kernel's types as LoadOptions::kernel_btf names them. Read once per path and process, and shared from then on;

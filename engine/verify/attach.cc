@@ -36,9 +36,7 @@ uint32_t NullableByClass(const KernelBtf& kernel, std::string_view name, const b
     return t != nullptr ? NullableParams(btf, t, 1) : 0;
   }
   uint32_t nullable = 0;
-  for (uint32_t id = 1; id < btf__type_cnt(btf); ++id) {
-    const btf_type* t = btf__type_by_id(btf, id);
-    if (!btf_is_func(t) || !BtfName(btf, t->name_off).starts_with("__bpf_trace_")) continue;
+  for (uint32_t id : kernel.TracepointHandlers()) {
     const btf_type* handler = ProtoOf(btf, id);
     if (handler != nullptr && SameTypes(handler, proto)) nullable |= NullableParams(btf, handler, 1);
   }
