@@ -342,7 +342,8 @@ bool Machine::CallHelper(const Insn& i) {
 
   if (id == kTailCallFn) {
     if (!held_.empty() && depth_ == 1) return Fault("a tail call with a reference that was not given back");
-    if (rcu_ + preempt_ + irq_ > 0) return Fault("a tail call within a section");
+    // It comes back to whom called this function, sections and all: only those of its own must be over.
+    if (rcu() + preempt() + irq() > 0) return Fault("a tail call within a section");
     if (Random() % 4 == 0) {  // it goes well: this program is over
       if (depth_ == 1) {
         reg(0) = Word::Number(static_cast<uint64_t>(int64_t{returns_.range.min}));
