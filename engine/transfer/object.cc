@@ -217,7 +217,7 @@ bool Transfer::SpinLock(int r, LockOp op, Ref::Kind kind) {
   // within for something that is there.
   pool_.UpdateRegs(
       *st_, [](const Reg& q) { return q.type == RegType::kBtfId && q.Has(kRcu) && q.ref_obj_id == 0; },
-      [this](Reg& q) {
+      [](Reg& q) {
         if (q.Has(kProgBtf)) {
           q.Clear();
         } else {
