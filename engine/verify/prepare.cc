@@ -306,7 +306,9 @@ HelperTraits TraitsFor(ProgType type) {
       case KfuncArg::kIter:
         return {k->kind == KfuncKind::kIterNew ? ArgAccess::kOverwrite : ArgAccess::kFixedMem,
                 static_cast<uint32_t>(FindIter(k->iter).slots * kSlotBytes)};
-      case KfuncArg::kIrqSave: return {ArgAccess::kOverwrite, kSlotBytes};
+      case KfuncArg::kIrqSave:  // where the lock is not had, what is there stays
+        if (k->kind == KfuncKind::kResLock) return {ArgAccess::kNone, 0};
+        return {ArgAccess::kOverwrite, kSlotBytes};
       case KfuncArg::kDynptrNew: return {ArgAccess::kOverwrite, kDynptrSlots * kSlotBytes};
       case KfuncArg::kIrqRestore: return {ArgAccess::kFixedMem, kSlotBytes};
       case KfuncArg::kDynptr: return {ArgAccess::kFixedMem, kDynptrSlots * kSlotBytes};
