@@ -387,6 +387,17 @@ void Generator::IteratorLoop(int depth) {
   GiveSlotsBack(slot, slots);
 }
 
+// A function that a helper calls back from where the program stands, as far as that is the same for all of them.
+Generator::Sub Generator::CalledBackHere() const {
+  Sub sub;
+  sub.callback = sub.called = true;
+  sub.in_section = held_ > 0;
+  sub.in_rcu = reading_;
+  sub.ret_max = 1;
+  sub.forks = std::min(forks_, 1);
+  return sub;
+}
+
 // A function of its own that a helper calls back: so many times, or for each element of a map.
 void Generator::CallBack() {
   const bool each = o_.maps && c_.Chance(0.35) && Can(164);
@@ -394,12 +405,7 @@ void Generator::CallBack() {
   const int buffer = StackBuffer(room, true);
   if (buffer < 0) return;
   const int off = m_.regs[buffer].off;
-  Sub sub;
-  sub.callback = sub.called = true;
-  sub.in_section = held_ > 0;
-  sub.in_rcu = reading_;
-  sub.ret_max = 1;
-  sub.forks = std::min(forks_, 1);
+  Sub sub = CalledBackHere();
   Param memory;
   memory.kind = Kind::kBuffer;
   memory.room = room;

@@ -344,12 +344,7 @@ void Generator::DrainRing() {
   const int buffer = StackBuffer(8, true);
   if (buffer < 0) return;
   const int off = m_.regs[buffer].off;
-  Sub sub;
-  sub.callback = sub.called = true;
-  sub.in_section = held_ > 0;
-  sub.in_rcu = reading_;
-  sub.ret_max = 1;
-  sub.forks = std::min(forks_, 1);
+  Sub sub = CalledBackHere();
   Param sample, memory;
   sample.kind = Kind::kDynptr;
   memory.kind = Kind::kBuffer;

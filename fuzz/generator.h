@@ -238,6 +238,7 @@ class Generator {
   void DirectValue();
   void Ringbuf(int depth);
   void SpinLock(int depth);
+  Sub CalledBackHere() const;
   void CallSub(int depth);
 
   // classic.cc

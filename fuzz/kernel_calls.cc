@@ -94,12 +94,7 @@ void Generator::FindVma() {
   const int off = m_.regs[buffer].off;
   code_.Call(kCurrentTask);
   ClobberedByCall(Value{});
-  Sub sub;
-  sub.callback = sub.called = true;
-  sub.in_section = held_ > 0;
-  sub.in_rcu = reading_;
-  sub.ret_max = 1;
-  sub.forks = std::min(forks_, 1);
+  Sub sub = CalledBackHere();
   Param task, area, memory;
   task.kind = area.kind = Kind::kNone;
   task.object = "task_struct";
