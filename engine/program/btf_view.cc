@@ -4,10 +4,11 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <mutex>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr size_t kMaxName = 4096;
 constexpr size_t kMaxStrings = size_t{1} << 31;
+constexpr size_t kReadAtOnce = size_t{1} << 20;
 constexpr char kRunningKernel[] = "/sys/kernel/btf/vmlinux";
 
 absl::Status BadType(uint32_t id, absl::string_view what) {
@@ -287,17 +289,32 @@ std::string_view EssentialName(std::string_view name) {
 
 KernelBtf::KernelBtf(BtfPtr btf) : btf_(std::move(btf)) {
   const uint32_t count = btf__type_cnt(btf_.get());
-  by_name_.reserve(count / 2);
+  by_name_.reserve(count);
+  // Which name each type has, by the order in which names are met; then the types are put together by name.
+  std::vector<uint32_t> name_of(count, ~0u);
   for (uint32_t id = 1; id < count; ++id) {
-    std::string_view name = BtfTypeName(btf_.get(), id);
-    if (!name.empty()) by_name_[EssentialName(name)].push_back(id);
-    if (name.starts_with("__bpf_trace_") && btf_is_func(btf__type_by_id(btf_.get(), id))) handlers_.push_back(id);
+    const btf_type* type = btf__type_by_id(btf_.get(), id);
+    const std::string_view name = BtfName(btf_.get(), type->name_off);
+    if (name.empty()) continue;
+    const auto number = static_cast<uint32_t>(begin_.size());
+    name_of[id] = by_name_.try_emplace(EssentialName(name), number).first->second;
+    if (name_of[id] == number) begin_.push_back(0);
+    ++begin_[name_of[id]];
+    if (name.starts_with("__bpf_trace_") && btf_is_func(type)) handlers_.push_back(id);
+  }
+  uint32_t end = 0;
+  for (uint32_t& n : begin_) n = end += n;
+  begin_.push_back(end);
+  ids_.resize(end);
+  for (uint32_t id = count; id-- > 1;) {
+    if (name_of[id] != ~0u) ids_[--begin_[name_of[id]]] = id;
   }
 }
 
-const std::vector<uint32_t>& KernelBtf::Named(std::string_view essential_name) const {
-  auto it = by_name_.find(essential_name);
-  return it == by_name_.end() ? none_ : it->second;
+std::span<const uint32_t> KernelBtf::Named(std::string_view essential_name) const {
+  const auto it = by_name_.find(essential_name);
+  if (it == by_name_.end()) return {};
+  return {ids_.data() + begin_[it->second], ids_.data() + begin_[it->second + 1]};
 }
 
 uint32_t KernelBtf::Find(std::string_view name, uint32_t kind) const {
@@ -313,16 +330,27 @@ namespace {
 absl::StatusOr<std::shared_ptr<const KernelBtf>> ReadKernelBtf(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("kernel BTF: cannot open ", path));
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  // The size that the system names is a guess, which is right for the running kernel's types.
+  std::error_code ignored;
+  const uintmax_t size = std::filesystem::file_size(path, ignored);
+  std::string bytes(!ignored && size < kMaxStrings ? size + 1 : kReadAtOnce, '\0');
+  size_t read = 0;
+  for (;;) {
+    file.read(bytes.data() + read, static_cast<std::streamsize>(bytes.size() - read));
+    read += static_cast<size_t>(file.gcount());
+    if (!file) break;
+    bytes.resize(2 * bytes.size());
+  }
+  bytes.resize(read);
   if (absl::StartsWith(bytes, "\177ELF")) {
     BtfPtr in_elf(btf__parse_elf(path.c_str(), nullptr));
     if (long error = libbpf_get_error(in_elf.get()); error != 0 || in_elf == nullptr) {
       (void)in_elf.release();  // an error code, not memory
       return absl::InvalidArgumentError(absl::StrCat("kernel BTF: none in ", path, " (", -error, ")"));
     }
-    uint32_t size = 0;
-    const void* raw = btf__raw_data(in_elf.get(), &size);
-    bytes.assign(static_cast<const char*>(raw), raw == nullptr ? 0 : size);
+    uint32_t length = 0;
+    const void* raw = btf__raw_data(in_elf.get(), &length);
+    bytes.assign(static_cast<const char*>(raw), raw == nullptr ? 0 : length);
   }
   absl::StatusOr<BtfPtr> btf = ParseBtf(bytes);
   if (!btf.ok()) return absl::InvalidArgumentError(absl::StrCat("kernel ", btf.status().message(), " in ", path));
