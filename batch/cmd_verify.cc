@@ -46,6 +46,7 @@ Row ReportRow(Row row, Report report, bool parallel) {
     row.waits = number(p.waits);
     row.wait_us = number(p.wait_ns / 1000);
     row.busy_us = number(p.busy_ns / 1000);
+    row.functions = p.functions;
   }
   row.log = std::move(report.log);
   row.explanation = std::move(report.explanation);

@@ -20,6 +20,18 @@ namespace {
 // Analyses recurse along the program; the default of the platform may be small.
 constexpr size_t kThreadStack = size_t{16} << 20;
 
+// Bytes of rows that wait for those before them. Without logs that is tens of thousands of programs.
+constexpr size_t kMostWaiting = size_t{256} << 20;
+
+size_t BytesOf(const ObjectResult& result) {
+  size_t bytes = sizeof(result) + result.error.size();
+  for (const Row& row : result.rows) {
+    bytes += sizeof(row) + row.file_name.size() + row.prog_name.size() + row.message.size() + row.log.size() +
+             row.explanation.size() + row.explanation_json.size();
+  }
+  return bytes;
+}
+
 ObjectResult Process(const InputFile& file, const BatchOptions& options, const Judge& judge) {
   ObjectResult result;
   if (!options.filters.MayPassFile(file.path)) {
@@ -75,20 +87,18 @@ void RunPipeline(const std::vector<InputFile>& files, const BatchOptions& option
   const tbb::global_control threads(tbb::global_control::max_allowed_parallelism, options.jobs);
   const tbb::global_control stack(tbb::global_control::thread_stack_size, kThreadStack);
   tbb::task_arena arena(static_cast<int>(options.jobs));
-  // Rows wait for those of the objects before them, so that behind a big object there must be room for many small ones.
-  // Logs are large.
-  const size_t ahead = (options.verify.log_level > 0 ? 2 : 64) * size_t{options.jobs};
   std::mutex mutex;
   std::condition_variable delivered;
   size_t next = 0, first = 0;                              // to begin; to deliver
   std::deque<std::unique_ptr<ObjectResult>> results;       // from `first` on, null: not there yet
+  size_t waiting = 0;                                      // bytes of these
   const auto work = [&] {
     for (;;) {
       size_t i;
       {
         std::unique_lock<std::mutex> lock(mutex);
         // Whoever has the first one does not wait, so somebody always gets on.
-        delivered.wait(lock, [&] { return next == files.size() || next < first + ahead; });
+        delivered.wait(lock, [&] { return next == files.size() || waiting < kMostWaiting; });
         if (next == files.size() || stop()) return;
         i = next++;
         results.emplace_back();
@@ -96,9 +106,12 @@ void RunPipeline(const std::vector<InputFile>& files, const BatchOptions& option
       auto result = std::make_unique<ObjectResult>();
       // Waiting for its own programs, the thread must not begin another object.
       tbb::this_task_arena::isolate([&] { *result = Process(files[i], options, judge); });
+      const size_t bytes = BytesOf(*result);
       const std::lock_guard<std::mutex> lock(mutex);
       results[i - first] = std::move(result);
+      waiting += bytes;
       for (; !results.empty() && results.front() != nullptr; ++first) {
+        waiting -= BytesOf(*results.front());
         deliver(std::move(*results.front()));
         results.pop_front();
       }

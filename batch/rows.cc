@@ -54,6 +54,7 @@ constexpr Field kParallelFields[] = {
     {.name = "waits", .header = "Waits", .number = &Row::waits},
     {.name = "wait_us", .header = "Waiting (us)", .number = &Row::wait_us},
     {.name = "busy_us", .header = "Helpers busy (us)", .number = &Row::busy_us},
+    {.name = "functions", .header = "Functions ahead", .number = &Row::functions},
 };
 
 // Bytes that would move the cursor or end the line are no use in a table, and names come from the object.

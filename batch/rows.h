@@ -39,7 +39,8 @@ struct Row {
   std::string section;
   // With --stats; times depend on the schedule.
   int64_t longest_path = -1, greedy = -1, helpers = -1, segments = -1, parked = -1, pieces = -1, retired_pieces = -1;
-  int64_t ahead_insns = -1, retired_insns = -1, waits = -1, wait_us = -1, busy_us = -1;
+  int64_t ahead_insns = -1, retired_insns = -1, waits = -1, wait_us = -1, busy_us = -1,
+          functions = -1;
 
   // Not fields: printed in ways of their own.
   std::string log;

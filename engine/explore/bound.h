@@ -17,6 +17,7 @@ struct PathNode {
   uint32_t order = 0;     // in which the paths were explored
   uint64_t at = 0;        // instructions of the parent before the fork
   uint64_t length = 0;    // instructions
+  uint32_t piece = ~0u;   // of the parent in which it forked off, where they are recorded (SearchLimits::pieces)
 };
 
 // Instructions on the longest chain. Parents come before their children. Linear time.

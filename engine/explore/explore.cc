@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kFollowed = std::numeric_limits<int64_t>::max();  // the position of the path in progress
 constexpr uint32_t kRecallAfter = 16;     // prune points with nobody ahead
+// Instructions processed before others are given functions: a fraction of a millisecond, which is what it takes them to begin.
+constexpr uint64_t kFunctionsFrom = 4096;
 
 constexpr uint8_t kBarrierBefore = 1, kBarrierAfter = 2;
 constexpr int32_t kTailCall = 12;  // the helper
@@ -33,30 +35,30 @@ Search::Search(const Context& context, const SearchLimits& limits)
       stack_(arena_),
       table_(arena_.Make<Checkpoint*>(prog_.insns.size())),
       pointer_of_(arena_.Make(prog_.insns.size(), RegType::kNotInit)),
-      called_(arena_.Make<uint8_t>(cfg_.subs.size())) {
+      called_(arena_.Make<uint8_t>(cfg_.subs.size())),
+      verified_(arena_.Make<uint8_t>(cfg_.subs.size())) {
   result_.depths.assign(cfg_.subs.size(), 0);
   if (!ctx_.caps.perfmon) {
     barriers_ = arena_.Make<uint8_t>(prog_.insns.size());
     alu_mask_of_ = arena_.Make<uint64_t>(prog_.insns.size());
   }
   limits_.all_precise |= !ctx_.caps.bpf;
-  if (limits_.time_ms != 0) deadline_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits_.time_ms);
 }
 
 SearchResult Search::Run() {
   bool ok = ExploreFunction(0);
   // Global functions that were called are verified on their own, by prototype; they may call more of them.
-  const auto verified = arena_.Make<uint8_t>(cfg_.subs.size());
   if (cfg_.exception_sub >= 0) called_[cfg_.exception_sub] = 1;
   for (bool again = ok; again && ok;) {
     again = false;
     for (size_t s = 1; s < cfg_.subs.size() && ok; ++s) {
-      if (!ctx_.subs[s].global || !called_[s] || verified[s]) continue;
-      ok = ExploreFunction(static_cast<int>(s));
-      verified[s] = 1;
+      if (!ctx_.subs[s].global || !called_[s] || verified_[s]) continue;
+      verified_[s] = 1;
+      ok = TakeOver(static_cast<int>(s));
       again = true;
     }
   }
+  ahead_.reset();
   if (limits_.shape) result_.shape = {LongestPath(tree_), GreedySchedule(tree_, limits_.threads)};
   return std::move(result_);
 }
@@ -99,12 +101,13 @@ bool Search::StopLost(Lazy& now, const Path& path, uint32_t insn) {
 }
 
 bool Search::OutOfTime(uint32_t insn) {
-  if (limits_.interrupt != nullptr && limits_.interrupt->load(std::memory_order_relaxed)) {
+  if (limits_.stop.Interrupted()) {
     Stop(Verdict::kLimit, Rule::kInterrupted, insn, "interrupted");
     return true;
   }
-  if (limits_.time_ms == 0 || std::chrono::steady_clock::now() < deadline_) return false;
-  Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.time_ms, " ms"));
+  if (unwanted_ != nullptr && unwanted_->load(std::memory_order_relaxed)) return true;  // nobody reads the result
+  if (!limits_.stop.OutOfTime()) return false;
+  Stop(Verdict::kLimit, Rule::kTimeLimit, insn, absl::StrCat("more than ", limits_.stop.time_ms, " ms"));
   return true;
 }
 
@@ -159,8 +162,10 @@ bool Search::Paths() {
       here.piece = helpers_->Follow(top.segment);
     }
     node_ = top.node;
+    if (limits_.pieces != nullptr) BeginPiece(tree_[node_].piece);
     path_begin_ = result_.stats.processed;
     const bool ok = FollowPath(top, here);
+    if (limits_.pieces != nullptr) Lap(&PieceTime::work);
     if (limits_.shape) {
       tree_[node_].order = paths_++;
       tree_[node_].length = result_.stats.processed - path_begin_;
@@ -169,6 +174,7 @@ bool Search::Paths() {
     if (here.owned) pool_.Free(here.state);
     if (!ok) return false;
     FinishPath(top.path);
+    if (limits_.pieces != nullptr) Lap(&PieceTime::honour);
     if (lost_) {
       result_.feature = kLostFeature;
       return Stop(Verdict::kUnsupported, Rule::kUnsupportedFeature, top.insn, result_.feature);
@@ -198,6 +204,9 @@ bool Search::FollowPath(Pending& start, Here& here) {
           !cfg_.any_async && ctx_.caps.perfmon) {
         Govern(here);
       }
+      if (limits_.threads > 1 && !ahead_tried_ && stats.processed >= std::min(limits_.helpers_from, kFunctionsFrom)) {
+        ExploreAhead();
+      }
     }
     if (cfg_.at[insn].prune_point) {
       LookUpKey key;
@@ -211,8 +220,13 @@ bool Search::FollowPath(Pending& start, Here& here) {
       }
       Lazy state{here.state};
       bool done = false;
+      if (limits_.pieces != nullptr) {
+        Lap(&PieceTime::work);
+        if (limits_.pieces->back().work != 0) BeginPiece(piece_);
+      }
       if (Logging()) safe_ = print_state ? absl::StrCat("\nfrom ", prev, " to ", insn) : absl::StrCat(insn);
       if (!AtPrunePoint(key, state, &here, prev, path, &done)) return false;
+      if (limits_.pieces != nullptr) Lap(&PieceTime::look);
       if (done) return true;
     }
     if (helpers_ != nullptr && here.segment != nullptr && helpers_->Hungry()) Feed();
@@ -290,7 +304,11 @@ bool Search::FollowPath(Pending& start, Here& here) {
       if (step.branch != nullptr) pool_.Free(step.branch);
       ok = Found(step, insn, prev, frame, path, state);
     } else {
-      if (step.Any() || cfg_.at[insn].jmp_point) ok = Honour(step, insn, prev, frame, path, now, nullptr);
+      if (step.Any() || cfg_.at[insn].jmp_point) {
+        if (limits_.pieces != nullptr) Lap(&PieceTime::work);
+        ok = Honour(step, insn, prev, frame, path, now, nullptr);
+        if (limits_.pieces != nullptr) Lap(&PieceTime::honour);
+      }
       if (ok && Logging()) {
         LogAfter(state, insn, step, before->frame(), width);
         print_state = state.frame().frameno != before->frame().frameno;
@@ -364,8 +382,21 @@ bool Search::Retire(Piece& piece, uint32_t insn, Here& here, Path& path, bool* d
 
 uint32_t Search::NewNode(uint32_t parent) {
   if (!limits_.shape) return 0;
-  tree_.push_back({parent, ~0u, parent != ~0u ? result_.stats.processed - path_begin_ : 0, 0});
+  const bool root = parent == ~0u;
+  tree_.push_back({parent, ~0u, root ? 0 : result_.stats.processed - path_begin_, 0, root ? ~0u : piece_});
   return static_cast<uint32_t>(tree_.size() - 1);
+}
+
+void Search::BeginPiece(uint32_t parent) {
+  piece_ = static_cast<uint32_t>(limits_.pieces->size());
+  limits_.pieces->push_back({parent});
+  lap_ = __builtin_ia32_rdtsc();
+}
+
+void Search::Lap(uint64_t PieceTime::*part) {
+  const uint64_t now = __builtin_ia32_rdtsc();
+  limits_.pieces->back().*part += now - lap_;
+  lap_ = now;
 }
 
 void Search::CountStack(const StackUse* begin, const StackUse* end) {

@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/program/stop_sign.h"
 #include "engine/report/finding.h"
 #include "engine/transfer/transfer.h"
 
@@ -31,11 +32,17 @@ class StateObserver {
   virtual void At(const Context& context, uint32_t insn, const State& state) = 0;
 };
 
+// A piece of a search: what is executed on a path from one prune point to the next. For measuring (bench/replay.cc).
+struct PieceTime {
+  uint32_t parent = ~0u;  // the piece before it on its path, or that its path forked off in; ~0: a function's entry
+  // Ticks of the processor's clock: the look-up before it; executing; what its steps ask for, and the end of its path.
+  uint64_t look = 0, work = 0, honour = 0;
+};
+
 struct SearchLimits {
   uint64_t max_processed = 1'000'000;
   uint32_t max_pending = 8192;
   uint64_t memory = uint64_t{1} << 30;  // bytes of states
-  uint64_t time_ms = 0;                 // 0: none
   int log_level = 0;
   uint64_t log_limit = uint64_t{16} << 20;
   bool test_state_freq = false;
@@ -46,9 +53,11 @@ struct SearchLimits {
   uint64_t helpers_from = 200'000;
   uint32_t shake = 0;            // for tests: a seed for delays where threads meet; 0: none
   bool shape = false;            // fill SearchResult::shape; costs a little time, and memory for every path
-  const std::atomic<bool>* interrupt = nullptr;  // ends the search when it becomes true; null: nothing does
+  StopSign stop;                 // ends the search
   // For oracles. An observer makes it one thread; null: none.
   StateObserver* observer = nullptr;
+  // Gets the pieces of the search, in order; null: nobody asks. On one thread, and with `shape`.
+  std::vector<PieceTime>* pieces = nullptr;
   // Every scalar counts as relied upon, so that a state is only ever covered by one that says no more of any value than
   // it does. Some loops then do not converge.
   bool all_precise = false;
@@ -74,6 +83,7 @@ struct SpeculationStats {
   uint64_t waits = 0;           // times that the search waited for a piece in progress
   uint64_t wait_ns = 0;
   uint64_t busy_ns = 0;         // of all helpers together
+  unsigned functions = 0;       // global functions that were explored ahead and used
 };
 
 // How far the search can be spread over threads (bound.h), in instructions; a function of the program alone.

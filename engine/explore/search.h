@@ -3,6 +3,7 @@
 #define BPFSIEVE_ENGINE_EXPLORE_SEARCH_H_
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -20,6 +21,9 @@
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
+
+// Since the last time that a state was recorded, for the next one: jumps and instructions.
+inline constexpr uint64_t kRecordJumps = 2, kRecordSteps = 8;
 
 class Search {
  public:
@@ -59,6 +63,14 @@ class Search {
 
   // Explores one function from its entry. False: stop, result_ says why.
   bool ExploreFunction(int sub);
+
+  // functions.cc: global functions, explored ahead.
+  struct Ahead;
+  void ExploreAhead();
+  bool TakeOver(int sub);
+  bool Fits(const Search& other) const;
+  void Add(Search& other);
+
   bool SetUpEntry(int sub, State& state);
   bool Paths();
   // One path from a pending state to its end. False: stop.
@@ -69,6 +81,9 @@ class Search {
   bool Honour(const StepEffects& step, uint32_t insn, int64_t prev, int frame, Path& path, Lazy& now, Segment* fork);
   void Mark(std::vector<uint8_t>& subs, int sub);
   uint32_t NewNode(uint32_t parent);
+  // With SearchLimits::pieces: begins one, and adds the time since the last call to a part of it.
+  void BeginPiece(uint32_t parent);
+  void Lap(uint64_t PieceTime::*part);
   void DropPrepared(Here& here);
   void Leave(Here& here);
   void Govern(Here& here);
@@ -166,6 +181,9 @@ class Search {
   std::span<uint64_t> alu_mask_of_;
   bool same_scalars_ = false;
   std::span<uint8_t> called_;        // per subprogram: a global function that was called
+  std::span<uint8_t> verified_;      // likewise: it is verified, or being
+  std::shared_ptr<Ahead> ahead_;     // null: nobody explores functions ahead
+  bool ahead_tried_ = false;
   std::map<std::array<uint32_t, kMaxFrames>, LoopVisit> visits_;  // by call sites and, last, the loop's number
   uint64_t backedges_ = 0;           // of all visits
   IdMap ids_;
@@ -181,11 +199,14 @@ class Search {
   uint64_t live_checkpoints_ = 0;
   uint64_t bytes_ = 0;  // of recorded and pending states, see SearchLimits::memory
   uint64_t jumps_ = 0, last_record_jumps_ = 0, last_record_processed_ = 0;
+  uint64_t first_record_jumps_ = 0, first_record_processed_ = 0;  // when the first state was recorded
+  const std::atomic<bool>* unwanted_ = nullptr;  // ends the search when it becomes true
   std::vector<PathNode> tree_;  // with SearchLimits::shape
   uint32_t node_ = ~0u;         // of the path in progress
   uint32_t paths_ = 0;
   uint64_t path_begin_ = 0;     // instructions processed before it
-  std::chrono::steady_clock::time_point deadline_;
+  uint32_t piece_ = ~0u;        // with SearchLimits::pieces: the one in progress
+  uint64_t lap_ = 0;            // since then its time has not been counted yet
   std::string safe_;   // what the log says before ": safe"
   bool lost_ = false;  // a trace of precision met Back::kLost
   uint32_t last_line_ = ~0u;

@@ -129,7 +129,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
                      (path.history != nullptr && path.history->length > 40);
   const uint64_t jumps = jumps_ - last_record_jumps_;
   const uint64_t steps = stats.processed - last_record_processed_;
-  bool add = force || (jumps >= 2 && steps >= 8);
+  bool add = force || (jumps >= kRecordJumps && steps >= kRecordSteps);
   const uint32_t id_base = key.id_gen + 1;
 
   uint64_t seen = 0;
@@ -230,7 +230,10 @@ void Search::Record(const LookUpKey& key, Lazy& state, Here* here, Path& path) {
   path.first_insn = static_cast<int32_t>(key.insn);
   path.history = nullptr;
 
-  ++result_.stats.total_states;
+  if (result_.stats.total_states++ == 0) {
+    first_record_jumps_ = jumps_;
+    first_record_processed_ = result_.stats.processed;
+  }
   ++live_checkpoints_;
   CountStates();
   c->visit = VisitOf(*c->shared.state, key.insn);

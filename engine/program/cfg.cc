@@ -91,8 +91,8 @@ int AsyncCallbackArg(const Program& program, const Insn& i) {
 
 class Builder {
  public:
-  Builder(const Program& program, const HelperTraits& traits, Cfg* cfg)
-      : program_(program), insns_(program.insns), traits_(traits), cfg_(cfg) {}
+  Builder(const Program& program, const HelperTraits& traits, Cfg* cfg, const StopSign& stop)
+      : program_(program), insns_(program.insns), traits_(traits), cfg_(cfg), stop_(stop) {}
 
   std::optional<Finding> Run() {
     if (insns_.empty()) return MakeFinding(Rule::kProgramSize, 0, "program has no instructions");
@@ -102,11 +102,15 @@ class Builder {
     if (auto finding = CheckSubprogs()) return finding;
     if (auto finding = CheckAbnormalReturn()) return finding;
     if (auto finding = CheckImmediates()) return finding;
+    if (stop_.Asked()) return std::nullopt;
     if (auto finding = CheckReachable()) return finding;
+    if (stop_.Asked()) return std::nullopt;
     MarkCalls();
     CollectEffects();
     MarkAsyncCallbacks();
+    if (stop_.Asked()) return std::nullopt;
     ComputeScc();
+    if (stop_.Asked()) return std::nullopt;
     ComputeLiveRegs();
     return std::nullopt;
   }
@@ -502,6 +506,7 @@ class Builder {
   const std::vector<Insn>& insns_;
   const HelperTraits& traits_;
   Cfg* cfg_;
+  const StopSign& stop_;
   Arena arena_;
   std::span<uint8_t> seen_;        // by instruction: it is reached
   std::span<RegEffect> effects_;   // by instruction
@@ -656,8 +661,8 @@ int Successors(const Program& program, uint32_t insn, uint32_t out[2]) {
   return SuccessorsOf(program.insns[insn], insn, out);
 }
 
-std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg) {
-  return Builder(program, traits, cfg).Run();
+std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg, const StopSign& stop) {
+  return Builder(program, traits, cfg, stop).Run();
 }
 
 std::optional<Finding> CheckStackDepth(const Program& program, const Cfg& cfg, const std::vector<uint16_t>& depth,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/program/program.h"
+#include "engine/program/stop_sign.h"
 #include "engine/report/finding.h"
 
 namespace bpfsieve {
@@ -101,7 +102,9 @@ struct HelperTraits {
 // Cfg::Sub::is_async_callback is set where the callback's address is loaded in straight line before
 // bpf_timer_set_callback, bpf_wq_set_callback or bpf_task_work_schedule; the exploration may find more. It is set for the
 // exception callback, which is not called either.
-std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg);
+//
+// Where `stop` asks for it, the work ends between two of its parts: no finding, and `cfg` is incomplete.
+std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg, const StopSign& stop = {});
 
 // The instructions that may run after `insn` within its subprogram (a call goes on to the next): writes at most two
 // indices to `out`, fall-through first, and returns how many. `insn` must be below program.insns.size(); the program

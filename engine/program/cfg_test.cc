@@ -1,6 +1,7 @@
 #include "engine/program/cfg.h"
 
 #include <algorithm>
+#include <atomic>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -85,6 +86,15 @@ uint16_t Regs(std::initializer_list<int> regs) {
 // ---- Structure. Messages are Linux 6.18's.
 
 TEST(CfgStructure, EmptyProgramIsRejected) { EXPECT_EQ(ErrorOf(MakeProgram({})), "0: program has no instructions"); }
+
+// One who asks for an end gets no finding of the parts that were left out: the last instruction is not reached.
+TEST(CfgStructure, AStoppedOneLeavesTheRestOut) {
+  const Program program = MakeProgram({Exit(), Exit()});
+  Cfg cfg;
+  EXPECT_TRUE(BuildCfg(program, Traits(), &cfg));
+  const std::atomic<bool> interrupt = true;
+  EXPECT_FALSE(BuildCfg(program, Traits(), &cfg, {.interrupt = &interrupt}));
+}
 
 TEST(CfgStructure, JumpOutOfTheProgram) {
   EXPECT_EQ(ErrorOf(MakeProgram({JeqImm(1, 0, 5), Exit()})), "0: jump out of range from insn 0 to 6");

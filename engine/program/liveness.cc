@@ -28,6 +28,7 @@ constexpr size_t kMaxInstances = 2000;
 constexpr uint64_t kMaxWork = 4'000'000;
 constexpr uint64_t kMaxCells = 2'000'000;
 constexpr size_t kMaxBlocks = 200'000;
+constexpr uint64_t kStopCheck = 1 << 16;  // instructions visited
 
 constexpr uint32_t kHelperTailCall = 12;
 
@@ -165,8 +166,9 @@ namespace {
 class Analysis {
  public:
   using Tables = StackLiveness::Tables;
-  Analysis(const Program& p, const std::vector<MapDef>& m, const Cfg& c, const HelperTraits& t, Arena& kept, Tables& tables)
-      : program_(&p), maps_(&m), cfg_(&c), traits_(&t), kept_(kept), tables_(tables), instances_(tables.instances),
+  Analysis(const Program& p, const std::vector<MapDef>& m, const Cfg& c, const HelperTraits& t, Arena& kept, Tables& tables,
+           const StopSign& stop)
+      : program_(&p), maps_(&m), cfg_(&c), traits_(&t), stop_(stop), kept_(kept), tables_(tables), instances_(tables.instances),
         effects_(arena_), sites_(arena_), budget_work_(kMaxWork + 16 * p.insns.size()),
         budget_cells_(kMaxCells + 4 * p.insns.size()) {}
 
@@ -426,7 +428,10 @@ class Analysis {
       return false;
     }
     budget_work_ -= instructions;
-    return true;
+    if (budget_work_ > ask_at_) return true;
+    ask_at_ = budget_work_ - std::min(budget_work_, kStopCheck);
+    gave_up_ = stop_.Asked();
+    return !gave_up_;
   }
 
   bool Keep(uint64_t cells) {
@@ -875,6 +880,7 @@ class Analysis {
   const std::vector<MapDef>* maps_;
   const Cfg* cfg_;
   const HelperTraits* traits_;
+  const StopSign& stop_;
   Arena& kept_;  // for the tables
   Arena arena_;  // for the rest
   Tables& tables_;
@@ -893,15 +899,16 @@ class Analysis {
   uint8_t reach_ = 0;  // Context::reach of the instance in work
   int recording_ = kEverything;  // the instance whose effects are being noted; kEverything: none
   uint64_t budget_work_, budget_cells_;
+  uint64_t ask_at_ = budget_work_;  // what is left of it when `stop_` is asked next
   bool gave_up_ = false;
 };
 
 }  // namespace
 
 StackLiveness::StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg,
-                             const HelperTraits& traits, Arena& arena) {
+                             const HelperTraits& traits, Arena& arena, const StopSign& stop) {
   Tables& tables = *std::construct_at(arena.Raw<Tables>(1).data(), arena);
-  Analysis(program, maps, cfg, traits, arena, tables).Run();
+  Analysis(program, maps, cfg, traits, arena, tables, stop).Run();
   tables_ = &tables;
 }
 

@@ -26,9 +26,9 @@ namespace bpfsieve {
 class StackLiveness {
  public:
   // `program` must have passed BuildCfg, which filled `cfg`; `maps` are the object's, as ld_imm64 indexes them.
-  // Of the arguments, only `arena` has to stay.
+  // Of the arguments, only `arena` has to stay. Where `stop` asks for it, the work ends and everything is live.
   StackLiveness(const Program& program, const std::vector<MapDef>& maps, const Cfg& cfg, const HelperTraits& traits,
-                Arena& arena);
+                Arena& arena, const StopSign& stop = {});
   StackLiveness(const StackLiveness&) = delete;
   StackLiveness& operator=(const StackLiveness&) = delete;
 

@@ -1,6 +1,7 @@
 #include "engine/program/liveness.h"
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -96,10 +97,11 @@ struct Analysed {
   void Build() {
     const auto finding = BuildCfg(program, Traits(), &cfg);
     ASSERT_FALSE(finding) << finding->message;
-    live = std::make_unique<StackLiveness>(program, Maps(), cfg, Traits(), *arena);
+    live = std::make_unique<StackLiveness>(program, Maps(), cfg, Traits(), *arena, stop);
   }
   uint64_t Own(uint32_t insn) const { return live->LiveOwn(live->Root(0), insn); }
 
+  StopSign stop;
   Program program;
   Cfg cfg;
   std::unique_ptr<Arena> arena = std::make_unique<Arena>();
@@ -125,6 +127,15 @@ TEST(LivenessOwn, LoadMakesItsSlotsLiveUpToTheStore) {
   EXPECT_EQ(a.Own(1), Slots({-8}));
   EXPECT_EQ(a.Own(2), Slots({-8}));
   EXPECT_EQ(a.Own(3), 0u);
+}
+
+// One who asks for an end gets what is always right.
+TEST(LivenessOwn, AStoppedAnalysisSaysThatEverythingIsLive) {
+  const std::atomic<bool> interrupt = true;
+  Analysed a({StoreImm(kSizeDw, 10, -8, 1), Mov(0, 0), Load(kSizeDw, 0, 10, -8), Exit()});
+  a.stop.interrupt = &interrupt;
+  a.Build();
+  EXPECT_EQ(a.Own(0), ~uint64_t{0});
 }
 
 TEST(LivenessOwn, PartialStoreDoesNotKill) {

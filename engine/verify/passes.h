@@ -4,6 +4,7 @@
 #define BPFSIEVE_ENGINE_VERIFY_PASSES_H_
 
 #include <optional>
+#include <vector>
 
 #include "bpfsieve/verify.h"
 #include "engine/explore/explore.h"
@@ -11,6 +12,7 @@
 #include "engine/program/cfg.h"
 #include "engine/program/liveness.h"
 #include "engine/program/program.h"
+#include "engine/program/stop_sign.h"
 #include "engine/transfer/transfer.h"
 
 namespace bpfsieve {
@@ -20,6 +22,7 @@ struct SearchHooks {
   StateObserver* observer = nullptr;
   bool all_precise = false;
   bool strict_stack = false;
+  std::vector<PieceTime>* pieces = nullptr;
 };
 
 Capabilities CapabilitiesWithout(Lacking lacking);
@@ -28,8 +31,9 @@ Capabilities CapabilitiesWithout(Lacking lacking);
 // outlive it. Searches change nothing in it, so that several threads may be at it.
 class Passes {
  public:
-  // Of an extension, see VerifyOptions::target; what it names must outlive it too.
-  Passes(const Object& object, const Program& program, const Capabilities& caps = {}, const Target& target = {});
+  // Of an extension, see VerifyOptions::target; what it names must outlive it too. `stop` ends the passes, and the searches.
+  Passes(const Object& object, const Program& program, const Capabilities& caps = {}, const Target& target = {},
+         const StopSign& stop = {});
   Passes(const Passes&) = delete;
   Passes& operator=(const Passes&) = delete;
 
@@ -37,7 +41,7 @@ class Passes {
   const std::optional<SearchResult>& settled() const { return settled_; }
   // Unless it is settled.
   const Context& context() const { return context_; }
-  // The verdict. VerifyOptions::without and target are not looked at.
+  // The verdict. VerifyOptions::without, target, interrupt and time_limit_ms are not looked at: see StopSign.
   SearchResult Search(const VerifyOptions& options, const SearchHooks& hooks = {}) const;
 
  private:
@@ -47,6 +51,7 @@ class Passes {
   const Program& program_;
   std::optional<Program> extension_;  // an extension's program with its target's type
   const Capabilities caps_;
+  const StopSign stop_;
   std::optional<SearchResult> settled_;
   AttachTarget target_;  // see Context::target
   Arena arena_;

@@ -45,6 +45,11 @@ Finding Plain(Rule rule, std::string message, uint32_t insn = 0) {
   return f;
 }
 
+SearchResult Stopped(const StopSign& stop) {
+  if (stop.Interrupted()) return Settle(Verdict::kLimit, Plain(Rule::kInterrupted, "interrupted"));
+  return Settle(Verdict::kLimit, Plain(Rule::kTimeLimit, absl::StrCat("more than ", stop.time_ms, " ms")));
+}
+
 SearchResult Unsupported(std::string feature) {
   SearchResult r = Settle(Verdict::kUnsupported, Plain(Rule::kUnsupportedFeature, feature));
   r.feature = std::move(feature);
@@ -71,13 +76,18 @@ Capabilities CapabilitiesWithout(Lacking lacking) {
   return {.perfmon = lacking == Lacking::kNothing, .bpf = lacking != Lacking::kBpf};
 }
 
-Passes::Passes(const Object& object, const Program& program, const Capabilities& caps, const Target& target)
-    : object_(object), program_(program), caps_(caps) {
+Passes::Passes(const Object& object, const Program& program, const Capabilities& caps, const Target& target,
+               const StopSign& stop)
+    : object_(object), program_(program), caps_(caps), stop_(stop) {
   settled_ = Check(target);
   if (settled_) return;
   // 3. Live stack slots, for every calling context.
   const Program& as_verified = extension_ ? *extension_ : program;
-  liveness_.emplace(as_verified, object.maps, cfg_, TraitsFor(as_verified.type), arena_);
+  liveness_.emplace(as_verified, object.maps, cfg_, TraitsFor(as_verified.type), arena_, stop_);
+  if (stop_.Asked()) {
+    settled_ = Stopped(stop_);
+    return;
+  }
   context_ = MakeContext(object, as_verified, cfg_, *liveness_);
   if (extension_) {
     context_.extension = true;
@@ -149,7 +159,8 @@ std::optional<SearchResult> Passes::Check(const Target& target) {
   const bool extends = program_.type == ProgType::kExt;
   HelperTraits traits = TraitsFor(extends ? loaded->program->type : program_.type);
   if (extends) traits.might_sleep = nullptr;  // the kernel does not know yet which helpers the program has
-  std::optional<Finding> flow = BuildCfg(program_, traits, &cfg_);
+  std::optional<Finding> flow = BuildCfg(program_, traits, &cfg_, stop_);
+  if (stop_.Asked()) return Stopped(stop_);
   const bool flow_first = flow && (flow->rule == Rule::kFallOff || flow->rule == Rule::kJumpRange ||
                                    flow->rule == Rule::kException);
   if (flow_first) return Settle(Verdict::kReject, std::move(*flow));
@@ -226,7 +237,6 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   limits.max_processed = options.max_processed;
   limits.max_pending = options.max_pending;
   limits.memory = options.memory_limit;
-  limits.time_ms = options.time_limit_ms;
   limits.log_level = options.log_level;
   limits.log_limit = options.log_limit;
   limits.explain = options.explain;
@@ -234,7 +244,8 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
   limits.shape = options.parallel_stats;
   limits.helpers_from = options.threads_from;
   limits.shake = options.shake;
-  limits.interrupt = options.interrupt;
+  limits.stop = stop_;
+  limits.pieces = hooks.pieces;
   limits.test_state_freq = (options.test_state_freq || program_.test_state_freq) && caps_.bpf;
   limits.observer = hooks.observer;
   limits.all_precise = hooks.all_precise;
@@ -278,6 +289,7 @@ void FillParallel(const SearchResult& result, ParallelStats* stats) {
   stats->waits = s.waits;
   stats->wait_ns = s.wait_ns;
   stats->busy_ns = s.busy_ns;
+  stats->functions = s.functions;
 }
 
 }  // namespace
@@ -314,7 +326,9 @@ Report Verify(const ObjectFile& file, int index, const VerifyOptions& options) {
   const Object& object = file.object();
   const Program& program = object.programs[index];
   const auto begin = std::chrono::steady_clock::now();
-  SearchResult result = Passes(object, program, CapabilitiesWithout(options.without), options.target).Search(options);
+  StopSign stop{.interrupt = options.interrupt, .time_ms = options.time_limit_ms};
+  if (stop.time_ms != 0) stop.deadline = begin + std::chrono::milliseconds(stop.time_ms);
+  SearchResult result = Passes(object, program, CapabilitiesWithout(options.without), options.target, stop).Search(options);
   const auto end = std::chrono::steady_clock::now();
 
   Report report;

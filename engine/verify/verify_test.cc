@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/program/program.h"
+#include "engine/verify/passes.h"
 
 namespace bpfsieve {
 namespace {
@@ -149,6 +152,23 @@ TEST(Verify, AnInterruptEndsInAVerdict) {
   const Report r = VerifyText(kTrivial, {.interrupt = &interrupt});
   EXPECT_EQ(r.verdict, "limit");
   EXPECT_EQ(r.rule, "limit-interrupt");
+}
+
+// The passes before the search ask too, and leave no more than the answer that there is none.
+TEST(Verify, AnInterruptEndsThePassesBeforeTheSearch) {
+  const absl::StatusOr<ObjectFile> file = ObjectFile::Parse(kTrivial, "test.bpfasm", {});
+  ASSERT_TRUE(file.ok());
+  const std::atomic<bool> interrupt = true;
+  const Object& object = file->object();
+  const Passes interrupted(object, object.programs[0], {}, {}, {.interrupt = &interrupt});
+  ASSERT_TRUE(interrupted.settled());
+  EXPECT_EQ(interrupted.settled()->verdict, Verdict::kLimit);
+  EXPECT_EQ(interrupted.settled()->finding.rule, Rule::kInterrupted);
+  const Passes late(object, object.programs[0], {}, {}, {.deadline = std::chrono::steady_clock::now(), .time_ms = 7});
+  ASSERT_TRUE(late.settled());
+  EXPECT_EQ(late.settled()->finding.rule, Rule::kTimeLimit);
+  EXPECT_EQ(late.settled()->finding.message, "more than 7 ms");
+  EXPECT_FALSE(Passes(object, object.programs[0]).settled());
 }
 
 TEST(Verify, TheBoundOfDiamondsIsTheirSkeleton) {

@@ -105,6 +105,7 @@ struct ParallelStats {
   uint64_t waits = 0;          // times that the search waited for a stretch in progress
   uint64_t wait_ns = 0;
   uint64_t busy_ns = 0;        // of all helpers together
+  unsigned functions = 0;      // global functions that others verified meanwhile
 };
 
 struct Report {
