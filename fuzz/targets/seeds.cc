@@ -20,7 +20,9 @@
 #include "engine/program/elf_file.h"
 #include "engine/program/program.h"
 #include "fuzz/generate.h"
+#include "fuzz/settings.h"
 #include "fuzz/targets/raw_types.h"
+#include "fuzz/write_asm.h"
 
 namespace {
 
@@ -165,6 +167,18 @@ int main(int argc, char** argv) {
       std::vector<CoreSeed> records;
       for (uint32_t kind = 0; kind < 13; ++kind) records.push_back({kind, 1 + kind * 3, "0:1"});
       Write(out / "core", name, CoreInput(records, Bytes(btf->get()), Bytes(btf->get())));
+      // Whether each type is there, and whether it matches, in the small ones.
+      if (Bytes(btf->get()).size() < 4096) {
+        records.clear();
+        for (uint32_t type = 1; type < btf__type_cnt(btf->get()); ++type) {
+          for (const uint32_t kind : {8u, 12u}) records.push_back({kind, type, "0"});
+        }
+        for (size_t first = 0; first < records.size(); first += 16) {
+          const std::vector<CoreSeed> some(records.begin() + static_cast<ptrdiff_t>(first),
+                                           records.begin() + static_cast<ptrdiff_t>(std::min(first + 16, records.size())));
+          Write(out / "core", name + "-types-" + std::to_string(first), CoreInput(some, Bytes(btf->get()), Bytes(btf->get())));
+        }
+      }
       Write(out / "kconfig", name,
             Number(Bytes(btf->get()).size(), 2) + std::string(Bytes(btf->get())) +
                 "6.18.44-generic\nCONFIG_Y=y\nCONFIG_M=m\nCONFIG_HZ=250\nCONFIG_BASE=0xffffffff80000000\nCONFIG_NEGATIVE=-1\n"
@@ -199,6 +213,11 @@ int main(int argc, char** argv) {
     const std::vector<uint8_t> bytes = SeedBytes(seed, 600);
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     for (const char* target : {"program", "parallel", "operators"}) Write(out / target, std::to_string(seed), text);
+  }
+  // Generated programs as text: they use types, prototypes of functions and fields that the corpus' texts do not.
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    const std::string generated = AsmFileText(*Generate(SeedBytes(seed, 1000), SettingsFor(seed, -1)), "generated");
+    if (generated.size() < 4000) Write(out / "text", "generated-" + std::to_string(seed), generated);
   }
   using namespace std::string_literals;
   const std::string readers[] = {
