@@ -37,7 +37,7 @@ inline VerifyOptions ChosenOptions(unsigned choices) {
   if ((choices & 128u) != 0) {
     o.max_processed = 100;
     o.max_pending = 3;
-    o.memory_limit = uint64_t{64} << 10;
+    o.memory_limit = uint64_t{8} << 10;
   }
   if ((choices & 256u) != 0) o.interrupt = &interrupted;
   return o;
