@@ -9,7 +9,7 @@ namespace {
 
 using Kind = EncodingError::Kind;
 
-constexpr std::array<bool, 256> MakeKnownOpcodes() {
+consteval std::array<bool, 256> MakeKnownOpcodes() {
   std::array<bool, 256> known{};
   for (uint8_t cls : {kClassAlu, kClassAlu64}) {
     for (uint8_t op : {kAdd, kSub, kMul, kDiv, kOr, kAnd, kLsh, kRsh, kMod, kXor, kMov, kArsh}) {

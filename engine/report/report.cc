@@ -64,12 +64,6 @@ std::string InsnText(const Object& object, const Program& program, uint32_t insn
   return DisassembleLogText(&program.insns[insn], NamesOf(object, program));
 }
 
-std::string OneLine(const Program& program, const Finding& finding) {
-  const std::string place = PlaceText(program, finding.insn);
-  return absl::StrCat(finding.message, " [", std::string(GetRuleInfo(finding.rule).code), "] at insn ", finding.insn,
-                      place.empty() ? "" : ", ", place);
-}
-
 std::string StepText(const PathStep& step, int reg) {
   const std::string what = reg >= 0 ? absl::StrCat("R", reg) : "the value at fault";
   std::string out;

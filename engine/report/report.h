@@ -28,9 +28,6 @@ DisasmNames NamesOf(const Object& object, const Program& program);
 // "(79) r0 = *(u64 *)(r1 +0)"; empty for the second half of a 64-bit immediate and beyond the program's end.
 std::string InsnText(const Object& object, const Program& program, uint32_t insn);
 
-// "R1 invalid mem access 'scalar' [mem-type] at insn 6, f @ prog.c:12:5".
-std::string OneLine(const Program& program, const Finding& finding);
-
 // What the step says: "took the branch", "R2 got its value here: R2=scalar()".
 std::string StepText(const PathStep& step, int reg);
 

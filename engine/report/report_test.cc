@@ -70,12 +70,6 @@ TEST(ReportTest, ReferencesOutOfRangeAreNotNamed) {
   EXPECT_EQ(InsnText(f.object, f.program, 0).find("map["), std::string::npos);
 }
 
-TEST(ReportTest, OneLineHasMessageRuleAndPlace) {
-  const Fixture f;
-  const Finding finding{.rule = Rule::kInvalidMem, .message = "R1 invalid mem access 'scalar'", .insn = 3};
-  EXPECT_EQ(OneLine(f.program, finding), "R1 invalid mem access 'scalar' [mem-type] at insn 3, entry @ a.c:10:3");
-}
-
 TEST(ReportTest, AStepSaysWhatItDidAndTheValueAfterIt) {
   EXPECT_EQ(StepText({.kind = PathStep::Kind::kBranch, .taken = true}, -1), "the branch is taken");
   EXPECT_EQ(StepText({.kind = PathStep::Kind::kDefine, .note = "R2=5"}, 2), "R2 gets its value here: R2=5");

@@ -32,7 +32,7 @@ constexpr Field kFields[] = {
 };
 
 constexpr uint32_t AttachNumber(AttachType attach) { return static_cast<uint32_t>(attach); }
-constexpr uint32_t AttachNumber(uint32_t attach) { return attach; }
+consteval uint32_t AttachNumber(uint32_t attach) { return attach; }
 
 struct Use {
   ProgType type;
@@ -62,7 +62,7 @@ constexpr SockField kSockFields[] = {
 
 // Rows of a profile are [kProfileBegin[p], kProfileBegin[p + 1]).
 constexpr size_t kProfileCount = kFields[std::size(kFields) - 1].profile + 1;
-constexpr std::array<uint16_t, kProfileCount + 1> ProfileBegins() {
+consteval std::array<uint16_t, kProfileCount + 1> ProfileBegins() {
   std::array<uint16_t, kProfileCount + 1> begins{};
   size_t row = 0;
   for (size_t profile = 0; profile <= kProfileCount; ++profile) {

@@ -13,7 +13,7 @@ namespace {
 using TypeSet = uint64_t;  // bit N: program type N
 static_assert(kProgTypeCount <= 64);
 
-constexpr TypeSet Set(std::initializer_list<ProgType> types) {
+consteval TypeSet Set(std::initializer_list<ProgType> types) {
   TypeSet set = 0;
   for (ProgType type : types) set |= TypeSet{1} << static_cast<uint32_t>(type);
   return set;
@@ -33,9 +33,9 @@ constexpr RetSpec kInteger{Ret::kInteger}, kVoid{Ret::kVoid}, kMapValue{Ret::kMa
     kMapValueOrNull{Ret::kMapValue, true}, kSocketOrNull{Ret::kSocket, true}, kTcpSockOrNull{Ret::kTcpSock, true},
     kSockCommonOrNull{Ret::kSockCommon, true}, kRingbufMemOrNull{Ret::kRingbufMem, true},
     kDynptrMemOrNull{Ret::kDynptrMem, true}, kMemOrBtfId{Ret::kMemOrBtfId}, kMemOrBtfIdOrNull{Ret::kMemOrBtfId, true};
-constexpr RetSpec BtfId(const char* name) { return {Ret::kBtfId, false, name}; }
-constexpr RetSpec BtfIdOrNull(const char* name) { return {Ret::kBtfId, true, name}; }
-constexpr RetSpec BtfIdTrusted(const char* name) { return {Ret::kBtfIdTrusted, false, name}; }
+consteval RetSpec BtfId(const char* name) { return {Ret::kBtfId, false, name}; }
+consteval RetSpec BtfIdOrNull(const char* name) { return {Ret::kBtfId, true, name}; }
+consteval RetSpec BtfIdTrusted(const char* name) { return {Ret::kBtfIdTrusted, false, name}; }
 
 constexpr ArgSpec kMapPtr{Arg::kConstMapPtr}, kKey{Arg::kMapKey}, kValue{Arg::kMapValue},
     kValueOrNull{Arg::kMapValue, kArgNullable}, kValueOut{Arg::kMapValue, kArgUninit | kArgWrite};
@@ -50,23 +50,23 @@ constexpr ArgSpec kSpinLock{Arg::kSpinLock}, kTimer{Arg::kTimer}, kFunc{Arg::kFu
     kPercpuBtfId{Arg::kPercpuBtfId};
 // A dynptr that the helper does not change; one that it makes of sixteen bytes of stack; one that it ends.
 constexpr ArgSpec kDynptr{Arg::kDynptr, kArgRdonly};
-constexpr ArgSpec DynptrNew(DynptrKind kind) {
+consteval ArgSpec DynptrNew(DynptrKind kind) {
   return {Arg::kDynptr, kArgUninit | kArgWrite, static_cast<uint32_t>(kind)};
 }
-constexpr ArgSpec DynptrRelease(DynptrKind kind) { return {Arg::kDynptr, kArgRelease, static_cast<uint32_t>(kind)}; }
+consteval ArgSpec DynptrRelease(DynptrKind kind) { return {Arg::kDynptr, kArgRelease, static_cast<uint32_t>(kind)}; }
 constexpr ArgSpec kSockCommon{Arg::kSockCommon}, kSocketArgOrNull{Arg::kSocket, kArgNullable},
     kBtfSock{Arg::kBtfIdSockCommon}, kBtfSockOrNull{Arg::kBtfIdSockCommon, kArgNullable},
     kBtfSockRelease{Arg::kBtfIdSockCommon, kArgRelease}, kRingbufMemRelease{Arg::kRingbufMem, kArgRelease};
 // Memory of a fixed size: read, filled, updated.
-constexpr ArgSpec Fixed(uint32_t size) { return {Arg::kMem, kArgFixedSize, size}; }
-constexpr ArgSpec FixedOut(uint32_t size) {
+consteval ArgSpec Fixed(uint32_t size) { return {Arg::kMem, kArgFixedSize, size}; }
+consteval ArgSpec FixedOut(uint32_t size) {
   return {Arg::kMem, kArgFixedSize | kArgUninit | kArgWrite | kArgAligned, size};
 }
-constexpr ArgSpec FixedInOut(uint32_t size) { return {Arg::kMem, kArgFixedSize | kArgWrite | kArgAligned, size}; }
-constexpr ArgSpec Btf(const char* name) { return {Arg::kBtfId, 0, 0, name}; }
-constexpr ArgSpec BtfOrNull(const char* name) { return {Arg::kBtfId, kArgNullable, 0, name}; }
+consteval ArgSpec FixedInOut(uint32_t size) { return {Arg::kMem, kArgFixedSize | kArgWrite | kArgAligned, size}; }
+consteval ArgSpec Btf(const char* name) { return {Arg::kBtfId, 0, 0, name}; }
+consteval ArgSpec BtfOrNull(const char* name) { return {Arg::kBtfId, kArgNullable, 0, name}; }
 // A kernel object of a type that another argument decides.
-constexpr ArgSpec BtfOrNullRelease() { return {Arg::kBtfId, kArgNullable | kArgRelease, 0, nullptr}; }
+consteval ArgSpec BtfOrNullRelease() { return {Arg::kBtfId, kArgNullable | kArgRelease, 0, nullptr}; }
 
 constexpr uint32_t kGpl = 1, kPkt = 2, kSleeps = 4, kMovesPacket = 8, kAcquires = 16, kFastcall = 32;
 
@@ -90,7 +90,7 @@ struct Row {
   HelperProto proto;
 };
 
-constexpr Row MakeRow(TypeSet types, uint32_t id, const char* name, RetSpec ret, uint32_t flags,
+consteval Row MakeRow(TypeSet types, uint32_t id, const char* name, RetSpec ret, uint32_t flags,
                       std::initializer_list<ArgSpec> args) {
   Row row;
   row.types = types;
@@ -120,14 +120,14 @@ constexpr Row kRows[] = {
 constexpr size_t kRowCount = std::size(kRows);
 
 // Number of a helper's first row; the general row is the last one of the helper.
-constexpr std::array<uint16_t, kHelperCount> FirstRows() {
+consteval std::array<uint16_t, kHelperCount> FirstRows() {
   std::array<uint16_t, kHelperCount> first{};
   for (size_t i = kRowCount; i-- > 0;) first[kRows[i].proto.id] = static_cast<uint16_t>(i);
   return first;
 }
 constexpr std::array<uint16_t, kHelperCount> kFirstRow = FirstRows();
 
-constexpr bool RowsAreInOrderAndComplete() {
+consteval bool RowsAreInOrderAndComplete() {
   uint32_t last = 0;
   for (const Row& row : kRows) {
     if (row.proto.id != last && row.proto.id != last + 1) return false;
@@ -146,12 +146,12 @@ struct AvailabilityRow {
   uint32_t attach;
   uint64_t words[4];
 };
-constexpr AvailabilityRow MakeAvailability(ProgType type, uint32_t attach, uint64_t a, uint64_t b, uint64_t c,
+consteval AvailabilityRow MakeAvailability(ProgType type, uint32_t attach, uint64_t a, uint64_t b, uint64_t c,
                                            uint64_t d) {
   return {type, attach, {a, b, c, d}};
 }
 constexpr uint32_t AttachNumber(AttachType attach) { return static_cast<uint32_t>(attach); }
-constexpr uint32_t AttachNumber(uint32_t attach) { return attach; }
+consteval uint32_t AttachNumber(uint32_t attach) { return attach; }
 
 constexpr AvailabilityRow kAvailability[] = {
 #define ROW(type, attach, ...) MakeAvailability(ProgType::k##type, AttachNumber(attach), __VA_ARGS__),
@@ -159,7 +159,7 @@ constexpr AvailabilityRow kAvailability[] = {
 #undef ROW
 };
 
-constexpr std::array<uint8_t, kProgTypeCount + 1> FirstAvailability() {
+consteval std::array<uint8_t, kProgTypeCount + 1> FirstAvailability() {
   std::array<uint8_t, kProgTypeCount + 1> first{};
   size_t row = 0;
   for (uint32_t type = 0; type <= kProgTypeCount; ++type) {

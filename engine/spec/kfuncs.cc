@@ -14,7 +14,7 @@ constexpr KfuncArg kNone = KfuncArg::kNone, kScalar = KfuncArg::kScalar, kIter =
                    kTreeNode = KfuncArg::kTreeNode;
 
 // A row is a prototype with what it differs in from the usual one.
-constexpr KfuncProto Plain(std::string_view name, std::initializer_list<KfuncArg> args, KfuncKind kind = KfuncKind::kPlain) {
+consteval KfuncProto Plain(std::string_view name, std::initializer_list<KfuncArg> args, KfuncKind kind = KfuncKind::kPlain) {
   KfuncProto k;
   k.name = name;
   k.kind = kind;
@@ -22,14 +22,14 @@ constexpr KfuncProto Plain(std::string_view name, std::initializer_list<KfuncArg
   for (KfuncArg arg : args) k.args[at++] = arg;
   return k;
 }
-constexpr KfuncProto Void(KfuncProto k) { return k.is_void = true, k; }
-constexpr KfuncProto Sleeps(KfuncProto k) { return k.sleeps = true, k; }
-constexpr KfuncProto Writes(KfuncProto k) { return k.writes_dynptr = true, k; }
-constexpr KfuncProto Percpu(KfuncProto k) { return k.percpu = true, k; }
-constexpr KfuncProto Of(KfuncSet set, KfuncProto k) { return k.set = set, k; }
-constexpr KfuncProto Iter(IterType type, KfuncProto k) { return k.iter = type, k; }
-constexpr KfuncProto Typed(uint16_t flags, KfuncProto k) { return k.flags = flags, k; }
-constexpr KfuncProto PacketDynptr(KfuncSet set, DynptrKind kind, std::string_view name) {
+consteval KfuncProto Void(KfuncProto k) { return k.is_void = true, k; }
+consteval KfuncProto Sleeps(KfuncProto k) { return k.sleeps = true, k; }
+consteval KfuncProto Writes(KfuncProto k) { return k.writes_dynptr = true, k; }
+consteval KfuncProto Percpu(KfuncProto k) { return k.percpu = true, k; }
+consteval KfuncProto Of(KfuncSet set, KfuncProto k) { return k.set = set, k; }
+consteval KfuncProto Iter(IterType type, KfuncProto k) { return k.iter = type, k; }
+consteval KfuncProto Typed(uint16_t flags, KfuncProto k) { return k.flags = flags, k; }
+consteval KfuncProto PacketDynptr(KfuncSet set, DynptrKind kind, std::string_view name) {
   KfuncProto k = Plain(name, {KfuncArg::kCtx, kScalar, kDynptrNew});
   k.set = set;
   k.dynptr = kind;

@@ -51,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const std::string expected = Text(Verify(file, 0, options));
   options.threads_from = 0;
+  options.parallel_stats = (data[1] & 16) != 0;
   for (oneapi::tbb::task_arena* arena : {&two, &eight}) {
     options.threads = static_cast<unsigned>(arena->max_concurrency());
     options.shake = arena == &eight ? data[1] + 1u : 0;

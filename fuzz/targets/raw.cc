@@ -1,9 +1,13 @@
 // Any instructions as a program of any type: verdict, explanation and log, and the text of each instruction, which has to
-// read back as the same one. The first byte chooses the type. Mutations keep to whole instructions (mutate_insns.h).
+// read back as the same one. The first byte chooses the type, and how it is verified. Mutations keep to whole instructions
+// (mutate_insns.h).
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/isa/assembler.h"
 #include "engine/isa/insn.h"
@@ -17,14 +21,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 9) return 0;
   LoadOptions load;
   load.kernel_btf = "none";
-  load.default_type = kRawTypes[(data[0] & 0x7f) % std::size(kRawTypes)];
+  load.default_type = kRawTypes[data[0] % std::size(kRawTypes)];
   const std::string_view insns(reinterpret_cast<const char*>(data + 1), (size - 1) / 8 * 8);
   const absl::StatusOr<ObjectFile> file = ObjectFile::Parse(insns, "input.bin", load);
   if (!file.ok()) Finding("instructions that cannot be loaded: " + file.status().ToString());
-  VerifyOptions verify = SmallBudget();
-  verify.explain = true;
-  verify.log_level = (data[0] & 0x80) != 0 ? 2 : 0;
-  verify.log_limit = 1 << 20;
+  // As ChosenOptions (budget.h) has them: an explanation; that and the whole log; for a loader that lacks something; the rest.
+  static constexpr unsigned kChoices[] = {4, 4 | 2, 4 | 32, 4 | 64, 4 | 8 | 16, 128 | 3, 4 | 1, 0};
+  const VerifyOptions verify = ChosenOptions(kChoices[data[0] / std::size(kRawTypes) % std::size(kChoices)]);
   (void)Verify(*file, 0, verify);
 
   const std::vector<Insn>& all = file->object().programs[0].insns;

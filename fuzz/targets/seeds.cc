@@ -1,6 +1,7 @@
 // Writes the first inputs of every fuzz target, a folder each, from the programs of the corpus and the objects of the loader's
 // tests: seeds SOURCE_FOLDER OUT_FOLDER
 #include <bpf/btf.h>
+#include <elf.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -19,7 +20,9 @@
 #include "engine/program/elf_file.h"
 #include "engine/program/program.h"
 #include "fuzz/generate.h"
+#include "fuzz/settings.h"
 #include "fuzz/targets/raw_types.h"
+#include "fuzz/write_asm.h"
 
 namespace {
 
@@ -68,6 +71,38 @@ std::string CoreInput(const std::vector<CoreSeed>& records, std::string_view loc
   return in + Number(local.size(), 2) + std::string(local) + std::string(kernel);
 }
 
+// The object as an input that makes these choices (object.cc), with what its programs are attached to behind it.
+std::string ObjectInput(std::string bytes, uint16_t choices, std::string_view target) {
+  std::memcpy(bytes.data() + EI_PAD, &choices, sizeof choices);
+  const uint32_t at = target.empty() ? 0 : static_cast<uint32_t>(bytes.size());
+  std::memcpy(bytes.data() + EI_NIDENT - sizeof at, &at, sizeof at);
+  return bytes.append(target);
+}
+
+// What inputs choose of how they are verified (budget.h), one after the other.
+constexpr uint16_t kChoices[] = {4, 2, 1 | 4, 3 | 8, 2 | 32, 4 | 64, 16, 128, 256, 512 | 4};
+
+// A text in pieces that a target takes whole: what stands in front of the first program, and then as many programs as fit.
+std::vector<std::string> Pieces(const std::string& text, size_t most_bytes, size_t most_programs) {
+  std::vector<size_t> starts;
+  for (size_t at = text.find("\n.prog "); at != std::string::npos; at = text.find("\n.prog ", at + 1)) starts.push_back(at + 1);
+  if (starts.empty()) return {text};
+  const std::string head = text.substr(0, starts.front());
+  starts.push_back(text.size());
+  std::vector<std::string> pieces;
+  size_t programs = 0;
+  for (size_t i = 0; i + 1 < starts.size(); ++i) {
+    const std::string program = text.substr(starts[i], starts[i + 1] - starts[i]);
+    if (pieces.empty() || programs == most_programs || pieces.back().size() + program.size() > most_bytes) {
+      pieces.push_back(head);
+      programs = 0;
+    }
+    pieces.back() += program;
+    ++programs;
+  }
+  return pieces;
+}
+
 // An object's own relocations against the types of a kernel.
 void WriteCore(const fs::path& folder, const std::string& name, const ElfFile& elf, const struct btf* btf, std::string_view kernel) {
   const absl::StatusOr<BtfExt> ext = ParseBtfExt(Section(elf, ".BTF.ext"), btf, elf);
@@ -103,7 +138,7 @@ int main(int argc, char** argv) {
   const std::string kernel_object = Read(testdata / "core_kernel.o");
   const absl::StatusOr<ElfFile> kernel = ParseElf(kernel_object);
   if (!kernel.ok()) return 1;
-  size_t texts = 0, objects = 0, cores = 0;
+  size_t texts = 0, objects = 0, cores = 0, choice = 0;
   for (const fs::path& path : paths) {
     const std::string extension = path.extension();
     if (extension != ".bpfasm" && extension != ".o") continue;
@@ -113,7 +148,16 @@ int main(int argc, char** argv) {
     if (!file.ok()) continue;
     if (extension == ".o") {
       ++objects;
-      Write(out / "object", name, bytes);
+      // A few of its programs at a time, verified in every way once it has more of them.
+      fs::path target = path;
+      target.replace_filename(path.stem().string() + "_target.o");
+      const std::string other = fs::exists(target) ? Read(target) : "";
+      for (int first = 0; first == 0 || first < file->program_count(); first += 4) {
+        for (const unsigned how : {6u, unsigned{kChoices[choice++ % std::size(kChoices)]}}) {
+          const auto choices = static_cast<uint16_t>(how | static_cast<unsigned>(first / 4) << 10);
+          Write(out / "object", name + "-" + std::to_string(first) + "-" + std::to_string(how), ObjectInput(bytes, choices, other));
+        }
+      }
       const absl::StatusOr<ElfFile> elf = ParseElf(bytes);
       const absl::StatusOr<BtfPtr> btf = ParseBtf(elf.ok() ? Section(*elf, ".BTF") : std::string_view());
       if (!btf.ok() || Bytes(btf->get()).size() > 0xffff) continue;
@@ -123,6 +167,18 @@ int main(int argc, char** argv) {
       std::vector<CoreSeed> records;
       for (uint32_t kind = 0; kind < 13; ++kind) records.push_back({kind, 1 + kind * 3, "0:1"});
       Write(out / "core", name, CoreInput(records, Bytes(btf->get()), Bytes(btf->get())));
+      // Whether each type is there, and whether it matches, in the small ones.
+      if (Bytes(btf->get()).size() < 4096) {
+        records.clear();
+        for (uint32_t type = 1; type < btf__type_cnt(btf->get()); ++type) {
+          for (const uint32_t kind : {8u, 12u}) records.push_back({kind, type, "0"});
+        }
+        for (size_t first = 0; first < records.size(); first += 16) {
+          const std::vector<CoreSeed> some(records.begin() + static_cast<ptrdiff_t>(first),
+                                           records.begin() + static_cast<ptrdiff_t>(std::min(first + 16, records.size())));
+          Write(out / "core", name + "-types-" + std::to_string(first), CoreInput(some, Bytes(btf->get()), Bytes(btf->get())));
+        }
+      }
       Write(out / "kconfig", name,
             Number(Bytes(btf->get()).size(), 2) + std::string(Bytes(btf->get())) +
                 "6.18.44-generic\nCONFIG_Y=y\nCONFIG_M=m\nCONFIG_HZ=250\nCONFIG_BASE=0xffffffff80000000\nCONFIG_NEGATIVE=-1\n"
@@ -130,15 +186,25 @@ int main(int argc, char** argv) {
       continue;
     }
     ++texts;
-    if (bytes.size() < 4000) Write(out / "text", name, bytes);
-    if (bytes.size() < 2000) Write(out / "expectations", name, std::string(1, '\0') + bytes);
-    for (int p = 0; p < std::min(file->program_count(), 3); ++p) {
+    int part = 0;
+    for (const std::string& piece : Pieces(bytes, 4000, 4)) {
+      const unsigned how = kChoices[choice++ % std::size(kChoices)];
+      const char characters[] = {'#', '!', static_cast<char>('@' + how % 32), static_cast<char>('@' + how / 32), '\n'};
+      Write(out / "text", name + "-" + std::to_string(part), piece);
+      Write(out / "text", name + "-" + std::to_string(part++) + "-chosen", std::string(characters, sizeof characters) + piece);
+    }
+    part = 0;
+    for (const std::string& piece : Pieces(bytes, 2000, 16)) {
+      Write(out / "expectations", name + "-" + std::to_string(part++), std::string(1, '\0') + piece);
+    }
+    for (int p = 0; p < file->program_count(); ++p) {
       const std::vector<Insn>& insns = file->object().programs[static_cast<size_t>(p)].insns;
       const auto type = std::find(std::begin(kRawTypes), std::end(kRawTypes), file->program_type(p));
       if (type == std::end(kRawTypes)) continue;
-      std::string raw = Number(static_cast<uint64_t>(type - std::begin(kRawTypes)), 1);
+      const uint64_t how = choice++ % (256 / std::size(kRawTypes));
+      std::string raw = Number(static_cast<uint64_t>(type - std::begin(kRawTypes)) + how * std::size(kRawTypes), 1);
       raw.append(reinterpret_cast<const char*>(insns.data()), insns.size() * sizeof(Insn));
-      if (raw.size() < 1000) Write(out / "raw", name + "-" + std::to_string(p), raw);
+      if (raw.size() <= 2049) Write(out / "raw", name + "-" + std::to_string(p), raw);
     }
   }
   Write(out / "expectations", "expected", "\1" + Read(corpus / "objects/expected.csv").substr(0, 1500));
@@ -147,6 +213,11 @@ int main(int argc, char** argv) {
     const std::vector<uint8_t> bytes = SeedBytes(seed, 600);
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     for (const char* target : {"program", "parallel", "operators"}) Write(out / target, std::to_string(seed), text);
+  }
+  // Generated programs as text: they use types, prototypes of functions and fields that the corpus' texts do not.
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    const std::string generated = AsmFileText(*Generate(SeedBytes(seed, 1000), SettingsFor(seed, -1)), "generated");
+    if (generated.size() < 4000) Write(out / "text", "generated-" + std::to_string(seed), generated);
   }
   using namespace std::string_literals;
   const std::string readers[] = {

@@ -1,5 +1,6 @@
 // Any text as a program in assembly: the assembler, and verdicts. What it makes is written out again as text, which has to
-// give the same instructions.
+// give the same instructions. In a text that begins with "#!", the low five bits of each of the next two characters choose how
+// its programs are verified (ChosenOptions in budget.h).
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -14,13 +15,15 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bpfsieve;
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  unsigned choices = 0;
+  if (size >= 4 && input.starts_with("#!")) choices = (data[2] & 31u) | (data[3] & 31u) << 5;
   LoadOptions load;
-  load.kernel_btf = KernelTypesPath();
+  load.kernel_btf = (choices & kNoKernelTypes) != 0 ? "none" : KernelTypesPath();
   load.default_type = "xdp";
-  const absl::StatusOr<ObjectFile> file =
-      ObjectFile::Parse(std::string_view(reinterpret_cast<const char*>(data), size), "input.bpfasm", load);
+  const absl::StatusOr<ObjectFile> file = ObjectFile::Parse(input, "input.bpfasm", load);
   if (!file.ok()) return 0;
-  VerifyOptions verify = SmallBudget();
+  const VerifyOptions verify = ChosenOptions(choices);
   for (int i = 0; i < std::min(file->program_count(), 4); ++i) {
     (void)Verify(*file, i, verify);
     const std::vector<Insn>& insns = file->object().programs[static_cast<size_t>(i)].insns;
