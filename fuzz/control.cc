@@ -305,9 +305,9 @@ void Generator::OpenLoop(int depth) {
   Bind(end, false);
 }
 
-// Until a budget is spent, or numbers run out, with numbers of its own that it carries from turn to turn: set before it to one
-// thing or another, changed in some turns, looked at in some, and in some an index. Which of them matter where is known
-// only when all of the loop has been looked at.
+// Until a budget is spent, or numbers run out, with numbers that it carries from turn to turn: set before it to one thing or
+// another, changed in some turns, looked at in some, and in some an index. Which of them matter where is known only when
+// all of the loop has been looked at.
 void Generator::CarryingLoop() {
   if ((pinned_ & 0x3f) != 0) return Alu();
   const bool iterator = held_ == 0 && CallsAllowed() && ctx_facts_->iterators && c_.Chance(0.5);
@@ -341,8 +341,8 @@ void Generator::CarryingLoop() {
   const int slots = c_.Between(1, 2);
   const int32_t numbers[] = {0, c_.Between(1, 7), 8 * slots - 1};
   const auto some = [&]() -> const Carried& { return carried[c_.Below(2)]; };
-  const auto put = [&](const Carried& to) {
-    const int32_t k = Defect(0.2) ? c_.Between(1, 9) * 1000 : c_.Of(numbers);
+  const auto put = [&](const Carried& to, double wrong = 0.2) {
+    const int32_t k = Defect(wrong) ? c_.Between(1, 9) * 1000 : c_.Of(numbers);
     if (to.reg >= 0) {
       code_.MovImm(to.reg, k);
     } else {
@@ -367,18 +367,20 @@ void Generator::CarryingLoop() {
     code_.MovImm(3, c_.Between(2, 9));
     call("bpf_iter_num_new");
   }
-  for (const Carried& each : carried) put(each);
+  for (const Carried& each : carried) put(each, 0.1);
   Label inside = NewLabel(), end = NewLabel();
   if (CanFork()) {
     // Other numbers on some path, which may get to the middle of the loop.
     const int x = Unknown();
     Label other = NewLabel(), on = NewLabel();
     SomeBranchImm(x, c_.Between(1, 100), other);
-    if (c_.Chance(0.5)) put(some());
-    Goto(c_.Chance(0.3) ? inside : on);
+    const bool middle = c_.Chance(0.5), first = c_.Chance(0.4);
+    if (c_.Chance(0.3)) put(some());
+    Goto(middle && first ? inside : on);
     Bind(other, false);
-    put(some());
-    Bind(on);
+    put(some(), 0.6);
+    if (middle && !first) Goto(inside);
+    Bind(on, !middle || first);
   }
   WeakenForLoop();
   const Model head = m_;
@@ -435,7 +437,7 @@ void Generator::CarryingLoop() {
     }
     enter(1);
     bool goes_on = act(other.used);
-    if (other.used && c_.Chance(0.4)) {
+    if (other.used && c_.Chance(0.5)) {
       if (goes_on) Goto(past);
       Bind(other, false);
       enter(2);
@@ -449,7 +451,7 @@ void Generator::CarryingLoop() {
   again();
   Bind(end, false);
   if (iterator) call("bpf_iter_num_destroy");
-  if (c_.Chance(0.2)) UseAsIndex(get(some()), slots);
+  if (c_.Chance(0.5)) UseAsIndex(get(some()), slots);
   done();
 }
 
@@ -527,7 +529,8 @@ void Generator::IteratorLoop(int depth) {
   if (CanFork() && c_.Chance(0.2)) SomeBranchImm(Unknown(), c_.Between(1, 100), back);
   if (Defect(0.1)) {
     const int size = 1 << c_.Below(4);
-    code_.StoreImm(size, kRegFp, -8 * (slot + 1) + size * static_cast<int>(c_.Below(static_cast<uint32_t>(8 * slots / size))), 0);
+    const auto at = static_cast<int>(c_.Below(static_cast<uint32_t>(8 * slots / size)));
+    code_.StoreImm(size, kRegFp, -8 * (slot + 1) + size * at, 0);
   }
   Block(c_.Between(0, 2), depth + 1);
   bails_.pop_back();
