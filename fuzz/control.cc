@@ -309,12 +309,14 @@ void Generator::OpenLoop(int depth) {
 // another, changed in some turns, looked at in some, and in some an index. Which of them matter where is known only when
 // all of the loop has been looked at.
 void Generator::CarryingLoop() {
-  if ((pinned_ & 0x3f) != 0) return Alu();
+  // What a loop around it counts with would be anything after it.
+  if ((pinned_ & ~(ctx_home_ >= 0 ? 1u << ctx_home_ : 0)) != 0 || (pinned_slots_ & ~(ctx_slot_ >= 0 ? 1u : 0)) != 0) return Alu();
   const bool iterator = held_ == 0 && CallsAllowed() && ctx_facts_->iterators && c_.Chance(0.5);
   const int iter_slot = iterator ? ClaimSlots(1) : -1;
   if (iterator && iter_slot < 0) return Alu();
   struct Carried {
     int reg = -1, slot = -1;
+    bool changed = false;  // in the loop, after which it may be anything
   };
   Carried carried[2];
   const uint32_t before = pinned_;
@@ -328,7 +330,9 @@ void Generator::CarryingLoop() {
       m_.slots[each.slot] = Value::Scalar();
     } else {
       each = carried[0];
+      continue;
     }
+    each.changed = c_.Chance(0.4);
   }
   const auto done = [&] {
     pinned_ = before;
@@ -355,6 +359,17 @@ void Generator::CarryingLoop() {
     code_.Load(8, d, kRegFp, -8 * (from.slot + 1));
     Set(d, Value::Scalar());
     return d;
+  };
+  const auto use = [&](const Carried& index) {
+    int at = get(index);
+    if (index.changed && !Defect(0.3)) {
+      const int d = Dst();
+      if (d != at) code_.MovReg(d, at);
+      code_.AluImm(kAnd, d, 8 * slots - 1);
+      Set(d, Value::Scalar());
+      at = d;
+    }
+    UseAsIndex(at, slots);
   };
   const auto call = [&](const char* name) {
     code_.MovReg(1, kRegFp);
@@ -400,9 +415,17 @@ void Generator::CarryingLoop() {
   const auto act = [&](bool may_leave) {
     switch (c_.Below(6)) {
       case 0:
-      case 1: UseAsIndex(get(some()), slots); return true;
-      case 2: put(some()); return true;
+      case 1: use(some()); return true;
+      case 2: {
+        const Carried& to = some();
+        to.changed ? put(to) : use(to);
+        return true;
+      }
       case 3: {
+        if (!carried[1].changed) {
+          use(carried[1]);
+          return true;
+        }
         const int from = get(carried[0]);
         if (carried[1].reg >= 0) {
           code_.MovReg(carried[1].reg, from);
@@ -451,7 +474,7 @@ void Generator::CarryingLoop() {
   again();
   Bind(end, false);
   if (iterator) call("bpf_iter_num_destroy");
-  if (c_.Chance(0.5)) UseAsIndex(get(some()), slots);
+  if (c_.Chance(0.5)) use(some());
   done();
 }
 
