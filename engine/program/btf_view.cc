@@ -5,9 +5,9 @@
 
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <mutex>
+#include <numeric>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kMaxName = 4096;
 constexpr size_t kMaxStrings = size_t{1} << 31;
+constexpr size_t kMaxBytes = size_t{1} << 30, kReadAtOnce = size_t{1} << 20;  // of the file with a kernel's types
 constexpr char kRunningKernel[] = "/sys/kernel/btf/vmlinux";
 
 absl::Status BadType(uint32_t id, absl::string_view what) {
@@ -277,10 +278,8 @@ std::string_view BtfKindName(const btf_type* type) {
 
 std::string_view EssentialName(std::string_view name) {
   // The flavour begins at the last "___" that has a character other than '_' on both sides.
-  for (size_t i = name.size(); i-- > 0;) {
-    if (i + 4 < name.size() && name[i] != '_' && name.substr(i + 1, 3) == "___" && name[i + 4] != '_') {
-      return name.substr(0, i + 1);
-    }
+  for (size_t at = name.rfind("___"); at != std::string_view::npos && at > 0; at = name.rfind("___", at - 1)) {
+    if (name[at - 1] != '_' && at + 3 < name.size() && name[at + 3] != '_') return name.substr(0, at);
   }
   return name;
 }
@@ -288,16 +287,30 @@ std::string_view EssentialName(std::string_view name) {
 KernelBtf::KernelBtf(BtfPtr btf) : btf_(std::move(btf)) {
   const uint32_t count = btf__type_cnt(btf_.get());
   by_name_.reserve(count / 2);
+  // A name's types lie side by side: first how many each has, then where they begin, then they themselves.
+  constexpr uint32_t kNoName = UINT32_MAX;
+  std::vector<uint32_t> name_of(count, kNoName);
   for (uint32_t id = 1; id < count; ++id) {
-    std::string_view name = BtfTypeName(btf_.get(), id);
-    if (!name.empty()) by_name_[EssentialName(name)].push_back(id);
+    const std::string_view name = BtfTypeName(btf_.get(), id);
+    if (name.empty()) continue;
+    const auto [it, is_new] = by_name_.try_emplace(EssentialName(name), static_cast<uint32_t>(begins_.size()));
+    if (is_new) begins_.push_back(0);
+    ++begins_[name_of[id] = it->second];
     if (name.starts_with("__bpf_trace_") && btf_is_func(btf__type_by_id(btf_.get(), id))) handlers_.push_back(id);
+  }
+  begins_.push_back(0);
+  std::exclusive_scan(begins_.begin(), begins_.end(), begins_.begin(), 0u);
+  ids_.resize(begins_.back());
+  std::vector<uint32_t> next(begins_.begin(), begins_.end() - 1);
+  for (uint32_t id = 1; id < count; ++id) {
+    if (name_of[id] != kNoName) ids_[next[name_of[id]]++] = id;
   }
 }
 
-const std::vector<uint32_t>& KernelBtf::Named(std::string_view essential_name) const {
-  auto it = by_name_.find(essential_name);
-  return it == by_name_.end() ? none_ : it->second;
+std::span<const uint32_t> KernelBtf::Named(std::string_view essential_name) const {
+  const auto it = by_name_.find(essential_name);
+  if (it == by_name_.end()) return {};
+  return std::span(ids_).subspan(begins_[it->second], begins_[it->second + 1] - begins_[it->second]);
 }
 
 uint32_t KernelBtf::Find(std::string_view name, uint32_t kind) const {
@@ -313,7 +326,14 @@ namespace {
 absl::StatusOr<std::shared_ptr<const KernelBtf>> ReadKernelBtf(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("kernel BTF: cannot open ", path));
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string bytes;
+  do {
+    const size_t size = bytes.size();
+    if (size > kMaxBytes) return absl::InvalidArgumentError(absl::StrCat("kernel BTF: ", path, " is too large"));
+    bytes.resize(size + kReadAtOnce);
+    file.read(bytes.data() + size, kReadAtOnce);
+    bytes.resize(size + static_cast<size_t>(file.gcount()));
+  } while (file);
   if (absl::StartsWith(bytes, "\177ELF")) {
     BtfPtr in_elf(btf__parse_elf(path.c_str(), nullptr));
     if (long error = libbpf_get_error(in_elf.get()); error != 0 || in_elf == nullptr) {

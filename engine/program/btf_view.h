@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,7 +52,7 @@ class KernelBtf {
 
   const struct btf* get() const { return btf_.get(); }
   // Types of that essential name, ascending by id.
-  const std::vector<uint32_t>& Named(std::string_view essential_name) const;
+  std::span<const uint32_t> Named(std::string_view essential_name) const;
   // The first type of exactly that name and kind (BTF_KIND_*); 0: none.
   uint32_t Find(std::string_view name, uint32_t kind) const;
   // The functions that hand a tracepoint's arguments to programs (__bpf_trace_*), by id.
@@ -59,8 +60,9 @@ class KernelBtf {
 
  private:
   BtfPtr btf_;
-  absl::flat_hash_map<std::string_view, std::vector<uint32_t>> by_name_;
-  std::vector<uint32_t> none_, handlers_;
+  absl::flat_hash_map<std::string_view, uint32_t> by_name_;  // a name's number
+  std::vector<uint32_t> begins_;                             // by that: where its types begin in ids_; and the end
+  std::vector<uint32_t> ids_, handlers_;
 };
 
 // The kernel's types as LoadOptions::kernel_btf names them. Read once per path and process, and shared from then on;
