@@ -60,7 +60,7 @@ void Generator::TwoValues() {
   Bind(past);
 }
 
-// Two locks, of which the one that was taken is given back.
+// Two locks: of plain ones the one that was taken is given back, and of those that may be held together the last one first.
 void Generator::TwoLocks() {
   const int first = Saved();
   if (first < 0) return;
@@ -68,7 +68,8 @@ void Generator::TwoLocks() {
   const int second = Saved();
   if (second < 0) return;
   const Pin keep_second(*this, second);
-  const int index = UseMap(kLockMap);
+  const bool both = o_.subprograms && ctx_facts_->sections && (pinned_ & 0x3f) == 0 && c_.Chance(0.5);
+  const int index = UseMap(both ? kResLockMap : kLockMap);
   Label past = NewLabel();
   for (const int home : {first, second}) {
     const int key = KeyFor(object_->maps[index]);
@@ -81,9 +82,22 @@ void Generator::TwoLocks() {
     code_.MovReg(home, 0);
     Set(home, Value{});
   }
-  code_.MovReg(1, first);
-  code_.Call(kSpinLockCall);
-  ClobberedByCall(Value{});
+  const auto call = [&](int home, bool take) {
+    code_.MovReg(1, home);
+    if (both) {
+      Kfunc(take ? "bpf_res_spin_lock" : "bpf_res_spin_unlock");
+    } else {
+      code_.Call(take ? kSpinLockCall : kSpinUnlockCall);
+    }
+    ClobberedByCall(Value{});
+  };
+  Label one = NewLabel();
+  call(first, true);
+  if (both) {
+    BranchImm(kJne, 0, 0, past, false);
+    call(second, true);
+    BranchImm(kJne, 0, 0, one, false);
+  }
   Value v = Value::Pointer(Kind::kMapValue, 32);
   v.lo = 8;
   v.atomics = true;
@@ -92,9 +106,20 @@ void Generator::TwoLocks() {
   locked_ = true;
   Access(c_.Chance(0.5) ? first : second);
   locked_ = false;
-  code_.MovReg(1, Defect() ? second : first);
-  code_.Call(kSpinUnlockCall);
-  ClobberedByCall(Value{});
+  const bool wrong = Defect();
+  if (!both) {
+    call(wrong ? second : first, false);
+  } else if (wrong) {
+    call(first, false);
+    call(second, false);
+    Goto(past);
+    Bind(one, false);
+    call(first, false);
+  } else {
+    call(second, false);
+    Bind(one);
+    call(first, false);
+  }
   Bind(past);
 }
 

@@ -305,6 +305,179 @@ void Generator::OpenLoop(int depth) {
   Bind(end, false);
 }
 
+// Until a budget is spent, or numbers run out, with numbers that it carries from turn to turn: set before it to one thing or
+// another, changed in some turns, looked at in some, and in some an index. Which of them matter where is known only when
+// all of the loop has been looked at.
+void Generator::CarryingLoop() {
+  // What a loop around it counts with would be anything after it.
+  if ((pinned_ & ~(ctx_home_ >= 0 ? 1u << ctx_home_ : 0)) != 0 || (pinned_slots_ & ~(ctx_slot_ >= 0 ? 1u : 0)) != 0) return Alu();
+  const bool iterator = held_ == 0 && CallsAllowed() && ctx_facts_->iterators && c_.Chance(0.5);
+  const int iter_slot = iterator ? ClaimSlots(1) : -1;
+  if (iterator && iter_slot < 0) return Alu();
+  struct Carried {
+    int reg = -1, slot = -1;
+    bool changed = false;  // in the loop, after which it may be anything
+  };
+  Carried carried[2];
+  const uint32_t before = pinned_;
+  for (Carried& each : carried) {
+    if (c_.Chance(0.3)) each.slot = ClaimSlots(1);
+    if (each.slot < 0) each.reg = Saved();
+    if (each.reg >= 0) {
+      pinned_ |= 1u << each.reg;
+      Set(each.reg, Value::Scalar());
+    } else if (each.slot >= 0) {
+      m_.slots[each.slot] = Value::Scalar();
+    } else {
+      each = carried[0];
+      continue;
+    }
+    each.changed = c_.Chance(0.4);
+  }
+  const auto done = [&] {
+    pinned_ = before;
+    for (const Carried& each : carried) {
+      if (each.slot >= 0 && (pinned_slots_ >> each.slot & 1) != 0) GiveSlotsBack(each.slot, 1);
+    }
+    if (iter_slot >= 0) GiveSlotsBack(iter_slot, 1);
+  };
+  if (carried[0].reg < 0 && carried[0].slot < 0) return done();
+  const int slots = c_.Between(1, 2);
+  const int32_t numbers[] = {0, c_.Between(1, 7), 8 * slots - 1};
+  const auto some = [&]() -> const Carried& { return carried[c_.Below(2)]; };
+  const auto put = [&](const Carried& to, double wrong = 0.2) {
+    const int32_t k = Defect(wrong) ? c_.Between(1, 9) * 1000 : c_.Of(numbers);
+    if (to.reg >= 0) {
+      code_.MovImm(to.reg, k);
+    } else {
+      code_.StoreImm(8, kRegFp, -8 * (to.slot + 1), k);
+    }
+  };
+  const auto get = [&](const Carried& from) {
+    if (from.reg >= 0) return from.reg;
+    const int d = Dst();
+    code_.Load(8, d, kRegFp, -8 * (from.slot + 1));
+    Set(d, Value::Scalar());
+    return d;
+  };
+  const auto use = [&](const Carried& index) {
+    int at = get(index);
+    if (index.changed && !Defect(0.3)) {
+      const int d = Dst();
+      if (d != at) code_.MovReg(d, at);
+      code_.AluImm(kAnd, d, 8 * slots - 1);
+      Set(d, Value::Scalar());
+      at = d;
+    }
+    UseAsIndex(at, slots);
+  };
+  const auto call = [&](const char* name) {
+    code_.MovReg(1, kRegFp);
+    code_.AluImm(kAdd, 1, -8 * (iter_slot + 1));
+    Kfunc(name);
+    ClobberedByCall(Value{});
+  };
+  if (iterator) {
+    code_.MovImm(2, 0);
+    code_.MovImm(3, c_.Between(2, 9));
+    call("bpf_iter_num_new");
+  }
+  for (const Carried& each : carried) put(each, 0.1);
+  Label inside = NewLabel(), end = NewLabel();
+  if (CanFork()) {
+    // Other numbers on some path, which may get to the middle of the loop.
+    const int x = Unknown();
+    Label other = NewLabel(), on = NewLabel();
+    SomeBranchImm(x, c_.Between(1, 100), other);
+    const bool middle = c_.Chance(0.5), first = c_.Chance(0.4);
+    if (c_.Chance(0.3)) put(some());
+    Goto(middle && first ? inside : on);
+    Bind(other, false);
+    put(some(), 0.6);
+    if (middle && !first) Goto(inside);
+    Bind(on, !middle || first);
+  }
+  WeakenForLoop();
+  const Model head = m_;
+  const int top = code_.NewLabel();
+  code_.Bind(top);
+  const auto again = [&] {
+    RepairAtBackEdge(head);
+    code_.Jump(MakeInsn(kClassJmp | kJa, 0, 0, 0, 0), top);
+  };
+  if (iterator) {
+    call("bpf_iter_num_next");
+    Take(MakeInsn(kClassJmp | kJeq, 0, 0, 0, 0), end, true);
+  } else {
+    Take(MakeInsn(kClassJmp | kJcond, 0, kMayGoto, 0, 0), end, true);
+  }
+  // What is done in some turns; false: the turn ends with it.
+  const auto act = [&](bool may_leave) {
+    switch (c_.Below(6)) {
+      case 0:
+      case 1: use(some()); return true;
+      case 2: {
+        const Carried& to = some();
+        to.changed ? put(to) : use(to);
+        return true;
+      }
+      case 3: {
+        if (!carried[1].changed) {
+          use(carried[1]);
+          return true;
+        }
+        const int from = get(carried[0]);
+        if (carried[1].reg >= 0) {
+          code_.MovReg(carried[1].reg, from);
+        } else {
+          code_.Store(8, kRegFp, -8 * (carried[1].slot + 1), from);
+        }
+        return true;
+      }
+      case 4:
+        if (may_leave) Goto(end);
+        return !may_leave;
+      default:
+        if (may_leave) again();
+        return !may_leave;
+    }
+  };
+  const int parts = c_.Between(1, 4), entry = static_cast<int>(c_.Below(static_cast<uint32_t>(parts)));
+  const uint32_t arm_entered = c_.Below(3);
+  bool entered = !inside.used;
+  for (int part = 0; part < parts; ++part) {
+    const auto enter = [&](uint32_t arm) {
+      if (part != entry || arm != arm_entered || entered) return;
+      Bind(inside);
+      entered = true;
+    };
+    enter(0);
+    Label other = NewLabel(), past = NewLabel();
+    if (c_.Chance(0.4)) {
+      Take(MakeInsn(kClassJmp | (c_.Chance(0.5) ? kJne : kJeq), get(some()), 0, 0, c_.Of(numbers)), other, false);
+    } else if (CanFork()) {
+      SomeBranchImm(Unknown(), c_.Between(1, 100), other);
+    }
+    enter(1);
+    bool goes_on = act(other.used);
+    if (other.used && c_.Chance(0.5)) {
+      if (goes_on) Goto(past);
+      Bind(other, false);
+      enter(2);
+      goes_on = act(past.used);
+      Bind(past, goes_on);
+    } else {
+      Bind(other, goes_on);
+    }
+  }
+  if (!entered) Bind(inside);
+  again();
+  Bind(end, false);
+  if (iterator) call("bpf_iter_num_destroy");
+  if (c_.Chance(0.5)) use(some());
+  done();
+}
+
 // Over numbers, or what the kernel has many of, by an iterator on the stack, which is given back on every path.
 void Generator::IteratorLoop(int depth) {
   if ((pinned_ & 0x3f) != 0) return Alu();
@@ -344,7 +517,14 @@ void Generator::IteratorLoop(int depth) {
       if (many != 3) code_.MovReg(3, many);
     }
   }
+  // What it has come to is often kept, and so at hand when the iterator has moved on, or is gone.
+  const int home = elements != nullptr || c_.Chance(0.4) ? Saved() : -1;
+  const Pin keep(*this, home);
   call("new");
+  if (home >= 0) {
+    code_.MovImm(home, 0);
+    Set(home, Value{});
+  }
   Label back = NewLabel();
   WeakenForLoop();
   const Model head = m_;
@@ -361,16 +541,19 @@ void Generator::IteratorLoop(int depth) {
   ++held_;
   bails_.push_back(&back);
   if (!Defect()) bail_floor_ = bails_.size() - 1;  // else a check that fails leaks it
-  const int home = elements != nullptr ? Saved() : -1;
+  if (home >= 0) code_.MovReg(home, 0);
   if (elements == nullptr) {
     Set(0, element);
     if (c_.Chance(0.7)) Access(0);
   } else if (home >= 0) {
-    const Pin keep(*this, home);
-    code_.MovReg(home, 0);
-    Set(home, Value{});
     LoadKernelNumber(home, elements);
     if (is != "task" || Readers()) UseKernelObject(home, elements);
+  }
+  if (CanFork() && c_.Chance(0.2)) SomeBranchImm(Unknown(), c_.Between(1, 100), back);
+  if (Defect(0.1)) {
+    const int size = 1 << c_.Below(4);
+    const auto at = static_cast<int>(c_.Below(static_cast<uint32_t>(8 * slots / size)));
+    code_.StoreImm(size, kRegFp, -8 * (slot + 1) + size * at, 0);
   }
   Block(c_.Between(0, 2), depth + 1);
   bails_.pop_back();
@@ -381,9 +564,17 @@ void Generator::IteratorLoop(int depth) {
   Bind(back, false);
   if (!Defect()) call("destroy");
   if (home >= 0 && Defect(0.4)) {
-    LoadKernelNumber(home, elements);
-    UseKernelObject(home, elements);
+    Label none = NewLabel();
+    Take(MakeInsn(kClassJmp | kJeq, home, 0, 0, 0), none, false);
+    if (elements == nullptr) {
+      code_.Load(4, 0, home, 0);
+    } else {
+      LoadKernelNumber(home, elements);
+      UseKernelObject(home, elements);
+    }
+    Bind(none);
   }
+  if (home >= 0) Set(home, Value{});
   GiveSlotsBack(slot, slots);
 }
 

@@ -106,6 +106,13 @@ void Generator::Dynptrs(int depth) {
     }
     ClobberedByCall(Value::Scalar());
   }
+  // Sometimes a slice stays at hand to the end and beyond it.
+  if (c_.Chance(0.2)) d.kept = Saved();
+  const Pin keep(*this, d.kept);
+  if (d.kept >= 0) {
+    code_.MovImm(d.kept, 0);
+    Set(d.kept, Value{});
+  }
   Label back = NewLabel();
   const size_t clones = clones_.size();
   const bool held = d.kind == DynptrKind::kRingbuf;
@@ -127,7 +134,6 @@ void Generator::Dynptrs(int depth) {
     bail_floor_ = floor;
   }
   Bind(back);
-  const int late = RegOf(Kind::kSlice);
   if (held) {
     if (!Defect(0.4)) {
       DynptrAddress(1, d);
@@ -143,11 +149,15 @@ void Generator::Dynptrs(int depth) {
       if (s == d.slot || c_.Chance(0.5)) code_.StoreImm(8, kRegFp, -8 * (s + 1), 0);
     }
   }
-  if (late >= 6 && Defect(0.7)) {
+  if (d.kept >= 0 && Defect(0.7)) {
+    Label none = NewLabel();
+    Take(MakeInsn(kClassJmp | kJeq, d.kept, 0, 0, 0), none, false);
     const int t = Dst();
-    code_.Load(1, t, late, 0);
-    Set(t, Value::Scalar(0, 255));
+    code_.Load(1, t, d.kept, 0);
+    Bind(none);
+    Set(t, Value{});
   }
+  if (d.kept >= 0) Set(d.kept, Value{});
   ForgetSlices();
   GiveSlotsBack(d.slot, kSlots);
   for (; clones_.size() > clones; clones_.pop_back()) GiveSlotsBack(clones_.back(), kSlots);
@@ -221,7 +231,7 @@ void Generator::UseDynptr(const Dynptr& d) {
       if (!CanFork()) return;
       const bool data = !packet && c_.Chance(0.5);
       const bool write = PacketWritable() && c_.Chance(0.5);  // whatever the dynptr is of
-      const int home = Saved();
+      const int home = d.kept >= 0 ? d.kept : Saved();
       int copy = 0;
       if (data) {
         offset(2);
@@ -247,11 +257,17 @@ void Generator::UseDynptr(const Dynptr& d) {
       done(Value{});
       if (copy != 0) StackWritten(copy, (length + 7) / 8 * 8, nullptr);
       Label none = NewLabel();
+      if (d.kept >= 0) {
+        code_.MovReg(d.kept, 0);
+        Set(d.kept, Value{});
+      }
       if (!Defect(0.3)) BranchImm(kJeq, 0, 0, c_.Chance(0.5) ? none : Bail());
       Value v = Value::Pointer(Kind::kSlice, length);
       v.writable = data || write;
       Set(0, v);
-      if (home >= 0 && c_.Chance(0.7)) {
+      if (d.kept >= 0) {
+        Set(d.kept, v);
+      } else if (home >= 0 && c_.Chance(0.7)) {
         code_.MovReg(home, 0);
         Set(home, v);
       }

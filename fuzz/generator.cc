@@ -356,6 +356,7 @@ void Generator::Fragment(int depth) {
       {5, fork && o_.caps.perfmon, [](Generator& g, int d) { g.Correlated(d); }},
       {6, deep, [](Generator& g, int d) { g.Loop(d); }},
       {1, o_.subprograms && o_.open_loops && deep && fork, [](Generator& g, int d) { g.OpenLoop(d); }},
+      {3, o_.subprograms && o_.open_loops && deep && fork && o_.caps.perfmon, [](Generator& g, int) { g.CarryingLoop(); }},
       {2, o_.subprograms && o_.open_loops && deep && fork && CallsAllowed() && held_ == 0 && ctx_facts_->iterators, [](Generator& g, int d) { g.IteratorLoop(d); }},
       {2, o_.subprograms && o_.open_loops && CallsAllowed() && (sub_ < 0 || !subs_[sub_].callback) && (pinned_ & 0x3f) == 0 && Can(181), [](Generator& g, int) { g.CallBack(); }},
       {1, o_.subprograms && fork && CallsAllowed() && held_ == 0 && sub_ < 0 && depth == 0 && ctx_facts_->throws, [](Generator& g, int) { g.Throw(); }},

@@ -71,6 +71,7 @@ class Generator {
     int slot = -1, home = -1;
     DynptrKind kind = DynptrKind::kLocal;
     int size = 8;  // that is mostly there
+    int kept = -1;  // a register for its slices that outlives it; -1: none
   };
   struct Sub {
     std::vector<Param> params;  // in R1, R2, ...
@@ -212,6 +213,7 @@ class Generator {
   void Loop(int depth);
   void LoopBody(int rounds, int counter, int index, int depth, Label& end);
   void OpenLoop(int depth);
+  void CarryingLoop();
   void IteratorLoop(int depth);
   void CallBack();
   void WeakenForLoop();
@@ -291,6 +293,7 @@ class Generator {
     int map = -1;
     bool list = false, tree = false, counted = false;
     int list_node = 0, tree_node = 0;  // offsets in an element
+    int other_node = 0;                // of a tree if there is one, else of a list; 0: there is none
     int taken_node = 0;                // of the one that was taken out last
   } graph_;
   // Of the context: offsets of numbers, of what may be written, of the packet's ends, of a socket; -1: none.

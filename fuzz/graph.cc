@@ -33,6 +33,10 @@ int Generator::UseGraph() {
   };
   if (graph_.tree) graph_.tree_node = add(SpecialField::kRbNode, 32);
   if (graph_.list) graph_.list_node = add(SpecialField::kListNode, 24);
+  if (c_.Chance(0.3)) {
+    // One more node, by which no list or tree holds it.
+    graph_.other_node = graph_.tree ? add(SpecialField::kRbNode, 32) : add(SpecialField::kListNode, 24);
+  }
   graph_.counted = (graph_.tree && graph_.list) || c_.Chance(0.3);
   if (graph_.counted) add(SpecialField::kRefcount, 4);
   object_->text_structs = {node, {"own_plain", kPlainBytes, {}}};
@@ -131,7 +135,9 @@ void Generator::HandOver(int home, int graph, bool tree) {
   code_.MovReg(1, graph);
   code_.AluImm(kAdd, 1, tree ? kTreeAt : kListAt);
   code_.MovReg(2, home);
-  code_.AluImm(kAdd, 2, (tree ? graph_.tree_node : graph_.list_node) + (Defect(0.1) ? 8 : 0));
+  const int node = tree ? graph_.tree_node : graph_.list_node;
+  const int wrong = tree == graph_.tree && graph_.other_node != 0 ? graph_.other_node : node + 8;
+  code_.AluImm(kAdd, 2, Defect(0.15) ? wrong : node);
   Kfunc(tree ? "bpf_rbtree_add_impl" : c_.Chance(0.5) ? "bpf_list_push_front_impl" : "bpf_list_push_back_impl");
   ClobberedByCall(Value::Scalar());
 }

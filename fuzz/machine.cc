@@ -396,7 +396,7 @@ bool Machine::Store(const Word& p, int64_t off, int size, const Word& value) {
   uint64_t at;
   if (!objects_.empty() && p.region >= 0) {
     const uint64_t first = p.bits + static_cast<uint64_t>(off) - regions_[static_cast<size_t>(p.region)].base;
-    if (!OverwriteDynptrs(p.region, first, static_cast<uint64_t>(size))) return false;
+    if (!Overwrite(p.region, first, static_cast<uint64_t>(size))) return false;
   }
   if (!Reach(p, off, static_cast<uint64_t>(size), true, &at)) return false;
   const Region& g = regions_[static_cast<size_t>(p.region)];

@@ -194,7 +194,7 @@ class Machine {
   bool NewPlace(const Word& p, uint64_t size);
   StackObject ObjectAt(const Word& place, StackObject::Kind kind, uint64_t size) const;
   void MakeDynptr(const Word& place, DynptrKind kind, int32_t memory, uint64_t begin, uint64_t length, int32_t reference);
-  bool OverwriteDynptrs(int32_t stack, uint64_t at, uint64_t size);
+  bool Overwrite(int32_t stack, uint64_t at, uint64_t size);
   Word Slice(const StackObject& of, uint64_t offset, uint64_t size);
   Word SliceOrBuffer(bool write);
   void WrittenThrough(const StackObject& d);

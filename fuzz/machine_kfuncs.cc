@@ -178,7 +178,7 @@ bool Machine::NewPlace(const Word& p, uint64_t size) {
   if (p.region < 0 || FrameOf(p.region) == nullptr) return Fault("an object that is not on the stack");
   uint64_t at = p.bits - region(p.region).base;
   if (at % 8 != 0) return Fault("an object that is not aligned");
-  if (!OverwriteDynptrs(p.region, at, size) || !Reach(p, 0, size, true, &at)) return false;
+  if (!Overwrite(p.region, at, size) || !Reach(p, 0, size, true, &at)) return false;
   Scramble(p, size);
   return true;
 }
@@ -335,17 +335,18 @@ void Machine::MakeDynptr(const Word& place, DynptrKind kind, int32_t memory, uin
   objects_.push_back(made);
 }
 
-// The stack is written where one may lie, which ends it.
-bool Machine::OverwriteDynptrs(int32_t stack, uint64_t at, uint64_t size) {
+// The stack is written where something may lie, which ends it. What had to be given back cannot be any more.
+bool Machine::Overwrite(int32_t stack, uint64_t at, uint64_t size) {
   for (size_t i = 0; i < objects_.size();) {
     const StackObject& each = objects_[i];
-    if (each.kind != StackObject::Kind::kDynptr || each.region != stack || at >= each.at + each.size || each.at >= at + size) {
+    if (each.region != stack || at >= each.at + each.size || each.at >= at + size) {
       ++i;
       continue;
     }
-    if (each.reference >= 0) return Fault("a dynptr is overwritten that has to be given back");
+    const bool dynptr = each.kind == StackObject::Kind::kDynptr;
+    if (dynptr && each.reference >= 0) return Fault("a dynptr is overwritten that has to be given back");
     for (Region& g : regions_) {
-      if (g.data_of == each.number) g.alive = false;
+      if (dynptr && g.data_of == each.number) g.alive = false;
     }
     objects_.erase(objects_.begin() + static_cast<std::ptrdiff_t>(i));
   }

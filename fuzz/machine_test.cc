@@ -213,6 +213,7 @@ TEST(Machine, IteratorsAreGivenBack) {
   EXPECT_NE(FaultOf(make + "r1 = *(u64 *)(r10 -8)\n" + destroy + "r0 = 0\nexit\n"), "") << "its memory is its own";
   EXPECT_NE(FaultOf(make + next + "r6 = r0\n" + destroy + "r0 = *(u32 *)(r6 +0)\nexit\n"), "") << "the element is gone";
   EXPECT_NE(FaultOf(make + next + "*(u32 *)(r0 +0) = 1\n" + destroy + "r0 = 0\nexit\n"), "") << "it is not written";
+  EXPECT_EQ(FaultOf(make + "*(u8 *)(r10 -3) = 0\n" + destroy + "r0 = 0\nexit\n"), "no such iterator") << "written over";
 }
 
 TEST(Machine, SectionsAreLeft) {
@@ -231,6 +232,7 @@ TEST(Machine, SectionsAreLeft) {
   EXPECT_NE(FaultOf(flags("-8", "save") + flags("-16", "save") + flags("-8", "restore") + flags("-16", "restore") + end), "");
   EXPECT_NE(FaultOf(flags("-8", "save") + "r2 = *(u64 *)(r10 -8)\n" + flags("-8", "restore") + end), "");
   EXPECT_NE(FaultOf(flags("-8", "save") + flags("-8", "restore") + flags("-8", "restore") + end), "");
+  EXPECT_NE(FaultOf(flags("-8", "save") + "*(u8 *)(r10 -3) = 0\n" + flags("-8", "restore") + end), "") << "written over";
 }
 
 TEST(Machine, DynptrsAndTheirSlices) {

@@ -40,14 +40,16 @@ void Generator::While(Label& back, const std::function<void()>& body) {
 }
 
 void Generator::Section(int depth) {
-  const uint32_t kind = c_.Below(reading_ ? 2 : 3);
+  const uint32_t kind = c_.Below(reading_ && !Defect(0.2) ? 2 : 3);
   if ((pinned_ & 0x3f) != 0) return Alu();
   const int slot = kind == 1 ? ClaimSlots(1) : -1;
   if (kind == 1 && slot < 0) return Alu();
-  const auto call = [&](bool enter) {
+  // Interrupts are saved once more in it; what was saved last is restored first.
+  const int inner = kind == 1 && c_.Chance(0.3) ? ClaimSlots(1) : -1;
+  const auto call = [&](bool enter, int at) {
     if (kind == 1) {
       code_.MovReg(1, kRegFp);
-      code_.AluImm(kAdd, 1, Defect(0.1) ? -8 * (slot + 2) : -8 * (slot + 1));
+      code_.AluImm(kAdd, 1, Defect(0.1) ? -8 * (at + 2) : -8 * (at + 1));
     }
     static constexpr const char* kNames[][2] = {{"bpf_preempt_enable", "bpf_preempt_disable"},
                                                 {"bpf_local_irq_restore", "bpf_local_irq_save"},
@@ -56,15 +58,20 @@ void Generator::Section(int depth) {
     ClobberedByCall(Value{});
   };
   const bool was_reading = reading_;
-  call(true);
-  if (Defect(0.15)) call(true);
+  call(true, slot);
+  const bool twice = Defect(0.15);
+  if (twice) call(true, slot);
+  if (inner >= 0) call(true, inner);
   Label back = NewLabel();
   reading_ |= kind == 2;
   While(back, [&] { Block(c_.Between(1, 3), depth + 1); });
   reading_ = was_reading;
   Bind(back);
-  if (!Defect(0.5)) call(false);
-  if (Defect(0.2)) call(false);
+  const bool swapped = inner >= 0 && Defect(0.3);
+  if (inner >= 0) call(false, swapped ? slot : inner);
+  if (!Defect(0.5)) call(false, swapped ? inner : slot);
+  if (twice ? c_.Chance(0.5) : Defect(0.2)) call(false, slot);
+  if (inner >= 0) GiveSlotsBack(inner, 1);
   if (slot >= 0) GiveSlotsBack(slot, 1);
 }
 

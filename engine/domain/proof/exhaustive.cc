@@ -328,6 +328,8 @@ void CheckJump(const Jump& jump, const Values& left, const Values& right) {
   }
   const std::string over = left.name + " with " + right.name;
   Tally decided{jump.name + "_decided", over, 0, 0, 0}, refined{jump.name + "_refined", over};
+  // Nothing is learned of a constant, on either side: a comparison that would leave none of it is decided.
+  Tally constant{jump.name + "_constant", over};
   for (const Value& a : left.all) {
     for (const Value& b : right.all) {
       // The members of each on each side of the jump.
@@ -350,6 +352,7 @@ void CheckJump(const Jump& jump, const Values& left, const Values& right) {
       if (taken >= 0) continue;
       Scalar side[2][2] = {{a.scalar, b.scalar}, {a.scalar, b.scalar}};
       RefineBranch(side[1][0], side[1][1], side[0][0], side[0][1], jump.op, jump.is32);
+      if (b.scalar.IsConst()) constant.Check(side[0][1] == b.scalar && side[1][1] == b.scalar, text);
       for (int way : {0, 1}) {
         if (!may[way]) continue;
         for (int operand : {0, 1}) {
@@ -363,6 +366,7 @@ void CheckJump(const Jump& jump, const Values& left, const Values& right) {
   }
   g_tallies.push_back(decided);
   g_tallies.push_back(refined);
+  g_tallies.push_back(constant);
 
   // A register compared with itself is one object on either side.
   Tally self{jump.name + "_self", left.name};
