@@ -4,11 +4,10 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <mutex>
-#include <system_error>
+#include <numeric>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
@@ -19,7 +18,7 @@ namespace {
 
 constexpr size_t kMaxName = 4096;
 constexpr size_t kMaxStrings = size_t{1} << 31;
-constexpr size_t kReadAtOnce = size_t{1} << 20;
+constexpr size_t kMaxBytes = size_t{1} << 30, kReadAtOnce = size_t{1} << 20;  // of the file with a kernel's types
 constexpr char kRunningKernel[] = "/sys/kernel/btf/vmlinux";
 
 absl::Status BadType(uint32_t id, absl::string_view what) {
@@ -279,42 +278,39 @@ std::string_view BtfKindName(const btf_type* type) {
 
 std::string_view EssentialName(std::string_view name) {
   // The flavour begins at the last "___" that has a character other than '_' on both sides.
-  for (size_t i = name.size(); i-- > 0;) {
-    if (i + 4 < name.size() && name[i] != '_' && name.substr(i + 1, 3) == "___" && name[i + 4] != '_') {
-      return name.substr(0, i + 1);
-    }
+  for (size_t at = name.rfind("___"); at != std::string_view::npos && at > 0; at = name.rfind("___", at - 1)) {
+    if (name[at - 1] != '_' && at + 3 < name.size() && name[at + 3] != '_') return name.substr(0, at);
   }
   return name;
 }
 
 KernelBtf::KernelBtf(BtfPtr btf) : btf_(std::move(btf)) {
   const uint32_t count = btf__type_cnt(btf_.get());
-  by_name_.reserve(count);
-  // Which name each type has, by the order in which names are met; then the types are put together by name.
-  std::vector<uint32_t> name_of(count, ~0u);
+  by_name_.reserve(count / 2);
+  // A name's types lie side by side: first how many each has, then where they begin, then they themselves.
+  constexpr uint32_t kNoName = UINT32_MAX;
+  std::vector<uint32_t> name_of(count, kNoName);
   for (uint32_t id = 1; id < count; ++id) {
-    const btf_type* type = btf__type_by_id(btf_.get(), id);
-    const std::string_view name = BtfName(btf_.get(), type->name_off);
+    const std::string_view name = BtfTypeName(btf_.get(), id);
     if (name.empty()) continue;
-    const auto number = static_cast<uint32_t>(begin_.size());
-    name_of[id] = by_name_.try_emplace(EssentialName(name), number).first->second;
-    if (name_of[id] == number) begin_.push_back(0);
-    ++begin_[name_of[id]];
-    if (name.starts_with("__bpf_trace_") && btf_is_func(type)) handlers_.push_back(id);
+    const auto [it, is_new] = by_name_.try_emplace(EssentialName(name), static_cast<uint32_t>(begins_.size()));
+    if (is_new) begins_.push_back(0);
+    ++begins_[name_of[id] = it->second];
+    if (name.starts_with("__bpf_trace_") && btf_is_func(btf__type_by_id(btf_.get(), id))) handlers_.push_back(id);
   }
-  uint32_t end = 0;
-  for (uint32_t& n : begin_) n = end += n;
-  begin_.push_back(end);
-  ids_.resize(end);
-  for (uint32_t id = count; id-- > 1;) {
-    if (name_of[id] != ~0u) ids_[--begin_[name_of[id]]] = id;
+  begins_.push_back(0);
+  std::exclusive_scan(begins_.begin(), begins_.end(), begins_.begin(), 0u);
+  ids_.resize(begins_.back());
+  std::vector<uint32_t> next(begins_.begin(), begins_.end() - 1);
+  for (uint32_t id = 1; id < count; ++id) {
+    if (name_of[id] != kNoName) ids_[next[name_of[id]]++] = id;
   }
 }
 
 std::span<const uint32_t> KernelBtf::Named(std::string_view essential_name) const {
   const auto it = by_name_.find(essential_name);
   if (it == by_name_.end()) return {};
-  return {ids_.data() + begin_[it->second], ids_.data() + begin_[it->second + 1]};
+  return std::span(ids_).subspan(begins_[it->second], begins_[it->second + 1] - begins_[it->second]);
 }
 
 uint32_t KernelBtf::Find(std::string_view name, uint32_t kind) const {
@@ -330,27 +326,23 @@ namespace {
 absl::StatusOr<std::shared_ptr<const KernelBtf>> ReadKernelBtf(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("kernel BTF: cannot open ", path));
-  // The size that the system names is a guess, which is right for the running kernel's types.
-  std::error_code ignored;
-  const uintmax_t size = std::filesystem::file_size(path, ignored);
-  std::string bytes(!ignored && size < kMaxStrings ? size + 1 : kReadAtOnce, '\0');
-  size_t read = 0;
-  for (;;) {
-    file.read(bytes.data() + read, static_cast<std::streamsize>(bytes.size() - read));
-    read += static_cast<size_t>(file.gcount());
-    if (!file) break;
-    bytes.resize(2 * bytes.size());
-  }
-  bytes.resize(read);
+  std::string bytes;
+  do {
+    const size_t size = bytes.size();
+    if (size > kMaxBytes) return absl::InvalidArgumentError(absl::StrCat("kernel BTF: ", path, " is too large"));
+    bytes.resize(size + kReadAtOnce);
+    file.read(bytes.data() + size, kReadAtOnce);
+    bytes.resize(size + static_cast<size_t>(file.gcount()));
+  } while (file);
   if (absl::StartsWith(bytes, "\177ELF")) {
     BtfPtr in_elf(btf__parse_elf(path.c_str(), nullptr));
     if (long error = libbpf_get_error(in_elf.get()); error != 0 || in_elf == nullptr) {
       (void)in_elf.release();  // an error code, not memory
       return absl::InvalidArgumentError(absl::StrCat("kernel BTF: none in ", path, " (", -error, ")"));
     }
-    uint32_t length = 0;
-    const void* raw = btf__raw_data(in_elf.get(), &length);
-    bytes.assign(static_cast<const char*>(raw), raw == nullptr ? 0 : length);
+    uint32_t size = 0;
+    const void* raw = btf__raw_data(in_elf.get(), &size);
+    bytes.assign(static_cast<const char*>(raw), raw == nullptr ? 0 : size);
   }
   absl::StatusOr<BtfPtr> btf = ParseBtf(bytes);
   if (!btf.ok()) return absl::InvalidArgumentError(absl::StrCat("kernel ", btf.status().message(), " in ", path));

@@ -60,9 +60,9 @@ class KernelBtf {
 
  private:
   BtfPtr btf_;
-  absl::flat_hash_map<std::string_view, uint32_t> by_name_;  // the number of the name
-  std::vector<uint32_t> begin_, ids_;  // by that number: where its types begin; one more, where the last one's end
-  std::vector<uint32_t> handlers_;
+  absl::flat_hash_map<std::string_view, uint32_t> by_name_;  // a name's number
+  std::vector<uint32_t> begins_;                             // by that: where its types begin in ids_; and the end
+  std::vector<uint32_t> ids_, handlers_;
 };
 
 // The kernel's types as LoadOptions::kernel_btf names them. Read once per path and process, and shared from then on;
