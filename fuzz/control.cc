@@ -454,9 +454,14 @@ void Generator::CarryingLoop() {
     enter(0);
     Label other = NewLabel(), past = NewLabel();
     if (c_.Chance(0.4)) {
-      Take(MakeInsn(kClassJmp | (c_.Chance(0.5) ? kJne : kJeq), get(some()), 0, 0, c_.Of(numbers)), other, false);
+      // One after the other, since the order of arguments is the compiler's own choice.
+      const int32_t number = c_.Of(numbers);
+      const int looked_at = get(some());
+      const uint8_t op = c_.Chance(0.5) ? kJne : kJeq;
+      Take(MakeInsn(kClassJmp | op, looked_at, 0, 0, number), other, false);
     } else if (CanFork()) {
-      SomeBranchImm(Unknown(), c_.Between(1, 100), other);
+      const int32_t number = c_.Between(1, 100);
+      SomeBranchImm(Unknown(), number, other);
     }
     enter(1);
     bool goes_on = act(other.used);
@@ -549,7 +554,10 @@ void Generator::IteratorLoop(int depth) {
     LoadKernelNumber(home, elements);
     if (is != "task" || Readers()) UseKernelObject(home, elements);
   }
-  if (CanFork() && c_.Chance(0.2)) SomeBranchImm(Unknown(), c_.Between(1, 100), back);
+  if (CanFork() && c_.Chance(0.2)) {
+    const int32_t number = c_.Between(1, 100);
+    SomeBranchImm(Unknown(), number, back);
+  }
   if (Defect(0.1)) {
     const int size = 1 << c_.Below(4);
     const auto at = static_cast<int>(c_.Below(static_cast<uint32_t>(8 * slots / size)));
