@@ -387,14 +387,27 @@ uint32_t Search::NewNode(uint32_t parent) {
   return static_cast<uint32_t>(tree_.size() - 1);
 }
 
+namespace {
+
+// Pieces take a microsecond, so the clock should take next to nothing.
+uint64_t Ticks() {
+#ifdef __x86_64__
+  return __builtin_ia32_rdtsc();
+#else
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+
+}  // namespace
+
 void Search::BeginPiece(uint32_t parent) {
   piece_ = static_cast<uint32_t>(limits_.pieces->size());
   limits_.pieces->push_back({parent});
-  lap_ = __builtin_ia32_rdtsc();
+  lap_ = Ticks();
 }
 
 void Search::Lap(uint64_t PieceTime::*part) {
-  const uint64_t now = __builtin_ia32_rdtsc();
+  const uint64_t now = Ticks();
   limits_.pieces->back().*part += now - lap_;
   lap_ = now;
 }
