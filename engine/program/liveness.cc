@@ -7,11 +7,13 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "engine/program/stack_flow.h"
 #include "engine/program/stack_value.h"
 
 namespace bpfsieve {
 namespace {
 
+using stack_flow::Block, stack_flow::Flow;
 using stack_value::AlignedSlot, stack_value::Join, stack_value::kSlots, stack_value::kUnknownSize,
     stack_value::SlotMask, stack_value::SlotsAt, stack_value::Value;
 
@@ -129,17 +131,6 @@ struct Instance {
   std::array<std::span<uint64_t>, kLevels> live{};  // per level, by instruction; empty: nothing of that frame is read
   std::array<uint64_t, kLevels> must_write{};  // slots of outer frames overwritten on every way to the exit
   bool done = false;
-};
-
-struct Block {
-  uint32_t start = 0, end = 0;
-  std::array<int, 2> next{-1, -1};
-};
-// Blocks of a subprogram in reverse postorder.
-struct Flow {
-  std::span<Block> blocks;
-  bool complete = true;  // every instruction is in a block
-  bool loops = false;    // some block leads back to itself or to one before it
 };
 
 }  // namespace
@@ -269,73 +260,7 @@ class Analysis {
 
   const Flow& FlowOf(int sub) {
     Flow& flow = flows_[sub];
-    if (!flow.blocks.empty()) return flow;
-    const uint32_t start = cfg_->subs[sub].start, end = cfg_->subs[sub].end;
-    const auto block_at = arena_.Make<int>(end - start);  // where a block begins: its number, and one
-    int leaders = 1;
-    const auto lead = [&](uint32_t i) {
-      leaders += block_at[i - start] == 0;
-      block_at[i - start] = 1;
-    };
-    block_at[0] = 1;
-    for (uint32_t i = start; i < end; ++i) {
-      const Insn& insn = program_->insns[i];
-      if (!IsJmpClass(insn) || JmpOp(insn) == kCall) continue;
-      uint32_t next[2];
-      const int count = Successors(*program_, i, next);
-      for (int k = 0; k < count; ++k) lead(next[k]);
-      if (i + 1 < end) lead(i + 1);
-    }
-    const auto blocks = arena_.Make<Block>(static_cast<size_t>(leaders));
-    int made = 0;
-    for (uint32_t i = start; made < leaders; ++i) {
-      if (block_at[i - start] == 0) continue;
-      if (made > 0) blocks[made - 1].end = i;
-      blocks[made].start = i;
-      block_at[i - start] = ++made;
-    }
-    blocks.back().end = end;
-    for (Block& block : blocks) {
-      uint32_t last = block.end - 1;
-      if (last > block.start && IsLdImm64(program_->insns[last - 1])) --last;  // `last` is its second half
-      uint32_t next[2];
-      const int count = Successors(*program_, last, next);
-      for (int k = 0; k < count; ++k) block.next[k] = block_at[next[k] - start] - 1;
-    }
-    // Postorder by an explicit stack of blocks and how many of their successors were entered.
-    struct Entered {
-      int block, entered;
-    };
-    const auto order = arena_.Make<int>(blocks.size(), -1);
-    ArenaList<int> postorder(arena_, blocks.size());
-    ArenaList<Entered> path(arena_, blocks.size());
-    path.push_back({0, 0});
-    order[0] = 0;
-    while (!path.empty()) {
-      auto& [block, entered] = path.back();
-      const int next = entered < 2 ? blocks[block].next[entered++] : -1;
-      if (next >= 0) {
-        if (order[next] < 0) {
-          order[next] = 0;
-          path.push_back({next, 0});
-        }
-      } else if (entered >= 2) {
-        postorder.push_back(block);
-        path.pop_back();
-      }
-    }
-    const int count = static_cast<int>(postorder.size());
-    for (int k = 0; k < count; ++k) order[postorder[k]] = count - 1 - k;
-    flow.blocks = arena_.Make<Block>(static_cast<size_t>(count));
-    for (const int block : postorder) {
-      Block& out = flow.blocks[order[block]];
-      out = blocks[block];
-      for (int& next : out.next) {
-        if (next >= 0) next = order[next];
-        flow.loops |= next >= 0 && next <= order[block];
-      }
-    }
-    flow.complete = flow.blocks.size() == blocks.size();
+    if (flow.blocks.empty()) flow = stack_flow::FlowOf(*program_, *cfg_, sub, arena_);
     return flow;
   }
 

@@ -75,7 +75,7 @@ struct VerifyOptions {
   // Instructions processed before others are tried; they stay while they pay. 0: from the start and for good, for tests.
   uint64_t threads_from = 200'000;
   uint32_t shake = 0;                       // for tests: a seed for delays where threads meet; 0: none
-  const std::atomic<bool>* interrupt = nullptr;  // set to true, it ends the verification: verdict "limit"
+  const std::atomic<bool>* interrupt = nullptr;  // once true it ends the verification, verdict "limit"; it has to stay true
 };
 
 struct Stats {
