@@ -1,4 +1,5 @@
 // bpfsieve rules, version: about the tool itself.
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -26,19 +27,17 @@ int PrintRules(bool markdown) {
 
 }  // namespace
 
-Command AddRules(CLI::App* root) {
-  CLI::App* app = root->add_subcommand("rules", "List the rule codes that findings carry");
+Command AddRules(CLI::App* app) {
   auto markdown = std::make_shared<bool>(false);
   app->add_flag("--markdown", *markdown, "As a table in Markdown");
-  return {app, [markdown] { return PrintRules(*markdown); }};
+  return [markdown] { return PrintRules(*markdown); };
 }
 
-Command AddVersion(CLI::App* root) {
-  CLI::App* app = root->add_subcommand("version", "Print the version and the kernel whose verdicts are given");
-  return {app, [] {
-            absl::PrintF("bpfsieve %s, profile Linux 6.18\n", BPFSIEVE_VERSION);
-            return 0;
-          }};
+Command AddVersion(CLI::App*) {
+  return [] {
+    absl::PrintF("bpfsieve %s, profile Linux 6.18\n", BPFSIEVE_VERSION);
+    return 0;
+  };
 }
 
 }  // namespace bpfsieve

@@ -1,4 +1,5 @@
 // bpfsieve generate: programs to test a verifier with.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -78,8 +79,7 @@ int RunGenerate(const RawGenerateOptions& raw) {
 
 }  // namespace
 
-Command AddGenerate(CLI::App* root) {
-  CLI::App* app = root->add_subcommand("generate", "Write random programs, or those of a shape, as assembly text");
+Command AddGenerate(CLI::App* app) {
   auto raw = std::make_shared<RawGenerateOptions>();
   app->add_option("FOLDER", raw->folder, "Where to; made if it is not there")->required();
   app->add_option("--seed", raw->seed, "Of the first program; the next ones count up");
@@ -96,7 +96,7 @@ Command AddGenerate(CLI::App* root) {
   CLI::Option* sizes = app->add_option("--shape-size", raw->shape_sizes, "The shape's sizes, comma-separated");
   sizes->delimiter(',')->needs(shape);
   shape->needs(sizes);
-  return {app, [raw] { return RunGenerate(*raw); }};
+  return [raw] { return RunGenerate(*raw); };
 }
 
 }  // namespace bpfsieve

@@ -1,4 +1,5 @@
 // bpfsieve disasm, list: what is in an object.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -107,16 +108,12 @@ int List(const InspectOptions& options) {
 
 }  // namespace
 
-Command AddDisasm(CLI::App* root) {
-  CLI::App* app = root->add_subcommand("disasm", "Print the instructions of an object's programs");
-  const std::shared_ptr<InspectOptions> options = AddInspectOptions(app);
-  return {app, [options] { return Disasm(*options); }};
+Command AddDisasm(CLI::App* app) {
+  return [options = AddInspectOptions(app)] { return Disasm(*options); };
 }
 
-Command AddList(CLI::App* root) {
-  CLI::App* app = root->add_subcommand("list", "List an object's programs and maps");
-  const std::shared_ptr<InspectOptions> options = AddInspectOptions(app);
-  return {app, [options] { return List(*options); }};
+Command AddList(CLI::App* app) {
+  return [options = AddInspectOptions(app)] { return List(*options); };
 }
 
 }  // namespace bpfsieve

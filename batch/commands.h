@@ -1,24 +1,24 @@
-// The subcommands. Each adds itself to the command line and returns what to run if it is the one chosen; that returns
-// the process' exit code.
+// The subcommands. Each adds its options to its part of the command line and returns what to run if it is the one chosen;
+// that returns the process' exit code.
 #ifndef BPFSIEVE_BATCH_COMMANDS_H_
 #define BPFSIEVE_BATCH_COMMANDS_H_
 
-#include <CLI/CLI.hpp>
 #include <functional>
+
+namespace CLI {
+class App;  // all of CLI11 takes ten seconds to compile
+}
 
 namespace bpfsieve {
 
-struct Command {
-  CLI::App* app = nullptr;
-  std::function<int()> run;
-};
-Command AddVerify(CLI::App* root);
-Command AddOracle(CLI::App* root);
-Command AddDisasm(CLI::App* root);
-Command AddList(CLI::App* root);
-Command AddGenerate(CLI::App* root);
-Command AddRules(CLI::App* root);
-Command AddVersion(CLI::App* root);
+using Command = std::function<int()>;
+Command AddVerify(CLI::App* app);
+Command AddOracle(CLI::App* app);
+Command AddDisasm(CLI::App* app);
+Command AddList(CLI::App* app);
+Command AddGenerate(CLI::App* app);
+Command AddRules(CLI::App* app);
+Command AddVersion(CLI::App* app);
 
 }  // namespace bpfsieve
 

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "batch/commands.h"
@@ -25,17 +27,26 @@ int Main(int argc, char** argv) {
   CLI::App app{"The Linux kernel's verdict on BPF programs, without a kernel.", "bpfsieve"};
   app.require_subcommand(1);
   app.set_version_flag("-V,--version", std::string("bpfsieve ") + BPFSIEVE_VERSION);
-  const bpfsieve::Command commands[] = {bpfsieve::AddVerify(&app), bpfsieve::AddOracle(&app),
-                                        bpfsieve::AddDisasm(&app), bpfsieve::AddList(&app),
-                                        bpfsieve::AddRules(&app),  bpfsieve::AddGenerate(&app),
-                                        bpfsieve::AddVersion(&app)};
+  std::vector<std::pair<CLI::App*, bpfsieve::Command>> commands;
+  const auto add = [&](const char* name, const char* what, bpfsieve::Command (*options)(CLI::App*)) {
+    CLI::App* command = app.add_subcommand(name, what);
+    commands.emplace_back(command, options(command));
+  };
+  add("verify", "Verify objects and print each program's verdict", bpfsieve::AddVerify);
+  add("oracle", "Ask the running kernel's verifier (load only: nothing is attached or run) and print its verdicts",
+      bpfsieve::AddOracle);
+  add("disasm", "Print the instructions of an object's programs", bpfsieve::AddDisasm);
+  add("list", "List an object's programs and maps", bpfsieve::AddList);
+  add("rules", "List the rule codes that findings carry", bpfsieve::AddRules);
+  add("generate", "Write random programs, or those of a shape, as assembly text", bpfsieve::AddGenerate);
+  add("version", "Print the version and the kernel whose verdicts are given", bpfsieve::AddVersion);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? bpfsieve::kExitAllAccepted : bpfsieve::kExitUsage;
   }
-  for (const bpfsieve::Command& command : commands) {
-    if (command.app->parsed()) return command.run();
+  for (const auto& [command, run] : commands) {
+    if (command->parsed()) return run();
   }
   return bpfsieve::kExitUsage;
 }

@@ -2,7 +2,6 @@
 #ifndef BPFSIEVE_BATCH_OPTIONS_H_
 #define BPFSIEVE_BATCH_OPTIONS_H_
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,10 @@
 #include "batch/rows.h"
 #include "batch/type_list.h"
 #include "bpfsieve/verify.h"
+
+namespace CLI {
+class App;
+}
 
 namespace bpfsieve {
 

@@ -22,7 +22,7 @@ if(UNIX AND NOT APPLE)
 endif()
 
 if(BPFSIEVE_SANITIZE)
-  add_compile_options(-fsanitize=${BPFSIEVE_SANITIZE} -fno-omit-frame-pointer -g)
+  add_compile_options(-fsanitize=${BPFSIEVE_SANITIZE} -fno-omit-frame-pointer -gline-tables-only)
   if(BPFSIEVE_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
