@@ -16,6 +16,11 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64
     -mmemset-strategy=vector_loop:192:noalign,libcall:-1:noalign)
 endif()
 
+# Nobody puts functions of their own in the place of ours: GCC may inline them, though the code can be loaded anywhere.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  add_compile_options(-fno-semantic-interposition)
+endif()
+
 # What is left of shared libraries is bound at the start.
 if(UNIX AND NOT APPLE)
   add_link_options(-Wl,-z,now)

@@ -73,9 +73,9 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   const bool compare = exact.verdict == Verdict::kAccept && !states_.full();
   counts_.contained += compare;
   machine_.Load(*object, index);
+  Containment containment(visits_, compare ? &states_ : nullptr, program.insns.size());
   for (int run = 0; run < options_.runs; ++run) {
     const uint64_t run_seed = seed * 64 + static_cast<uint64_t>(run);
-    Containment containment(visits_, compare ? &states_ : nullptr);
     const Outcome out = machine_.Run(run_seed, options_.max_run, &containment);
     ++counts_.runs;
     counts_.executed += out.steps;

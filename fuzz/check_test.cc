@@ -61,7 +61,7 @@ std::string Violated(const std::string& text, uint32_t insn, void (*lie)(State&,
   Machine machine;
   machine.Load(object, 0);
   for (uint64_t seed = 0; seed < 50; ++seed) {
-    Containment containment(visits, &log);
+    Containment containment(visits, &log, n);
     if (machine.Run(seed, 1000, &containment).kind == Outcome::Kind::kStopped) return containment.violation();
   }
   return "";

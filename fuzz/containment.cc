@@ -10,6 +10,7 @@ namespace bpfsieve {
 namespace {
 
 constexpr size_t kMaxItems = 400'000;  // about 40 MiB
+constexpr uint64_t kSpilled = 0x0101010101010101 * static_cast<uint64_t>(SlotByte::kSpill);  // all of a slot
 
 bool Member(const Scalar& r, uint64_t v) {
   const auto s = static_cast<int64_t>(v);
@@ -162,10 +163,10 @@ bool ObjectHolds(const StateLog::Item& item, int frame, const Machine& machine) 
 bool SlotHolds(const StateLog::Item& item, int frame, const Word& w, const Machine& machine, Links& links) {
   SlotByte kinds[kSlotBytes];
   std::memcpy(kinds, &item.bytes, sizeof kinds);
+  if (item.bytes == kSpilled) return Holds(item.reg, w, machine) && links.Check(item.reg, w);
   if (IsObject(kinds[0])) return ObjectHolds(item, frame, machine);
   int spilled = 0;
   while (spilled < kSlotBytes && kinds[kSlotBytes - 1 - spilled] == SlotByte::kSpill) ++spilled;
-  if (spilled == kSlotBytes) return Holds(item.reg, w, machine) && links.Check(item.reg, w);
   if (spilled > 0 && item.reg.IsScalar()) {
     // The lowest bytes of the register.
     Scalar low = item.reg.s;
@@ -185,7 +186,7 @@ bool SlotHolds(const StateLog::Item& item, int frame, const Word& w, const Machi
 }  // namespace
 
 void StateLog::Clear(size_t insns) {
-  newest_.assign(insns, kNone);
+  ends_.assign(insns, Ends{});
   entries_.clear();
   items_.clear();
   full_ = false;
@@ -236,8 +237,10 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
     }
   }
   e.count = static_cast<uint32_t>(items_.size()) - e.first;
-  e.older = newest_[insn];
-  newest_[insn] = static_cast<uint32_t>(entries_.size());
+  const auto at = static_cast<uint32_t>(entries_.size());
+  Ends& ends = ends_[insn];
+  (ends.newest == kNone ? ends.oldest : entries_[ends.newest].newer) = at;
+  ends.newest = at;
   entries_.push_back(e);
 }
 
@@ -306,11 +309,21 @@ bool Containment::Before(const Machine& machine, uint32_t insn) {
     return false;
   }
   if (states_ == nullptr) return true;
-  for (uint32_t at = states_->newest(insn); at != StateLog::kNone; at = states_->entry(at).older) {
-    if (Matches(machine, states_->entry(at), nullptr)) return true;
+  uint32_t& matched = matched_[insn];
+  const uint32_t last = matched;
+  const uint32_t next = last == StateLog::kNone ? StateLog::kNone : states_->entry(last).newer;
+  for (uint32_t at : {next, last}) {
+    if (at == StateLog::kNone || !Matches(machine, states_->entry(at), nullptr)) continue;
+    matched = at;
+    return true;
+  }
+  for (uint32_t at = states_->oldest(insn); at != StateLog::kNone; at = states_->entry(at).newer) {
+    if (at == next || at == last || !Matches(machine, states_->entry(at), nullptr)) continue;
+    matched = at;
+    return true;
   }
   int n = 0;
-  for (uint32_t at = states_->newest(insn); at != StateLog::kNone && n < 4; at = states_->entry(at).older, ++n) {
+  for (uint32_t at = states_->oldest(insn); at != StateLog::kNone && n < 4; at = states_->entry(at).newer, ++n) {
     std::string why;
     Matches(machine, states_->entry(at), &why);
     absl::StrAppend(&violation_, n == 0 ? "" : "; ", why);

@@ -55,7 +55,7 @@ class StateLog : public StateObserver {
   };
   struct Entry {
     uint32_t first = 0, count = 0;  // items
-    uint32_t older = kNone;         // of the same instruction
+    uint32_t newer = kNone;         // of the same instruction
     int32_t frames = 0;
     uint32_t references = 0, locks = 0;
     uint32_t rcu = 0, preempt = 0, irq = 0;  // sections that are open
@@ -67,21 +67,25 @@ class StateLog : public StateObserver {
   void At(const Context& context, uint32_t insn, const State& state) override;
   // Whether there were more states than it keeps; what it holds is then of no use.
   bool full() const { return full_; }
-  uint32_t newest(uint32_t insn) const { return newest_[insn]; }
+  uint32_t oldest(uint32_t insn) const { return ends_[insn].oldest; }
   const Entry& entry(uint32_t i) const { return entries_[i]; }
   const Item* items(const Entry& e) const { return items_.data() + e.first; }
 
  private:
-  std::vector<uint32_t> newest_;
+  struct Ends {
+    uint32_t oldest = kNone, newest = kNone;
+  };
+  std::vector<Ends> ends_;  // per instruction
   std::vector<Entry> entries_;
   std::vector<Item> items_;
   bool full_ = false;
 };
 
-// Watches a run. `states` null: only looks for instructions that were never visited.
+// Watches runs. `states` null: only looks for instructions that were never visited.
 class Containment : public StepWatcher {
  public:
-  Containment(const VisitLog& visits, const StateLog* states) : visits_(visits), states_(states) {}
+  Containment(const VisitLog& visits, const StateLog* states, size_t insns)
+      : visits_(visits), states_(states), matched_(states != nullptr ? insns : 0, StateLog::kNone) {}
   bool Before(const Machine& machine, uint32_t insn) override;
   // What lies outside, once a run was stopped: the abstract and the concrete value.
   const std::string& violation() const { return violation_; }
@@ -94,6 +98,9 @@ class Containment : public StepWatcher {
   const StateLog* states_;
   std::string violation_;
   bool unvisited_ = false;
+  // Per instruction: the state that held the last time. Turns of a loop come in the order in which the search went through
+  // them, so the next one is the first to be tried.
+  std::vector<uint32_t> matched_;
 };
 
 }  // namespace bpfsieve

@@ -45,7 +45,7 @@ int Run(int argc, char** argv) {
   bool keep_going = false, shrink = false;
   std::string folder, text_file;
   CheckOptions check;
-  uint64_t parallel_every = 128, naive_every = 2;
+  uint64_t parallel_every = 128, naive_every = 4;
   app.add_option("--seconds", seconds, "CPU time of this process");
   app.add_option("--seed", seed, "the first one");
   app.add_option("--programs", programs, "at most so many");

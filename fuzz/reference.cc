@@ -112,17 +112,21 @@ class Walker {
   }
 
   bool Path(State& state, uint32_t insn, bool impossible) {
+    Reg dst, src;  // of a comparison, as they were before it
     for (;;) {
       if (result_.steps == budget_) return Undecided("too many steps");
       ++result_.steps;
       const Insn& i = ctx_.program->insns[insn];
-      const Reg dst = state.regs()[i.dst], src = state.regs()[i.src];
+      const bool compares = Compares(i);
+      if (compares) {
+        dst = state.regs()[i.dst];
+        src = state.regs()[i.src];
+      }
       StepResult r;
       transfer_.Step(state, insn, r);
       for (const StackUse& use : transfer_.grown) depths_[use.subprog] = std::max(depths_[use.subprog], use.bytes);
       transfer_.grown.clear();
       if (r.branch != nullptr) {
-        const bool compares = Compares(i);
         pending_.push_back({r.branch, r.branch_insn, impossible || (compares && NothingLeft(i, true, dst, src, *r.branch))});
         impossible = impossible || (compares && NothingLeft(i, false, dst, src, state));
       }

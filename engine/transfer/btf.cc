@@ -171,19 +171,19 @@ bool Transfer::BtfAccess(int r, int off, int size, bool write, int value) {
   if (!ctx_.caps.perfmon) return NotWithoutPerfmon(r, StructName(p));
   if (p.Has(kProgBtf)) return ObjectAccess(r, off, size, write, value);
   if (Kernel() == nullptr) return Unsupported("BTF-typed pointer access");
-  const std::string name = TypeText(Kernel()->get(), p.btf_id);
-  const std::string who = absl::StrCat("R", r, " is ptr_", name);
+  const std::string_view name = BtfTypeName(Kernel()->get(), p.btf_id);
+  const auto who = [&] { return absl::StrCat("R", r, " is ptr_", std::string(name)); };
   if (!ctx_.gpl) {
-    return Fail(Rule::kLicense, -1, absl::StrCat("Cannot access kernel 'struct ", name,
+    return Fail(Rule::kLicense, -1, absl::StrCat("Cannot access kernel 'struct ", std::string(name),
                                                  "' from non-GPL compatible program"));
   }
-  if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " invalid negative access: off=", off));
+  if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who(), " invalid negative access: off=", off));
   if (!p.s.IsConst() || p.s.ConstValue() != 0) {
-    return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " invalid variable offset: off=", off, ", var_off=",
+    return Fail(Rule::kBtfAccess, r, absl::StrCat(who(), " invalid variable offset: off=", off, ", var_off=",
                                                   TnumText(p.s.var_off)));
   }
-  if ((p.flags & kUser) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access user memory: off=", off));
-  if ((p.flags & kPercpu) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who, " access percpu memory: off=", off));
+  if ((p.flags & kUser) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who(), " access user memory: off=", off));
+  if ((p.flags & kPercpu) != 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(who(), " access percpu memory: off=", off));
   if (write) {
     if ((p.flags & kUntrusted) == 0 && prog_.type == ProgType::kStructOps) return TableWrite(r, off, size);
     const bool conntrack = (p.flags & kUntrusted) == 0 && (name == "nf_conn" || name == "nf_conn___init") &&

@@ -53,15 +53,14 @@ bool Transfer::Call() {
   const Insn& i = insn();
   const bool is_kfunc = i.src == kPseudoKfuncCall;
   const size_t n = static_cast<size_t>(i.imm);
-  const std::string kfunc = is_kfunc && n < prog_.externs.size() ? prog_.externs[n].name : "?";
+  const Extern* const kfunc = is_kfunc && n < prog_.externs.size() ? &prog_.externs[n] : nullptr;
   if (st_->active_locks > 0 && ((i.src == kCallHelper && i.imm != static_cast<int>(kSpinUnlockFn)) ||
-                                (is_kfunc && !AllowedUnderLock(kfunc)))) {
+                                (is_kfunc && !AllowedUnderLock(kfunc != nullptr ? kfunc->name : "?")))) {
     return Fail(Rule::kLock, -1, "function calls are not allowed while holding a lock");
   }
   if (i.src == kPseudoCall) return CallSubprog();
   if (is_kfunc) {
-    if (n >= prog_.externs.size()) return Unsupported(absl::StrCat("kfunc: ", kfunc));
-    return CallKfunc(prog_.externs[n]);
+    return kfunc != nullptr ? CallKfunc(*kfunc) : Unsupported("kfunc: ?");
   }
   return CallHelper();
 }

@@ -118,7 +118,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
     if (!write && value >= 0) reg(value).MakeUnknown();
   };
   const bool leaks = !ctx_.caps.perfmon && write && value >= 0 && !reg(value).IsScalar();
-  const std::string type_text = p.flags != 0 ? RegTypeName(p) : std::string();
+  const auto type_text = [&p] { return RegTypeName(p); };
   switch (p.type) {
     case RegType::kMapKey:
       if (write) {
@@ -129,7 +129,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       break;
     case RegType::kMapValue: {
       if (p.MayBeNull()) {
-        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text(), "'"));
       }
       if (leaks) return Leak(value, "into map");
       if (!MapDirection(r, off, size, write) || !MapAccess(r, off, size, false, false)) return false;
@@ -155,10 +155,10 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
     }
     case RegType::kMem:
       if (p.MayBeNull()) {
-        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text(), "'"));
       }
       if (write && (p.flags & kRdonly) != 0) {
-        return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
+        return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text()));
       }
       if (leaks) return Leak(value, "into mem");
       // What nobody vouches for is read in a way that cannot fault.
@@ -194,7 +194,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
     case RegType::kTcpSock:
     case RegType::kXdpSock:
       if (p.flags != 0) {
-        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text(), "'"));
       }
       if (write) return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", RegTypeName(p)));
       if (!SockFieldAccess(r, off, size)) return false;
@@ -214,7 +214,7 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       break;
     case RegType::kBtfId:
       if (p.MayBeNull()) {
-        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text(), "'"));
       }
       if (!BtfAccess(r, off, size, write, value)) return false;
       break;
@@ -223,10 +223,10 @@ bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool s
       break;
     case RegType::kBuf:
       if (p.MayBeNull()) {
-        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text, "'"));
+        return Fail(Rule::kNullDeref, r, absl::StrCat("R", r, " invalid mem access '", type_text(), "'"));
       }
       if (write && (p.flags & kRdonly) != 0) {
-        return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text));
+        return Fail(Rule::kMemRdonly, r, absl::StrCat("R", r, " cannot write into ", type_text()));
       }
       if (!BufferAccess(r, off, size)) return false;
       load_unknown();

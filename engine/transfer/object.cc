@@ -107,14 +107,14 @@ void Transfer::GraphNode(Reg& r, const MapField& root, uint16_t flags) {
 // check_ptr_to_btf_access, for the program's own types. `off` includes the pointer's.
 bool Transfer::ObjectAccess(int r, int off, int size, bool write, int value) {
   const Reg p = reg(r);
-  const std::string what = absl::StrCat("R", r, " is ptr_", StructName(p));
-  if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(what, " invalid negative access: off=", off));
+  const auto what = [&] { return absl::StrCat("R", r, " is ptr_", StructName(p)); };
+  if (off < 0) return Fail(Rule::kBtfAccess, r, absl::StrCat(what(), " invalid negative access: off=", off));
   if (!p.s.IsConst() || p.s.ConstValue() != 0) {
     return Fail(Rule::kBtfAccess, r,
-                absl::StrCat(what, " invalid variable offset: off=", off, ", var_off=", TnumText(p.s.var_off)));
+                absl::StrCat(what(), " invalid variable offset: off=", off, ", var_off=", TnumText(p.s.var_off)));
   }
-  if (p.Has(kUser)) return Fail(Rule::kBtfAccess, r, absl::StrCat(what, " access user memory: off=", off));
-  if (p.Has(kPercpu)) return Fail(Rule::kBtfAccess, r, absl::StrCat(what, " access percpu memory: off=", off));
+  if (p.Has(kUser)) return Fail(Rule::kBtfAccess, r, absl::StrCat(what(), " access user memory: off=", off));
+  if (p.Has(kPercpu)) return Fail(Rule::kBtfAccess, r, absl::StrCat(what(), " access percpu memory: off=", off));
   if (write && (!p.IsObject() || p.Has(kUntrusted))) return Fail(Rule::kBtfAccess, r, "only read is supported");
   if (p.IsObject() && p.ref_obj_id == 0 && (p.flags & (kNonOwnRef | kRcu)) == 0) {
     // It was there as long as readers were waited for.

@@ -14,17 +14,17 @@ bool Transfer::InSleepable() const {
 bool Transfer::InSection() const { return st_->rcu_locks > 0 || st_->preempt_locks > 0 || st_->irq_id != 0; }
 
 bool Transfer::EnterOrLeave(const KfuncProto& proto) {
-  const std::string name(proto.name);
+  const auto name = [&proto] { return std::string(proto.name); };
   switch (proto.kind) {
     case KfuncKind::kRcuLock:
       if (st_->rcu_locks > 0) {
-        return Fail(Rule::kSection, -1, absl::StrCat("nested rcu read lock (kernel function ", name, ")"));
+        return Fail(Rule::kSection, -1, absl::StrCat("nested rcu read lock (kernel function ", name(), ")"));
       }
       ++st_->rcu_locks;
       return true;
     case KfuncKind::kRcuUnlock:
       if (st_->rcu_locks == 0) {
-        return Fail(Rule::kSection, -1, absl::StrCat("unmatched rcu read unlock (kernel function ", name, ")"));
+        return Fail(Rule::kSection, -1, absl::StrCat("unmatched rcu read unlock (kernel function ", name(), ")"));
       }
       // What only the lock kept alive can still be read, but not be relied upon.
       pool_.UpdateRegs(
@@ -47,7 +47,7 @@ bool Transfer::EnterOrLeave(const KfuncProto& proto) {
     case KfuncKind::kPreemptEnable:
       if (st_->preempt_locks == 0) {
         return Fail(Rule::kSection, -1,
-                    absl::StrCat("unmatched attempt to enable preemption (kernel function ", name, ")"));
+                    absl::StrCat("unmatched attempt to enable preemption (kernel function ", name(), ")"));
       }
       --st_->preempt_locks;
       return true;
