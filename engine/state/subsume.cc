@@ -8,6 +8,7 @@
 // state is published (CompareMasks), and an imprecise scalar, the commonest case, is never touched at all.
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 #include "engine/state/state.h"
 
@@ -275,6 +276,14 @@ static bool Covers(const State& old_, const Marks& precise, const CompareMasks& 
         hint.Set(f, r, -1);
         return false;
       }
+    }
+    if constexpr (std::is_same_v<Marks, AllPrecise>) {
+      // What the continuation reads is not known either: every slot counts, and has to hold the same kind of thing.
+      if (cur.frames[f]->slots < old_.frames[f]->slots) return false;
+      for (s = 0; s < old_.frames[f]->slots; ++s) {
+        if (old_.frames[f]->slot(s).Word() != cur.frames[f]->slot(s).Word() || !slot_safe(f, s)) return false;
+      }
+      continue;
     }
     for (uint64_t m = masks.slots[f]; m != 0; m &= m - 1) {
       s = std::countr_zero(m);

@@ -196,30 +196,61 @@ std::optional<SearchResult> Passes::Check(const Target& target) {
 
 namespace {
 
-// Whether Linux 6.18 loses a function: one whose address the program takes, but that no helper calls back on any path, is
-// removed as dead code, and not found any more when what is left is compiled. That is only looked at where another function
-// is left, the program's or the kernel's own for exceptions ("verifier bug: No program to jit").
-bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<uint8_t>& called_back) {
+// Which instructions any path comes to.
+class Visits : public StateObserver {
+ public:
+  explicit Visits(const Program& program) : program_(program), seen_(program.insns.size() + 1, 0) {}
+  void At(const Context&, uint32_t insn, const State& state) override {
+    if (state.speculative) return;
+    seen_[insn] = 1;
+    if (IsLdImm64(program_.insns[insn])) seen_[insn + 1] = 1;
+  }
+  const std::vector<uint8_t>& seen() const { return seen_; }
+
+ private:
+  const Program& program_;
+  std::vector<uint8_t> seen_;
+};
+
+// Whether the program takes the address of a function that no helper calls back, beside other functions. `seen` null: as far as
+// can be told without it. Linux 6.18 removes such a function as dead code, and does not adjust what names it: in what is left,
+// it then is the place as far behind the dead code as it lay in it. Where that is no function's, the kernel gives up ("verifier
+// bug: No program to jit"), if it compiles functions at all: another one is left, the program's or its own for exceptions.
+bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<uint8_t>& called_back,
+                    const std::vector<uint8_t>* seen) {
   if (cfg.subs.size() == 1) return false;
-  std::vector<uint8_t> named(cfg.subs.size(), 0), called(cfg.subs.size(), 0);
-  bool throws = false;
+  const size_t n = program.insns.size();
+  std::vector<uint32_t> place;  // of an instruction among those that are left
+  std::vector<uint8_t> is_function;  // per such place
+  bool others = seen == nullptr;
+  if (seen != nullptr) {
+    place.resize(n + 1);
+    for (size_t i = 0; i < n; ++i) place[i + 1] = place[i] + (*seen)[i];
+    is_function.resize(n + 1);
+    for (const Cfg::Sub& sub : cfg.subs) {
+      if ((*seen)[sub.start] == 0) continue;
+      is_function[place[sub.start]] = 1;
+      others |= sub.start != 0;
+    }
+  }
+  bool lost = false;
   for (const uint32_t i : cfg.notable) {
     const Insn& insn = program.insns[i];
-    if (IsPseudoFunc(insn) || IsPseudoCall(insn)) {
-      (IsPseudoFunc(insn) ? named : called)[cfg.SubAt(static_cast<uint32_t>(static_cast<int64_t>(i) + insn.imm + 1))] = 1;
-    }
     if (IsKfuncCall(insn) && static_cast<size_t>(insn.imm) < program.externs.size()) {
-      throws |= program.externs[static_cast<size_t>(insn.imm)].name == "bpf_throw";
+      others |= program.externs[static_cast<size_t>(insn.imm)].name == "bpf_throw";
+    }
+    if (!IsPseudoFunc(insn) || (seen != nullptr && (*seen)[i] == 0)) continue;
+    const auto target = static_cast<uint32_t>(static_cast<int64_t>(i) + insn.imm + 1);
+    if (seen == nullptr) {
+      lost |= called_back.empty() || called_back[cfg.SubAt(target)] == 0;
+    } else if ((*seen)[target] == 0) {
+      size_t dead = target;  // where the dead code begins
+      while (dead > 0 && (*seen)[dead - 1] == 0) --dead;
+      const size_t at = place[target] + (target - dead);
+      lost |= at > n || is_function[at] == 0;
     }
   }
-  // Where another function follows, it moves to the place, and is found there in its stead.
-  size_t kept = 0;
-  bool last = false;
-  for (size_t s = 1; s < named.size(); ++s) {
-    last = named[s] && !called[s] && (called_back.empty() || !called_back[s]);
-    kept += !last;
-  }
-  return last && (throws || kept > 0);
+  return lost && others;
 }
 
 }  // namespace
@@ -265,7 +296,12 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
     result.finding = std::move(*f);
     return result;
   }
-  if (LosesAFunction(program_, cfg_, result.called_back)) {
+  if (!LosesAFunction(program_, cfg_, result.called_back, nullptr)) return result;
+  Visits visits(program_);
+  limits.threads = 1;
+  limits.observer = &visits;
+  if (SearchResult again = Explore(stricter ? *stricter : context_, limits); again.verdict != Verdict::kAccept) return again;
+  if (LosesAFunction(program_, cfg_, result.called_back, &visits.seen())) {
     result.verdict = Verdict::kUnsupported;
     result.feature = "function that is never called back";
     result.finding = Plain(Rule::kUnsupportedFeature, result.feature);

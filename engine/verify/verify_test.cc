@@ -101,6 +101,27 @@ TEST(Verify, AFunctionThatIsNeverCalledBackIsUnsupportedBesideOthers) {
   EXPECT_EQ(feature("1", "call f\n"), "");
 }
 
+// As above: what is removed is found again where a function begins as far behind the dead code as it lay in it.
+TEST(Verify, AFunctionThatIsNeverCalledBackIsUnsupportedUnlessAnotherTakesItsPlace) {
+  const auto loop = [](const std::string& turns, const std::string& function) {
+    return "r1 = " + turns + "\nr2 = func[" + function + "] ll\nr3 = 0\nr4 = 0\ncall bpf_loop\n";
+  };
+  const auto function = [](const std::string& name) { return ".func " + name + "\nr0 = 0\nexit\n"; };
+  const auto feature = [](const std::string& body, const std::string& functions) {
+    return VerifyText(".license GPL\n.type xdp\n.prog p\n" + body + functions).feature;
+  };
+  const std::string end = "r0 = 2\nexit\n", lost = "function that is never called back";
+  EXPECT_EQ(feature(loop("0", "f") + loop("1", "g") + end, function("f") + function("g")), "");
+  EXPECT_EQ(feature(loop("0", "f") + loop("1", "g") + "r0 = 1\nif r0 != 1 goto out\n" + end + "out:\nexit\n",
+                    function("f") + function("g")),
+            lost);
+  EXPECT_EQ(feature(loop("0", "e") + loop("0", "f") + loop("1", "g") + end, function("e") + function("f") + function("g")),
+            lost);
+  EXPECT_EQ(feature(loop("0", "e") + loop("0", "f") + loop("1", "g") + loop("1", "h") + end,
+                    function("e") + function("f") + function("g") + function("h")),
+            "");
+}
+
 TEST(Verify, UnknownTypeIsInvalidWithTheReason) {
   const absl::StatusOr<ObjectFile> object = ObjectFile::Parse(std::string("\xb7\0\0\0\0\0\0\0\x95\0\0\0\0\0\0\0", 16),
                                                               "raw.bin", {.kernel_btf = "none"});
