@@ -133,6 +133,7 @@ struct LoopVisit {
     uint32_t insn = 0;                // before this one
     const Checkpoint* equal = nullptr;  // covered by this
   };
+  bool of_call = false;               // kCallScc
   Checkpoint* entry = nullptr;        // the first in the loop of the path in progress, null: that is done
   std::vector<Backedge> backedges;
   std::vector<Checkpoint*> kept;      // finished, but backedges lead back through them

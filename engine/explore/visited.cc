@@ -36,7 +36,7 @@ bool Search::Converges(Checkpoint& c, const LookUpKey& key, Lazy& state) {
   const Converge kind = cfg_.at[key.insn].converge;
   if (kind == Converge::kMayGoto && c.shared.state->may_goto_depth == cur.may_goto_depth) return false;
   const uint32_t id_base = key.id_gen + 1;
-  if (!(ctx_.caps.perfmon ? SubsumesWithin(*c.shared.state, c.shared.masks, cur, id_base, ids_)
+  if (!(ctx_.caps.perfmon ? SubsumesWithin(*c.shared.state, c.shared.masks, /*every_slot=*/true, cur, id_base, ids_)
                           : CoversGuarded(c, cur, id_base, /*within=*/true))) {
     return false;
   }
@@ -65,7 +65,9 @@ LoopVisit* Search::VisitOf(const State& state, uint32_t insn) {
     const uint32_t at = f < state.cur ? static_cast<uint32_t>(state.frames[f + 1]->callsite) : insn;
     if (cfg_.at[at].scc != 0) {
       chain.back() = cfg_.at[at].scc;
-      return &visits_[chain];
+      LoopVisit& visit = visits_[chain];
+      visit.of_call = (chain.back() & kCallScc) != 0;
+      return &visit;
     }
     if (f < state.cur) chain[f] = at + 1;
   }
@@ -111,7 +113,7 @@ void Search::Widen(const StepEffects& step, const Path& path) {
 bool Search::CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, bool within) {
   const State& old = *c.shared.state;
   return within || same_scalars_
-             ? SubsumesGuardedWithin(old, c.shared.masks, state, id_base, ids_, same_scalars_)
+             ? SubsumesGuardedWithin(old, c.shared.masks, !c.finished() || !c.visit->of_call, state, id_base, ids_, same_scalars_)
              : SubsumesGuarded(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
 }
 
@@ -156,7 +158,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
                c->recorded > key.checked) {
       const bool open = c->visit != nullptr && !c->visit->backedges.empty();
       if (!ctx_.caps.perfmon ? CoversGuarded(*c, Get(state), id_base, open)
-          : open ? SubsumesWithin(*c->shared.state, c->shared.masks, Get(state), id_base, ids_)
+          : open ? SubsumesWithin(*c->shared.state, c->shared.masks, !c->visit->of_call, Get(state), id_base, ids_)
                  : Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
         return Prune(*c, insn, path, open);
       }

@@ -396,9 +396,9 @@ class Builder {
         if (descended) continue;
         path.pop_back();
         if (low[w] < pre[w]) continue;
-        // A call that runs callbacks is a loop too. 6.18 does not count it as one, later kernels do.
-        bool loop = component.back() != w || At(w).converge == Converge::kCallback;
+        bool loop = component.back() != w;
         for (int k = 0; k < count; ++k) loop |= next[k] == w;
+        if (!loop && At(w).converge == Converge::kCallback) At(w).scc = kCallScc | w;
         uint32_t member;
         do {
           member = component.back();

@@ -25,6 +25,10 @@ enum class Converge : uint8_t {
   kCallback,  // the call of a function that calls back
 };
 
+// In Place::scc: a call that runs callbacks, in no other loop; with its index. 6.18 does not take it for a loop, later kernels
+// do: what the rest of a turn relies upon is not known there before all turns are done, either.
+inline constexpr uint32_t kCallScc = 1u << 31;
+
 struct Cfg {
   struct Sub {
     uint32_t start = 0, end = 0;  // [start, end)
@@ -40,7 +44,7 @@ struct Cfg {
     bool prune_point = false;          // states are compared and recorded here
     bool jmp_point = false;            // the path history needs an entry (jump targets)
     Converge converge = Converge::kNo; // such a loop starts its turns here; a state is always recorded
-    uint32_t scc = 0;                  // 0: in no loop; else a number
+    uint32_t scc = 0;                  // 0: in no loop; else a number, see kCallScc
   };
   std::vector<Sub> subs;            // by start
   int exception_sub = -1;           // index of the exception callback, -1: none

@@ -455,16 +455,18 @@ class FailureHint {
 // `old_` is finished. `id_base` is any number above every id in `cur`.
 bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
               uint32_t id_base, IdMap& ids, FailureHint& hint);
-// The same where it is not known yet which scalars matter: all of them do (RANGE_WITHIN).
-bool SubsumesWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids);
+// The same where it is not known yet which scalars matter: all of them do (RANGE_WITHIN). `every_slot`: nor which slots; then
+// those that nothing reads count, too, and have to hold the same kind of thing.
+bool SubsumesWithin(const State& old_, const CompareMasks& masks, bool every_slot, const State& cur, uint32_t id_base,
+                    IdMap& ids);
 
 // Both for programs whose loader lacks CAP_PERFMON: bytes of stack that were never written may not be loaded, and a
 // speculative state covers no other. The masks are those for UnknownSlots::kWritten.
 bool SubsumesGuarded(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
                      uint32_t id_base, IdMap& ids, FailureHint& hint);
 // `same_scalars`: scalars have to be the same, not only within (the kernel's explore_alu_limits).
-bool SubsumesGuardedWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids,
-                           bool same_scalars);
+bool SubsumesGuardedWithin(const State& old_, const CompareMasks& masks, bool every_slot, const State& cur, uint32_t id_base,
+                           IdMap& ids, bool same_scalars);
 // Another turn of a loop that need not be counted through: what no check has relied upon so far, and what was not the
 // same at the turn before, may be anything from here on (widen_imprecise_scalars). `before` stood where `now` stands,
 // or the instruction before.

@@ -171,6 +171,7 @@ struct AllPrecise {
   };
   All<uint16_t> regs;
   All<uint64_t> slots;
+  bool every_slot;
 };
 
 }  // namespace
@@ -278,12 +279,13 @@ static bool Covers(const State& old_, const Marks& precise, const CompareMasks& 
       }
     }
     if constexpr (std::is_same_v<Marks, AllPrecise>) {
-      // What the continuation reads is not known either: every slot counts, and has to hold the same kind of thing.
-      if (cur.frames[f]->slots < old_.frames[f]->slots) return false;
-      for (s = 0; s < old_.frames[f]->slots; ++s) {
-        if (old_.frames[f]->slot(s).Word() != cur.frames[f]->slot(s).Word() || !slot_safe(f, s)) return false;
+      if (precise.every_slot) {
+        if (cur.frames[f]->slots < old_.frames[f]->slots) return false;
+        for (s = 0; s < old_.frames[f]->slots; ++s) {
+          if (old_.frames[f]->slot(s).Word() != cur.frames[f]->slot(s).Word() || !slot_safe(f, s)) return false;
+        }
+        continue;
       }
-      continue;
     }
     for (uint64_t m = masks.slots[f]; m != 0; m &= m - 1) {
       s = std::countr_zero(m);
@@ -301,9 +303,10 @@ bool Subsumes(const State& old_, const PreciseMarks& precise, const CompareMasks
   return Covers<false>(old_, precise, masks, cur, id_base, ids, hint);
 }
 
-bool SubsumesWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids) {
+bool SubsumesWithin(const State& old_, const CompareMasks& masks, bool every_slot, const State& cur, uint32_t id_base,
+                    IdMap& ids) {
   FailureHint none;
-  return Covers<false>(old_, AllPrecise(), masks, cur, id_base, ids, none);
+  return Covers<false>(old_, AllPrecise{.every_slot = every_slot}, masks, cur, id_base, ids, none);
 }
 
 bool SubsumesGuarded(const State& old_, const PreciseMarks& precise, const CompareMasks& masks, const State& cur,
@@ -311,10 +314,10 @@ bool SubsumesGuarded(const State& old_, const PreciseMarks& precise, const Compa
   return Covers<true>(old_, precise, masks, cur, id_base, ids, hint);
 }
 
-bool SubsumesGuardedWithin(const State& old_, const CompareMasks& masks, const State& cur, uint32_t id_base, IdMap& ids,
-                           bool same_scalars) {
+bool SubsumesGuardedWithin(const State& old_, const CompareMasks& masks, bool every_slot, const State& cur, uint32_t id_base,
+                           IdMap& ids, bool same_scalars) {
   FailureHint none;
-  return Covers<true>(old_, AllPrecise(), masks, cur, id_base, ids, none, same_scalars);
+  return Covers<true>(old_, AllPrecise{.every_slot = every_slot}, masks, cur, id_base, ids, none, same_scalars);
 }
 
 void WidenImprecise(const State& before, const PreciseMarks& precise, State& now, StatePool& pool, IdMap& ids) {
