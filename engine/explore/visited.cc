@@ -112,8 +112,9 @@ void Search::Widen(const StepEffects& step, const Path& path) {
 
 bool Search::CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, bool within) {
   const State& old = *c.shared.state;
+  const bool every_slot = within && (!c.finished() || !c.visit->of_call);
   return within || same_scalars_
-             ? SubsumesGuardedWithin(old, c.shared.masks, !c.finished() || !c.visit->of_call, state, id_base, ids_, same_scalars_)
+             ? SubsumesGuardedWithin(old, c.shared.masks, every_slot, state, id_base, ids_, same_scalars_)
              : SubsumesGuarded(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
 }
 
