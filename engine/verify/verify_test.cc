@@ -120,6 +120,8 @@ TEST(Verify, AFunctionThatIsNeverCalledBackIsUnsupportedUnlessAnotherTakesItsPla
   EXPECT_EQ(feature(loop("0", "e") + loop("0", "f") + loop("1", "g") + loop("1", "h") + end,
                     function("e") + function("f") + function("g") + function("h")),
             "");
+  // A call that no path comes to does not keep it.
+  EXPECT_EQ(feature(loop("0", "g") + "r0 = 1\nif r0 == 1 goto on\ncall g\non:\ncall f\n" + end, function("f") + function("g")), lost);
 }
 
 TEST(Verify, UnknownTypeIsInvalidWithTheReason) {
