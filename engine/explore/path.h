@@ -133,7 +133,8 @@ struct LoopVisit {
     uint32_t insn = 0;                // before this one
     const Checkpoint* equal = nullptr;  // covered by this
   };
-  bool of_call = false;               // kCallScc
+  // One of the backedges is of another turn of an iterator or may_goto: for 6.18, those of calls that run callbacks are none.
+  bool counted = false;
   Checkpoint* entry = nullptr;        // the first in the loop of the path in progress, null: that is done
   std::vector<Backedge> backedges;
   std::vector<Checkpoint*> kept;      // finished, but backedges lead back through them

@@ -65,9 +65,7 @@ LoopVisit* Search::VisitOf(const State& state, uint32_t insn) {
     const uint32_t at = f < state.cur ? static_cast<uint32_t>(state.frames[f + 1]->callsite) : insn;
     if (cfg_.at[at].scc != 0) {
       chain.back() = cfg_.at[at].scc;
-      LoopVisit& visit = visits_[chain];
-      visit.of_call = (chain.back() & kCallScc) != 0;
-      return &visit;
+      return &visits_[chain];
     }
     if (f < state.cur) chain[f] = at + 1;
   }
@@ -92,6 +90,7 @@ void Search::EndVisit(LoopVisit& visit) {
   backedges_ -= visit.backedges.size();
   bytes_ -= visit.backedges.size() * sizeof(LoopVisit::Backedge);
   visit.backedges.clear();
+  visit.counted = false;
   for (Checkpoint* c : visit.kept) {
     c->kept = false;
     LetGo(c);
@@ -112,7 +111,7 @@ void Search::Widen(const StepEffects& step, const Path& path) {
 
 bool Search::CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, bool within) {
   const State& old = *c.shared.state;
-  const bool every_slot = within && (!c.finished() || !c.visit->of_call);
+  const bool every_slot = within && (!c.finished() || c.visit->counted);
   return within || same_scalars_
              ? SubsumesGuardedWithin(old, c.shared.masks, every_slot, state, id_base, ids_, same_scalars_)
              : SubsumesGuarded(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
@@ -159,7 +158,7 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
                c->recorded > key.checked) {
       const bool open = c->visit != nullptr && !c->visit->backedges.empty();
       if (!ctx_.caps.perfmon ? CoversGuarded(*c, Get(state), id_base, open)
-          : open ? SubsumesWithin(*c->shared.state, c->shared.masks, !c->visit->of_call, Get(state), id_base, ids_)
+          : open ? SubsumesWithin(*c->shared.state, c->shared.masks, c->visit->counted, Get(state), id_base, ids_)
                  : Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
         return Prune(*c, insn, path, open);
       }
@@ -183,6 +182,7 @@ Search::Visit Search::Prune(Checkpoint& c, uint32_t insn, Path& path, bool open)
   if (cfg_.at[insn].jmp_point) Remember(path, insn, path.last_insn);
   PropagatePrecision(path, insn, c);
   if (open) {
+    c.visit->counted |= !c.finished() && cfg_.at[insn].converge != Converge::kCallback;
     c.visit->backedges.push_back({path, insn, &c});
     ++backedges_;
     Charge(sizeof(LoopVisit::Backedge));
