@@ -14,19 +14,16 @@ function(bpfsieve_room name)
   endif()
 endfunction()
 
-# bpfsieve_test(NAME SOURCES x_test.cc DEPS ... [LABEL unit] [OPTIMIZED])
-# Tests are compiled without optimisation, as most take longer to compile than to run; what they test is not. OPTIMIZED: save
-# those that go through all values of something themselves.
+# bpfsieve_test(NAME SOURCES x_test.cc DEPS ... [LABEL unit])
+# Tests are compiled without optimisation, as most take longer to compile than to run; what they test is not.
 function(bpfsieve_test name)
   if(NOT BPFSIEVE_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "OPTIMIZED" "LABEL" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main bpfsieve_warnings)
-  if(NOT ARG_OPTIMIZED)
-    target_compile_options(${name} PRIVATE -O0)
-  endif()
+  target_compile_options(${name} PRIVATE -O0)
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_LABEL)
     set(ARG_LABEL unit)
