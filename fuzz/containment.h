@@ -27,22 +27,10 @@
 #include <vector>
 
 #include "engine/explore/explore.h"
+#include "engine/explore/visit_log.h"
 #include "fuzz/machine.h"
 
 namespace bpfsieve {
-
-// Which instructions a search executed.
-class VisitLog : public StateObserver {
- public:
-  void Clear(size_t insns) { visited_.assign(insns, 0); }
-  void At(const Context&, uint32_t insn, const State& state) override {
-    if (!state.speculative) visited_[insn] = 1;  // else nothing gets there
-  }
-  bool Visited(uint32_t insn) const { return visited_[insn] != 0; }
-
- private:
-  std::vector<uint8_t> visited_;
-};
 
 // The states that a search executed each instruction on, as far as they say something of what may still be read.
 class StateLog : public StateObserver {

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/explore/explore.h"
+#include "engine/explore/visit_log.h"
 #include "engine/isa/decode.h"
 #include "engine/program/cfg.h"
 #include "engine/program/liveness.h"
@@ -196,39 +197,27 @@ std::optional<SearchResult> Passes::Check(const Target& target) {
 
 namespace {
 
-// Which instructions any path comes to.
-class Visits : public StateObserver {
- public:
-  explicit Visits(const Program& program) : program_(program), seen_(program.insns.size() + 1, 0) {}
-  void At(const Context&, uint32_t insn, const State& state) override {
-    if (state.speculative) return;
-    seen_[insn] = 1;
-    if (IsLdImm64(program_.insns[insn])) seen_[insn + 1] = 1;
-  }
-  const std::vector<uint8_t>& seen() const { return seen_; }
-
- private:
-  const Program& program_;
-  std::vector<uint8_t> seen_;
-};
-
-// Whether the program takes the address of a function that no helper calls back, beside other functions. `seen` null: as far as
-// can be told without it. Linux 6.18 removes such a function as dead code, and does not adjust what names it: in what is left,
-// it then is the place as far behind the dead code as it lay in it. Where that is no function's, the kernel gives up ("verifier
-// bug: No program to jit"), if it compiles functions at all: another one is left, the program's or its own for exceptions.
-bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<uint8_t>& called_back,
-                    const std::vector<uint8_t>* seen) {
+// Whether the program takes the address of a function that no helper calls back, beside other functions. `visits` null: as far
+// as can be told without it. Linux 6.18 removes such a function as dead code, and does not adjust what names it: in what is
+// left, it then is the place as far behind the dead code as it lay in it. Where that is no function's, the kernel gives up
+// ("verifier bug: No program to jit"), if it compiles functions at all: another one is left, the program's or its own for
+// exceptions.
+bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<uint8_t>& called_back, const VisitLog* visits) {
   if (cfg.subs.size() == 1) return false;
-  const size_t n = program.insns.size();
+  const auto live = [&](uint32_t i) {
+    const bool second_half = i > 0 && IsLdImm64(program.insns[i - 1]);
+    return visits == nullptr || visits->Visited(second_half ? i - 1 : i);
+  };
   std::vector<uint32_t> place;  // of an instruction among those that are left
-  std::vector<uint8_t> is_function;  // per such place
-  bool others = seen == nullptr;
-  if (seen != nullptr) {
+  std::vector<uint8_t> is_function;  // by such a place
+  bool others = visits == nullptr;
+  if (visits != nullptr) {
+    const auto n = static_cast<uint32_t>(program.insns.size());
     place.resize(n + 1);
-    for (size_t i = 0; i < n; ++i) place[i + 1] = place[i] + (*seen)[i];
     is_function.resize(n + 1);
+    for (uint32_t i = 0; i < n; ++i) place[i + 1] = place[i] + live(i);
     for (const Cfg::Sub& sub : cfg.subs) {
-      if ((*seen)[sub.start] == 0) continue;
+      if (!live(sub.start)) continue;
       is_function[place[sub.start]] = 1;
       others |= sub.start != 0;
     }
@@ -239,15 +228,14 @@ bool LosesAFunction(const Program& program, const Cfg& cfg, const std::vector<ui
     if (IsKfuncCall(insn) && static_cast<size_t>(insn.imm) < program.externs.size()) {
       others |= program.externs[static_cast<size_t>(insn.imm)].name == "bpf_throw";
     }
-    if (!IsPseudoFunc(insn) || (seen != nullptr && (*seen)[i] == 0)) continue;
+    if (!IsPseudoFunc(insn) || !live(i)) continue;
     const auto target = static_cast<uint32_t>(static_cast<int64_t>(i) + insn.imm + 1);
-    if (seen == nullptr) {
+    if (visits == nullptr) {
       lost |= called_back.empty() || called_back[cfg.SubAt(target)] == 0;
-    } else if ((*seen)[target] == 0) {
-      size_t dead = target;  // where the dead code begins
-      while (dead > 0 && (*seen)[dead - 1] == 0) --dead;
-      const size_t at = place[target] + (target - dead);
-      lost |= at > n || is_function[at] == 0;
+    } else if (!live(target)) {
+      uint32_t dead = target;  // where the dead code begins
+      while (dead > 0 && !live(dead - 1)) --dead;
+      lost |= is_function[place[target] + (target - dead)] == 0;
     }
   }
   return lost && others;
@@ -297,11 +285,11 @@ SearchResult Passes::Search(const VerifyOptions& options, const SearchHooks& hoo
     return result;
   }
   if (!LosesAFunction(program_, cfg_, result.called_back, nullptr)) return result;
-  Visits visits(program_);
-  limits.threads = 1;
+  VisitLog visits;
+  visits.Clear(program_.insns.size());
   limits.observer = &visits;
   if (SearchResult again = Explore(stricter ? *stricter : context_, limits); again.verdict != Verdict::kAccept) return again;
-  if (LosesAFunction(program_, cfg_, result.called_back, &visits.seen())) {
+  if (LosesAFunction(program_, cfg_, result.called_back, &visits)) {
     result.verdict = Verdict::kUnsupported;
     result.feature = "function that is never called back";
     result.finding = Plain(Rule::kUnsupportedFeature, result.feature);
