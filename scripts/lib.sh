@@ -64,11 +64,11 @@ build_packages=(g++ cmake ninja-build pkg-config libabsl-dev libtbb-dev libelf-d
 # What the tests need on top: the second compiler, its sanitizers' run-time and symbolizer, and what counts instructions.
 test_packages=(libgtest-dev libgmock-dev clang-19 libclang-rt-19-dev llvm-19 valgrind python3)
 
-# build_preset NAME [cmake arguments]: configures and builds build/NAME.
+# build_preset NAME [cmake arguments]: configures and builds build/NAME; of it only what $build_only names, if that is set.
 build_preset() {
   local preset=$1
   shift
   say "building $preset (build/logs/build-$preset.log)"
   quietly "configure-$preset" cmake -S "$top" --preset "$preset" "$@"
-  quietly "build-$preset" cmake --build "$top/build/$preset" -j "$jobs"
+  quietly "build-$preset" cmake --build "$top/build/$preset" -j "$jobs" ${build_only:+--target $build_only}
 }

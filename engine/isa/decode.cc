@@ -204,28 +204,29 @@ std::optional<EncodingError> CheckImm64(const Insn* insns, size_t left) {
   return std::nullopt;
 }
 
+// The instruction at insns[0], in the order in which the kernel asks.
+std::optional<EncodingError> CheckOpcode(const Insn* insns, size_t left) {
+  const Insn& insn = *insns;
+  if (Class(insn) == kClassLdx && ((Mode(insn) != kModeMem && Mode(insn) != kModeMemsx) || insn.imm != 0)) {
+    return Error(Kind::kReserved, "BPF_LDX uses reserved fields");
+  }
+  if (IsLdImm64(insn)) return CheckImm64(insns, left);
+  if (IsKnownOpcode(insn.code)) return std::nullopt;
+  return Error(Kind::kOpcode, absl::StrFormat("unknown opcode %02x", insn.code));
+}
+
 }  // namespace
 
 bool IsKnownOpcode(uint8_t code) { return kKnownOpcodes[code]; }
 
 std::optional<EncodingError> CheckEncoding(const Insn* insns, size_t n) {
   for (size_t i = 0; i < n; ++i) {
-    const Insn& insn = insns[i];
-    std::optional<EncodingError> error;
-    if (Class(insn) == kClassLdx && ((Mode(insn) != kModeMem && Mode(insn) != kModeMemsx) || insn.imm != 0)) {
-      error = Error(Kind::kReserved, "BPF_LDX uses reserved fields");
-    } else if (IsLdImm64(insn)) {
-      error = CheckImm64(insns + i, n - i);
-    } else if (IsKnownOpcode(insn.code)) {
-      continue;
-    } else {
-      error = Error(Kind::kOpcode, absl::StrFormat("unknown opcode %02x", insn.code));
-    }
+    std::optional<EncodingError> error = CheckOpcode(insns + i, n - i);
     if (error) {
       error->insn = static_cast<uint32_t>(i);
       return error;
     }
-    if (IsLdImm64(insn)) ++i;
+    if (IsLdImm64(insns[i])) ++i;
   }
   return std::nullopt;
 }
