@@ -11,10 +11,8 @@ namespace bpfsieve {
 namespace {
 
 using Registers = uint32_t;  // as bits
-enum class What { kStackPointer, kSignMask };
+enum class What { kStackPointer, kSignMask, kMemory };
 constexpr Registers kArguments = 0x3e, kSaved = 0x3c0, kFrame = 1u << kRegFp;
-// What a function that the kernel calls back may find: its arguments are in other registers than its caller had them in.
-constexpr Registers kCallback = kArguments | kFrame;
 
 bool IsAlu(const Insn& i) { return Class(i) == kClassAlu || Class(i) == kClassAlu64; }
 // As code does that is compiled; others are rare.
@@ -47,6 +45,11 @@ std::vector<bool> Repeated(const Program& program) {
   return repeated;
 }
 
+// What is left of a pointer after that may still be one.
+bool KeepsPointers(const Insn& i) {
+  return Class(i) == kClassAlu64 && (AluOp(i) == kMov || AluOp(i) == kAdd || AluOp(i) == kSub);
+}
+
 bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
 
 // Which registers may hold such a thing, or what was computed with one, before each instruction, whatever way leads there.
@@ -54,8 +57,8 @@ bool IsSum(const Insn& i) { return i.code == (kClassAlu64 | kAdd | kSrcX); }
 class Reach {
  public:
   Reach(const Program& program, What what)
-      : insns_(program.insns), masks_(what == What::kSignMask), frame_(masks_ ? 0 : kFrame),
-        callback_(masks_ ? kArguments : kCallback), before_(insns_.size(), 0), seen_(insns_.size(), false) {
+      : insns_(program.insns), masks_(what == What::kSignMask), memory_(what == What::kMemory), frame_(masks_ ? 0 : kFrame),
+        callback_(kArguments | frame_), before_(insns_.size(), 0), seen_(insns_.size(), false) {
     for (bool more = true; more;) {
       const bool stored = stored_, returned = returned_;
       Flow(0, frame_);
@@ -76,6 +79,7 @@ class Reach {
     }
     return false;
   }
+  bool Returns() const { return returned_; }
   bool MasksWithSign(const std::vector<bool>& where) const {
     for (size_t at = 0; at < insns_.size(); ++at) {
       if (where[at] && Masks(insns_[at]) && (before_[at] >> insns_[at].dst & 1) != 0) return true;
@@ -104,6 +108,8 @@ class Reach {
       case kClassAlu64:
         if (masks_ && MakesSignMask(i)) {
           set(i.dst, true);
+        } else if (memory_ && !KeepsPointers(i)) {
+          set(i.dst, false);
         } else if (AluOp(i) == kMov) {
           set(i.dst, UsesX(i) && from);
         } else if (UsesX(i) && from) {
@@ -112,12 +118,12 @@ class Reach {
         break;
       case kClassLd:
         if (IsLdImm64(i)) {
-          set(i.dst, false);
+          set(i.dst, memory_ && i.src != 0);
           if (IsPseudoFunc(i)) Flow(here + 1 + i.imm, callback_);
           return Flow(here + 2, held);
         }
         break;
-      case kClassLdx: set(i.dst, stored_); break;
+      case kClassLdx: set(i.dst, stored_ && !(memory_ && AccessBytes(i) < 8)); break;
       case kClassStx:
         stored_ |= from;
         if (Mode(i) == kModeAtomic && stored_) held |= 1u << i.dst | 1u << i.src | 1u << kRegR0;  // one of which fetches
@@ -130,7 +136,8 @@ class Reach {
         }
         if (i.code == kCodeCall) {
           if (IsPseudoCall(i)) Flow(here + 1 + i.imm, (held & kArguments) | frame_);
-          held = (held & (kSaved | frame_)) | (IsPseudoCall(i) && returned_ ? 1u << kRegR0 : 0);
+          held &= kSaved | frame_;
+          if (IsPseudoCall(i) ? returned_ : memory_) held |= 1u << kRegR0;
           break;
         }
         Flow(here + 1 + (i.code == (kClassJmp32 | kJa) ? i.imm : i.off), held);
@@ -141,12 +148,14 @@ class Reach {
   }
 
   const std::vector<Insn>& insns_;
-  const bool masks_;
-  const Registers frame_, callback_;  // what R10 and what the arguments of a callback are, to begin with
+  const bool masks_, memory_;
+  // What R10 is to begin with, and what a function that the kernel calls back may find: its arguments are in other registers
+  // than its caller had them in.
+  const Registers frame_, callback_;
   std::vector<Registers> before_;
   std::vector<bool> seen_;
   std::vector<size_t> todo_;
-  bool stored_ = false, returned_ = false;  // a pointer to a stack, anywhere
+  bool stored_ = false, returned_ = false;  // such a thing, anywhere
 };
 
 }  // namespace
@@ -161,6 +170,7 @@ bool MayCrashTheKernel(const Program& program) {
       Reach(program, What::kSignMask).MasksWithSign(Repeated(program))) {
     return true;
   }
+  if (program.type == ProgType::kStructOps && Reach(program, What::kMemory).Returns()) return true;
   const bool functions = program.subprogs.size() > 1 || program.exception_callback != Program::kNoCallback ||
                          std::any_of(insns.begin(), insns.end(), [](const Insn& i) { return IsPseudoCall(i) || IsPseudoFunc(i); });
   if (!functions || std::none_of(insns.begin(), insns.end(), IsSum)) return false;

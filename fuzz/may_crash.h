@@ -8,6 +8,9 @@
 // And on `number &= constant` and `|= constant` where the number is 0 or -1, which makes the verifier look at both: when more
 // branches are pending than it keeps (8,192), it uses the state that it did not get (maybe_fork_scalars). Only a program that
 // goes round and round gets there.
+//
+// And where a function of a table (struct_ops) returns a pointer to memory: it takes the length, or whatever else goes with a
+// pointer of that kind, for the address of the types that go with a structure's pointer (check_return_code).
 #ifndef BPFSIEVE_FUZZ_MAY_CRASH_H_
 #define BPFSIEVE_FUZZ_MAY_CRASH_H_
 
@@ -16,8 +19,8 @@
 namespace bpfsieve {
 
 // Whether the program has functions (or callbacks) and a 64-bit addition of a register that points to a stack on any way
-// through its text, possible or not; or goes back anywhere, and masks what may be a sign
-// that was shifted through all bits. False means that it cannot be the first form; true is often wrong.
+// through its text, possible or not; or goes back anywhere, and masks what may be a sign that was shifted through all bits; or
+// is one of a table's, and a function of it returns what a call gave, an address, or what was computed with one. False means that it cannot be the first form; true is often wrong.
 bool MayCrashTheKernel(const Program& program);
 // Whether it would if more branches were pending than are kept. What makes other masks of a sign counts, too.
 bool MayCrashAtTheLimit(const Program& program);

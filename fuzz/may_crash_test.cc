@@ -12,8 +12,9 @@
 namespace bpfsieve {
 namespace {
 
-bool MayCrash(const std::string& text) {
+bool MayCrash(const std::string& text, ProgType type = ProgType::kUnspec) {
   Program p;
+  p.type = type;
   p.subprogs.push_back({0, "main", 0, false});
   const absl::StatusOr<std::vector<Insn>> insns = Assemble(text);
   EXPECT_TRUE(insns.ok()) << insns.status() << "\n" << text;
@@ -88,6 +89,30 @@ TEST(MayCrash, MasksOfASignInALoop) {
   EXPECT_FALSE(MayCrash("r0 = 0\nagain:\nr0 &= 7\nif r0 == 5 goto again\nexit\n"));
   EXPECT_FALSE(MayCrash("r0 = 0\nr1 = 0\nagain:\nr1 s>>= 63\nr0 &= 7\nif r0 == 5 goto again\nexit\n")) << "of another number";
   EXPECT_TRUE(MayCrash("r0 = 0\nagain:\nr0 s>>= 63\n*(u64 *)(r10 -8) = r0\nr1 = *(u64 *)(r10 -8)\nr1 |= 7\nif r1 == 5 goto again\nexit\n"));
+}
+
+TEST(MayCrash, PointerThatAFunctionOfATableReturns) {
+  for (const char* text : {
+           "call 5\nexit\n",
+           "call 5\nr6 = r0\nr0 = r6\nr0 += 8\nexit\n",
+           "r0 = map[0] ll\nexit\n",
+           "r0 = r10\nexit\n",
+           "call 5\n*(u64 *)(r10 -8) = r0\nr0 = *(u64 *)(r10 -8)\nexit\n",
+           "call f\nexit\nf:\ncall 5\nexit\n",
+       }) {
+    EXPECT_TRUE(MayCrash(text, ProgType::kStructOps)) << text;
+    EXPECT_FALSE(MayCrash(text)) << text;
+  }
+  for (const char* text : {
+           "r0 = 0\nexit\n",
+           "call 5\nr0 = 1\nexit\n",
+           "call 5\nr0 &= 1\nexit\n",                                                // a number, or refused
+           "call 5\nw0 = w0\nexit\n",
+           "call 5\n*(u64 *)(r10 -8) = r0\nr0 = *(u32 *)(r10 -8)\nexit\n",
+           "r0 = *(u64 *)(r1 +0)\nexit\n",                                            // a structure, with its types
+       }) {
+    EXPECT_FALSE(MayCrash(text, ProgType::kStructOps)) << text;
+  }
 }
 
 // It would be of no use if it kept most programs with functions from the kernel.
