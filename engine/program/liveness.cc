@@ -34,6 +34,23 @@ constexpr uint64_t kStopCheck = 1 << 16;  // instructions visited
 
 constexpr uint32_t kHelperTailCall = 12;
 
+// Helpers that call a function back before they return. The register behind that of the function holds what it is given,
+// which may be a pointer to the stack.
+struct Callback {
+  int helper;
+  int function;  // the register that holds its address
+  int receives;  // in which register it gets what it is given
+};
+constexpr Callback kCallbacks[] = {{164, 2, 4},   // bpf_for_each_map_elem
+                                   {180, 3, 3},   // bpf_find_vma
+                                   {181, 2, 2},   // bpf_loop
+                                   {209, 2, 2}};  // bpf_user_ringbuf_drain
+const Callback* CallbackOf(const Insn& insn) {
+  if (!IsHelperCall(insn)) return nullptr;
+  const Callback* found = std::ranges::find(kCallbacks, insn.imm, &Callback::helper);
+  return found == std::end(kCallbacks) ? nullptr : found;
+}
+
 // Forward state. Slots without a bit in `pointers` hold no stack pointer.
 struct State {
   std::array<Value, 16> regs;  // as many as the field names: R11 and up are an error, but only of a path that gets there
@@ -58,12 +75,12 @@ struct State {
     for (uint64_t left = pointers; left != 0; left &= left - 1) levels |= slots[__builtin_ctzll(left)].levels();
     return levels;
   }
-  // Takes `from` over, but for the registers that nobody reads: they are no reason to tell states apart.
+  // Where paths meet, the verifier may forget a number: it does so in loops over iterators.
+  static Value AtHead(Value v) { return v.kind() == Value::kConst ? v.Maybe() : v; }
+  // Takes `from` over at the head of a block, but for the registers that nobody reads: they are no reason to tell states apart.
   void Assign(const State& from, uint16_t live_regs) {
-    regs = from.regs;
-    for (int r = 0; r < kRegFp; ++r) {
-      if ((live_regs >> r & 1) == 0) regs[r] = Value();
-    }
+    for (int r = 0; r < kRegFp; ++r) regs[r] = (live_regs >> r & 1) == 0 ? Value() : AtHead(from.regs[r]);
+    for (size_t r = kRegFp; r < regs.size(); ++r) regs[r] = from.regs[r];
     pointers = from.pointers;
     ForEachPointerSlot([&](int slot) { slots[slot] = from.slots[slot]; });
   }
@@ -72,7 +89,7 @@ struct State {
     bool changed = false;
     for (int r = 0; r < kRegFp; ++r) {
       if ((live_regs >> r & 1) == 0) continue;
-      const Value v = Join(regs[r], from.regs[r]);
+      const Value v = Join(regs[r], AtHead(from.regs[r]));
       changed |= !(v == regs[r]);
       regs[r] = v;
     }
@@ -116,7 +133,8 @@ struct Effect {
 };
 struct CallSite {
   uint32_t insn;
-  int callee;  // instance
+  int callee;         // instance
+  bool by_helper;     // any number of times, also never
 };
 
 struct Instance {
@@ -127,7 +145,7 @@ struct Instance {
   // Of the builder's lists: [first, last).
   size_t first_effect = 0, last_effect = 0;
   size_t first_site = 0, last_site = 0;
-  std::span<int32_t> callees;                       // by call of the subprogram
+  std::span<int32_t> callees;                       // by call of the subprogram; kEverything: not known
   std::array<std::span<uint64_t>, kLevels> live{};  // per level, by instruction; empty: nothing of that frame is read
   std::array<uint64_t, kLevels> must_write{};  // slots of outer frames overwritten on every way to the exit
   bool done = false;
@@ -148,8 +166,8 @@ struct StackLiveness::Tables {
   }
 
   ArenaList<Instance> instances;
-  std::span<int32_t> roots, callbacks;   // by subprogram
-  std::span<uint32_t> call_index;  // by instruction: 1-based number among the program's bpf-to-bpf calls; 0: none. Empty: no calls
+  std::span<int32_t> roots;        // by subprogram
+  std::span<uint32_t> call_index;  // by instruction: 1-based number among the calls that enter subprograms; 0: none. Empty: no calls
 };
 
 namespace {
@@ -168,14 +186,12 @@ class Analysis {
     instances_.emplace_back();  // kEverything
     const size_t subs = cfg_->subs.size();
     tables_.roots = kept_.Make<int32_t>(subs, kEverything);
-    tables_.callbacks = kept_.Make<int32_t>(subs, kEverything);
     AddRoots();
     for (size_t next = 1; next < instances_.size() && !gave_up_; ++next) Forward(static_cast<int>(next));
     for (size_t next = 1; next < instances_.size() && !gave_up_; ++next) BackwardFrom(static_cast<int>(next));
     if (!gave_up_) return;
     instances_.resize(1);
     std::fill(tables_.roots.begin(), tables_.roots.end(), kEverything);
-    std::fill(tables_.callbacks.begin(), tables_.callbacks.end(), kEverything);
   }
 
  private:
@@ -198,7 +214,7 @@ class Analysis {
     uint32_t calls = 0;
     size_t s = 0;
     for (const uint32_t i : cfg_->notable) {
-      if (!IsPseudoCall(insns[i])) continue;
+      if (!IsPseudoCall(insns[i]) && CallbackOf(insns[i]) == nullptr) continue;
       if (calls == 0) tables_.call_index = kept_.Make<uint32_t>(insns.size());
       while (s < cfg_->at[i].sub) first_call_[++s] = calls;
       tables_.call_index[i] = ++calls;
@@ -212,22 +228,18 @@ class Analysis {
 
   void AddRoots() {
     const size_t subs = cfg_->subs.size();
-    const auto root = arena_.Make<uint8_t>(subs), callback = arena_.Make<uint8_t>(subs);
+    const auto root = arena_.Make<uint8_t>(subs);
     root[0] = 1;
     for (size_t s = 0; s < subs; ++s) root[s] |= global_[s];
     for (const uint32_t i : cfg_->notable) {
       if (!IsPseudoFunc(program_->insns[i])) continue;
       const int sub = cfg_->SubAt(i + static_cast<uint32_t>(program_->insns[i].imm) + 1);
-      if (sub >= 0) root[sub] = callback[sub] = 1;
+      if (sub >= 0) root[sub] = 1;
     }
     for (size_t s = 0; s < subs; ++s) {
       Context context;
       context.sub = static_cast<int>(s);
       if (root[s]) tables_.roots[s] = Intern(context);
-      if (!callback[s]) continue;
-      context.args.fill(Value::Somewhere(static_cast<uint8_t>(~kOwn)));
-      context.reach = static_cast<uint8_t>(~kOwn);
-      tables_.callbacks[s] = Intern(context);
     }
   }
 
@@ -412,6 +424,8 @@ class Analysis {
         v = Value::Const(static_cast<int64_t>(hi << 32 | static_cast<uint32_t>(insn.imm)));
       } else if (insn.src == kPseudoMapFd && insn.imm >= 0) {
         v = Value::Map(insn.imm);
+      } else if (insn.src == kPseudoFunc) {
+        v = Value::Function(cfg_->SubAt(i + static_cast<uint32_t>(insn.imm) + 1));
       }
       s->regs[insn.dst] = v;
       return;
@@ -437,18 +451,13 @@ class Analysis {
       }
       return;
     }
-    if (is64 && !x && (op == kAdd || op == kSub)) {
-      const int64_t delta = op == kAdd ? int64_t{insn.imm} : -int64_t{insn.imm};
-      if (dst.kind() == Value::kRange) {
-        dst = Value::Range(dst.level(), dst.low() + delta, dst.high() + delta, dst.maybe());
-        return;
-      }
-      if (dst.kind() == Value::kConst) {
-        dst = Value::Const(dst.payload() + delta);
-        return;
-      }
+    // A number in a register is an unknown one unless the verifier is sure to know it.
+    if (is64 && (op == kAdd || op == kSub) && (dst.kind() == Value::kRange || dst.kind() == Value::kConst) &&
+        (!x || (src.kind() == Value::kConst && !src.maybe()))) {
+      const int64_t by = x ? src.payload() : insn.imm;
+      dst = dst.Plus(op == kAdd ? by : -by);
+      return;
     }
-    // An offset in a register is an unknown one, even if we could know it: the verifier might know less than we do.
     dst = Value::Somewhere(static_cast<uint8_t>(dst.levels() | src.levels()));
   }
 
@@ -542,16 +551,21 @@ class Analysis {
   void StepCall(uint32_t i, const Insn& insn, State* s) {
     uint8_t passed = 0;
     for (int r = 1; r <= 5; ++r) passed |= s->regs[r].levels();
-    if (IsPseudoCall(insn)) {
-      CallSubprogram(i, insn, *s);
-    } else if (recording_ != kEverything && passed != 0) {
-      CallKernel(i, insn, *s, passed);
+    if (recording_ != kEverything) {
+      if (IsPseudoCall(insn)) {
+        CallSubprogram(i, insn, *s);
+      } else if (const Callback* callback = CallbackOf(insn)) {
+        CallBack(i, *callback, *s);
+      } else if (passed != 0) {
+        CallKernel(i, insn, *s);
+      }
     }
     // Whatever runs may overwrite what it was given, though never with stack pointers.
     if (passed != 0) {
       s->ForEachPointerSlot([s](int slot) { s->slots[slot] = s->slots[slot].Maybe(); });
     }
     Clobber(s);
+    for (int r = 6; r <= 9; ++r) s->regs[r] = State::AtHead(s->regs[r]);
   }
 
   // Frames whose slots can be reached from pointers into `levels`.
@@ -562,7 +576,6 @@ class Analysis {
   }
 
   void CallSubprogram(uint32_t i, const Insn& insn, const State& s) {
-    if (recording_ == kEverything) return;
     const int sub = cfg_->SubAt(i + static_cast<uint32_t>(insn.imm) + 1);
     if (sub < 0) {
       gave_up_ = true;
@@ -573,18 +586,22 @@ class Analysis {
       for (int r = 1; r <= 5; ++r) NoteRead(i, s.regs[r], 0, kUnknownSize);
       return;
     }
+    Enter(i, sub, s, std::span(s.regs).subspan<1, 5>(), /*by_helper=*/false);
+  }
+
+  void Enter(uint32_t i, int sub, const State& s, std::span<const Value, 5> args, bool by_helper) {
     Context context;
     context.sub = sub;
     const uint16_t used = cfg_->at[cfg_->subs[sub].start].live_regs;
     uint8_t levels = 0;
     for (int r = 1; r <= 5; ++r) {
       if ((used >> r & 1) == 0) continue;
-      context.args[r - 1] = SeenByCallee(s.regs[r]);
-      levels |= s.regs[r].levels();
+      context.args[r - 1] = SeenByCallee(args[r - 1]);
+      levels |= args[r - 1].levels();
     }
     if (levels != 0) context.reach = Outward(static_cast<uint8_t>(s.SlotLevels() | reach_));
     const int callee = Intern(context);
-    sites_.push_back({i, callee});
+    sites_.push_back({i, callee, by_helper});
     const Instance& caller = instances_[recording_];
     caller.callees[tables_.call_index[i] - 1 - caller.first_call] = callee;
   }
@@ -598,15 +615,19 @@ class Analysis {
     return Value::Somewhere(Outward(v.levels()));
   }
 
-  static bool RunsCallback(const Insn& insn) {
-    return insn.src == kCallHelper && (insn.imm == 164 || insn.imm == 180 || insn.imm == 181 || insn.imm == 209);
-  }
-
-  void CallKernel(uint32_t i, const Insn& insn, const State& s, uint8_t passed) {
-    if (RunsCallback(insn)) {
-      NoteReadAll(i, Closure(s, passed));
+  // The helper calls the function back with what it was given for it: none of the other arguments points to a stack.
+  void CallBack(uint32_t i, const Callback& callback, const State& s) {
+    const Value function = s.regs[callback.function], given = s.regs[callback.function + 1];
+    if (function.kind() != Value::kFunction || function.payload() < 0) {  // of several functions, which may read all of it
+      NoteReadAll(i, Closure(s, given.levels()));
       return;
     }
+    std::array<Value, 5> args;
+    args[callback.receives - 1] = given;
+    Enter(i, function.payload(), s, args, /*by_helper=*/true);
+  }
+
+  void CallKernel(uint32_t i, const Insn& insn, const State& s) {
     if (insn.src == kCallHelper) {
       const auto id = static_cast<uint32_t>(insn.imm);
       const int count = traits_->arg_count ? std::clamp(traits_->arg_count(id), 0, 5) : 5;
@@ -735,7 +756,7 @@ class Analysis {
       }
       for (int level = 1; level < kLevels; ++level) {
         const uint64_t read = callee.live[level].empty() ? 0 : callee.live[level][0];
-        const uint64_t kill = callee.must_write[level];
+        const uint64_t kill = call.by_helper ? 0 : callee.must_write[level];
         if (read == 0 && kill == 0) continue;
         effects_.push_back({call.insn, static_cast<uint8_t>(level - 1), read, kill});
         // The outermost level stands for itself and everything further out.
@@ -839,10 +860,6 @@ StackLiveness::StackLiveness(const Program& program, const std::vector<MapDef>& 
 
 int StackLiveness::Root(int sub) const {
   return sub >= 0 && static_cast<size_t>(sub) < tables_->roots.size() ? tables_->roots[sub] : kEverything;
-}
-
-int StackLiveness::Callback(int sub) const {
-  return sub >= 0 && static_cast<size_t>(sub) < tables_->callbacks.size() ? tables_->callbacks[sub] : kEverything;
 }
 
 int StackLiveness::Callee(int caller, uint32_t callsite) const {

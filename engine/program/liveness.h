@@ -35,11 +35,9 @@ class StackLiveness {
   // Subprogram `sub` entered on its own (the program, a global function, an asynchronous callback): instance of the
   // outermost frame.
   int Root(int sub) const;
-  // The instance that a bpf-to-bpf call at `callsite`, in a frame of instance `caller`, enters. For calls of helpers
-  // an instance in which everything is live: Callback() is better.
+  // The instance that a bpf-to-bpf call at `callsite`, in a frame of instance `caller`, enters, or a helper called there
+  // that calls back; one in which everything is live, where it may be different functions.
   int Callee(int caller, uint32_t callsite) const;
-  // Subprogram `sub` run as a callback by a helper, which passes it whatever the helper was given.
-  int Callback(int sub) const;
 
   // Slots live before `insn` in the frame of `instance` itself.
   uint64_t LiveOwn(int instance, uint32_t insn) const;

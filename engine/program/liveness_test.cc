@@ -177,6 +177,22 @@ TEST(LivenessOwn, OffsetInARegisterReachesTheWholeFrame) {
   EXPECT_EQ(store.Own(2), Slots({-8}));
 }
 
+TEST(LivenessOwn, NumberThatTheVerifierIsSureToKnowIsAnOffset) {
+  const Analysed a = Analyse({Mov(1, 16), MovReg(6, 10), Add(6, -32), AddReg(6, 1), Load(kSizeDw, 0, 6, 0), Exit()});
+  EXPECT_EQ(a.Own(0), Slots({-16}));
+  const Analysed store = Analyse({Mov(1, 16), MovReg(6, 10), Add(6, -32), AddReg(6, 1), StoreImm(kSizeDw, 6, 0, 0),
+                                  Load(kSizeDw, 0, 10, -16), Exit()});
+  EXPECT_EQ(store.Own(0), 0u);
+}
+
+TEST(LivenessOwn, NumberThatTheVerifierMayForgetIsNoOffset) {
+  const Analysed met = Analyse({Mov(1, 16), Jeq(2, 0), MovReg(6, 10), Add(6, -32), AddReg(6, 1), Load(kSizeDw, 0, 6, 0), Exit()});
+  EXPECT_EQ(met.Own(0), kAll);
+  const Analysed called =
+      Analyse({Mov(7, 16), Helper(kNothing), MovReg(6, 10), Add(6, -32), AddReg(6, 7), Load(kSizeDw, 0, 6, 0), Exit()});
+  EXPECT_EQ(called.Own(0), kAll);
+}
+
 TEST(LivenessOwn, PointersThatDifferByPathReachWhatIsBetweenThem) {
   const Analysed a =
       Analyse({MovReg(6, 10), Add(6, -24), Jeq(1, 1), Add(6, 16), Load(kSizeDw, 0, 6, -8), Exit()});
@@ -378,15 +394,28 @@ TEST(LivenessCall, GlobalFunctionReadsUpToTheTopAndKillsNothing) {
   EXPECT_EQ(a.live->LiveOwn(a.live->Root(1), 5), 0u);
 }
 
-TEST(LivenessCall, HelperThatRunsCallbacksReadsEveryReachableSlot) {
-  const Analysed with = Analyse({FuncLo(2, 5), Imm64Hi(), MovReg(3, 10), Helper(kLoop), Mov(0, 0), Exit(),  //
-                                 Load(kSizeDw, 0, 2, -8), Exit()});
-  EXPECT_EQ(with.Own(3), kAll);
-  EXPECT_EQ(with.live->LiveOuter(with.live->Callback(1), 6, 1), kAll);
-  EXPECT_EQ(with.live->LiveOuter(with.live->Callback(1), 7, 1), 0u);
-  const Analysed without =
-      Analyse({FuncLo(2, 5), Imm64Hi(), Mov(3, 0), Helper(kLoop), Mov(0, 0), Exit(), Mov(0, 0), Exit()});
-  EXPECT_EQ(without.Own(3), 0u);
+TEST(LivenessCall, FunctionThatIsCalledBackReadsThroughWhatTheHelperWasGiven) {
+  const Analysed a = Analyse({FuncLo(2, 6), Imm64Hi(), MovReg(3, 10), Add(3, -16), Helper(kLoop), Mov(0, 0), Exit(),  //
+                              Load(kSizeDw, 0, 2, 8), Exit()});
+  EXPECT_EQ(a.Own(4), Slots({-8}));
+  const int callback = a.live->Callee(a.live->Root(0), 4);
+  EXPECT_EQ(a.live->LiveOuter(callback, 7, 1), Slots({-8}));
+  EXPECT_EQ(a.live->LiveOuter(callback, 8, 1), 0u);
+}
+
+TEST(LivenessCall, FunctionThatIsCalledBackMayNotRunSoItKillsNothing) {
+  const Analysed a = Analyse({FuncLo(2, 6), Imm64Hi(), MovReg(3, 10), Helper(kLoop), Load(kSizeDw, 0, 10, -8), Mov(0, 0), Exit(),  //
+                              StoreImm(kSizeDw, 2, -8, 0), Mov(0, 0), Exit()});
+  EXPECT_EQ(a.Own(3), Slots({-8}));
+}
+
+TEST(LivenessCall, OneOfSeveralFunctionsThatIsCalledBackReadsEverySlot) {
+  const Analysed a = Analyse({Jeq(1, 3), FuncLo(2, 8), Imm64Hi(), Ja(2), FuncLo(2, 7), Imm64Hi(), MovReg(3, 10), Helper(kLoop),
+                              Mov(0, 0), Exit(),  //
+                              Mov(0, 0), Exit(),  //
+                              Mov(0, 1), Exit()});
+  EXPECT_EQ(a.Own(7), kAll);
+  EXPECT_EQ(a.live->LiveOwn(a.live->Callee(a.live->Root(0), 7), 10), kAll);
 }
 
 TEST(LivenessCall, RecursionIsAnsweredConservatively) {
@@ -676,7 +705,7 @@ class ConcreteRun {
     }
     Frame callback;
     callback.pc = static_cast<uint32_t>(f.regs[2].value);
-    callback.instance = a_.live->Callback(a_.cfg.SubAt(callback.pc));
+    callback.instance = a_.live->Callee(f.instance, f.pc);
     callback.regs[2] = f.regs[3];
     Enter(callback);
   }

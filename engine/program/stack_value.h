@@ -14,19 +14,20 @@ inline constexpr int kStackBytes = 512;  // MAX_BPF_STACK
 inline constexpr int kUnknownSize = -1;
 
 // What a register or slot holds, with respect to the stack, in 32 bits so that states are cheap to copy and compare:
-//   payload  20 bits: the constant or the map's index, signed; or two signed halves, the lowest and the highest offset
+//   payload  20 bits: the constant, the map's or the subprogram's index, signed; or two signed halves, the lowest and the highest offset
 //            from the frame's fp. More than one, where paths meet: compilers merge the tails of branches
 //   levels    8 bits: the frames that it may point into; zero: not a stack pointer
-//   kind      2 bits
-//   maybe     1 bit: may also be something that is no stack pointer. Reads through it still happen, but a store
-//             through it need not hit the stack
+//   kind      3 bits
+//   maybe     1 bit: of a pointer, may also be something that is no stack pointer. Reads through it still happen, but a
+//             store through it need not hit the stack. Of a constant: the verifier may have forgotten that it is one
 class Value {
  public:
-  enum Kind : uint32_t { kOther, kConst, kMap, kRange };  // kOther with levels: a pointer at an unknown offset
+  enum Kind : uint32_t { kOther, kConst, kMap, kRange, kFunction };  // kOther with levels: a pointer at an unknown offset
 
   constexpr Value() : bits_(0) {}
   static constexpr Value Const(int64_t c) { return Fits(c) ? Value(kConst, 0, c, false) : Value(); }
   static constexpr Value Map(int64_t index) { return Fits(index) ? Value(kMap, 0, index, false) : Value(); }
+  static constexpr Value Function(int sub) { return Fits(sub) ? Value(kFunction, 0, sub, false) : Value(); }
   static constexpr Value Range(int level, int64_t low, int64_t high, bool maybe) {
     const auto levels = static_cast<uint8_t>(1u << level);
     if (low < -kStackBytes || high >= kStackBytes) return Somewhere(levels);
@@ -35,7 +36,7 @@ class Value {
   static constexpr Value Exact(int level, int64_t off, bool maybe) { return Range(level, off, off, maybe); }
   static constexpr Value Somewhere(uint8_t levels) { return Value(kOther, levels, 0, levels != 0); }
 
-  constexpr Kind kind() const { return static_cast<Kind>(bits_ >> 28 & 3); }
+  constexpr Kind kind() const { return static_cast<Kind>(bits_ >> 28 & 7); }
   constexpr uint8_t levels() const { return static_cast<uint8_t>(bits_ >> 20); }
   constexpr int payload() const { return static_cast<int32_t>(bits_ << 12) >> 12; }
   constexpr bool maybe() const { return bits_ >> 31 != 0; }
@@ -48,8 +49,13 @@ class Value {
   constexpr uint32_t bits() const { return bits_; }
   constexpr Value Maybe() const {
     Value v = *this;
-    if (IsPointer()) v.bits_ |= 1u << 31;
+    if (IsPointer() || kind() == kConst) v.bits_ |= 1u << 31;
     return v;
+  }
+  // What `delta` is added to: a constant or a range.
+  constexpr Value Plus(int64_t delta) const {
+    if (kind() == kRange) return Range(level(), low() + delta, high() + delta, maybe());
+    return maybe() ? Const(payload() + delta).Maybe() : Const(payload() + delta);
   }
   // As a plain number is to the stack: constants forgotten.
   constexpr Value PointerOnly() const { return IsPointer() ? *this : Value(); }

@@ -30,7 +30,7 @@ bool HasForEach(MapType type) {
 }  // namespace
 
 // The frame of a function that is called back, in the fork; null after recording a finding.
-Frame* Transfer::EnterCallback(int sub) {
+Frame* Transfer::EnterCallback(int sub, int instance) {
   if (st_->cur + 1 >= kMaxFrames) {
     Fail(Rule::kCallDepth, -1, absl::StrCat("the call stack of ", st_->cur + 2, " frames is too deep"));
     return nullptr;
@@ -40,7 +40,7 @@ Frame* Transfer::EnterCallback(int sub) {
   ++turn.frame().callback_depth;
   st_->frame().callback_depth = 0;
   Frame* callee = pool_.NewFrame();
-  callee->Init(static_cast<int32_t>(pc_), turn.cur + 1, sub, ctx_.liveness->Callback(sub));
+  callee->Init(static_cast<int32_t>(pc_), turn.cur + 1, sub, instance);
   callee->in_callback = true;
   turn.frames[++turn.cur] = callee;
   out_->called_back = sub;
@@ -49,7 +49,7 @@ Frame* Transfer::EnterCallback(int sub) {
 
 // The order of a tree: two elements of it, not owned.
 bool Transfer::CallLess(int sub, const MapField& root) {
-  Frame* callee = EnterCallback(sub);
+  Frame* callee = EnterCallback(sub, ctx_.liveness->Root(sub));  // it gets no pointer to a stack
   if (callee == nullptr) return false;
   for (int r = 1; r <= 2; ++r) GraphNode(callee->regs[r], root, NonOwning(root.type_id));
   return true;
@@ -70,7 +70,7 @@ bool Transfer::CallBack(CallMeta& meta) {
     return Fail(Rule::kHelperMap, 1, "callback function not allowed for map");
   }
   if (meta.id == kFindVma && Kernel() == nullptr) return Unsupported("callback: bpf_find_vma");
-  Frame* callee = EnterCallback(meta.subprog);
+  Frame* callee = EnterCallback(meta.subprog, ctx_.liveness->Callee(caller.instance, pc_));
   if (callee == nullptr) return false;
   if (meta.id == kLoop) {
     callee->regs[1].MakeUnknown();

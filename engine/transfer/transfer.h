@@ -401,7 +401,7 @@ class Transfer {
   // callback.cc
   bool CallBack(CallMeta& meta);
   bool CallLess(int sub, const MapField& root);
-  Frame* EnterCallback(int sub);
+  Frame* EnterCallback(int sub, int instance);
   bool ReturnFromCallback();
   bool MayGoto();
   void CallLater(int subprog, bool sleeps);
