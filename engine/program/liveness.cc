@@ -1,3 +1,16 @@
+// Which stack slots may still be read, by instruction and calling context.
+//
+// Forward, from each context's arguments: where registers and spilled registers point (stack_value.h), and with that what
+// every instruction reads and overwrites of which frame, and in which contexts its calls enter other functions. Backward,
+// callees first: a slot is live where something behind reads it before all of it is overwritten.
+//
+// Turned down:
+//  - collecting reads on the way, as Linux 6.18 does: what a recorded state means then depends on what was explored before
+//    it, and helpers that run ahead could no longer compare with it (docs/architecture.md);
+//  - numbers in registers as ranges: the verifier forgets what it knows of them in loops over iterators, and then reads
+//    more than ranges worked out here would say. Only constants in straight line are sure;
+//  - leaving out code behind conditions that never hold: which these are only the verifier knows, path by path. This is
+//    where most of the instructions come from that we process and the kernel does not.
 #include "engine/program/liveness.h"
 
 #include <algorithm>
