@@ -113,7 +113,7 @@ bool Transfer::Atomic() {
 bool Transfer::MemAccess(int r, int off, int size, bool write, int value, bool strict_once, bool sign_extend) {
   const Reg p = reg(r);
   if (!Alignment(p, off, size, strict_once)) return false;
-  off += p.off;
+  if (!p.IsScalar()) off += p.off;  // what a number is away from another one is no offset
   auto load_unknown = [&] {
     if (!write && value >= 0) reg(value).MakeUnknown();
   };
