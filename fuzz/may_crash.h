@@ -20,7 +20,8 @@ namespace bpfsieve {
 
 // Whether the program has functions (or callbacks) and a 64-bit addition of a register that points to a stack on any way
 // through its text, possible or not; or goes back anywhere, and masks what may be a sign that was shifted through all bits; or
-// is one of a table's, and a function of it returns what a call gave, an address, or what was computed with one. False means that it cannot be the first form; true is often wrong.
+// is one of a table's, and a function of it returns what a call gave, an address, or what was computed with one. False means
+// that it cannot be the first or the third form; true is often wrong.
 bool MayCrashTheKernel(const Program& program);
 // Whether it would if more branches were pending than are kept. What makes other masks of a sign counts, too.
 bool MayCrashAtTheLimit(const Program& program);

@@ -146,8 +146,8 @@ struct Effect {
 };
 struct CallSite {
   uint32_t insn;
-  int callee;         // instance
-  bool by_helper;     // any number of times, also never
+  int callee;      // instance
+  bool by_helper;  // any number of times, also never
 };
 
 struct Instance {
@@ -631,7 +631,7 @@ class Analysis {
   // The helper calls the function back with what it was given for it: none of the other arguments points to a stack.
   void CallBack(uint32_t i, const Callback& callback, const State& s) {
     const Value function = s.regs[callback.function], given = s.regs[callback.function + 1];
-    if (function.kind() != Value::kFunction || function.payload() < 0) {  // of several functions, which may read all of it
+    if (function.kind() != Value::kFunction || function.payload() < 0) {  // one of several, which may read all of it
       NoteReadAll(i, Closure(s, given.levels()));
       return;
     }

@@ -14,8 +14,8 @@ inline constexpr int kStackBytes = 512;  // MAX_BPF_STACK
 inline constexpr int kUnknownSize = -1;
 
 // What a register or slot holds, with respect to the stack, in 32 bits so that states are cheap to copy and compare:
-//   payload  20 bits: the constant, the map's or the subprogram's index, signed; or two signed halves, the lowest and the highest offset
-//            from the frame's fp. More than one, where paths meet: compilers merge the tails of branches
+//   payload  20 bits: the constant, the map's or the subprogram's index, signed; or two signed halves, the lowest and the
+//            highest offset from the frame's fp. More than one, where paths meet: compilers merge the tails of branches
 //   levels    8 bits: the frames that it may point into; zero: not a stack pointer
 //   kind      3 bits
 //   maybe     1 bit: of a pointer, may also be something that is no stack pointer. Reads through it still happen, but a

@@ -45,7 +45,8 @@ sed -i 's/^Requires.private:/Requires:/' "$deps/lib/pkgconfig/libbpf.pc"
 # the rest comes in through CMake
 cmake -S "$SRC/bpfsieve" -B "$WORK/bpfsieve" -G Ninja -DCMAKE_BUILD_TYPE=None -DBUILD_SHARED_LIBS=OFF -DBPFSIEVE_TESTS=OFF \
   -DBPFSIEVE_ABSL_SOURCE="$SRC/abseil" -DBPFSIEVE_TBB_SOURCE="$SRC/onetbb" -DBPFSIEVE_JSON_SOURCE="$SRC/json" \
-  -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DBPFSIEVE_CLI11_SOURCE="$SRC/cli11" -DZLIB_LIBRARY="$deps/lib/libz.a" -DZLIB_INCLUDE_DIR="$deps/include" >/dev/null
+  -DBPFSIEVE_CLI11_SOURCE="$SRC/cli11" -DZLIB_LIBRARY="$deps/lib/libz.a" -DZLIB_INCLUDE_DIR="$deps/include" \
+  -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
 cmake --build "$WORK/bpfsieve" -j "$jobs" --target fuzz/targets/all
 
 "$WORK/bpfsieve/fuzz/targets/seeds" "$SRC/bpfsieve" "$WORK/seeds"
