@@ -9,11 +9,6 @@ add_library(bpfsieve_warnings INTERFACE)
 target_compile_options(bpfsieve_warnings INTERFACE -Wall -Wextra -Wno-missing-field-initializers
   $<$<BOOL:${BPFSIEVE_WERROR}>:-Werror>)
 
-# GCC does not know which of the headers that come precompiled are the system's, and warns of its own library.
-if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
-  target_compile_options(bpfsieve_warnings INTERFACE -Wno-array-bounds -Wno-stringop-overflow)
-endif()
-
 # GCC copies and clears structures of a few hundred bytes by string instructions, which take as long to begin as it takes
 # to move a whole register file of ours; the C library knows the processor.
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
