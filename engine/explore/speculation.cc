@@ -12,7 +12,10 @@ namespace {
 
 constexpr uint32_t kPredictions = 4096;   // entries of the table of guesses
 constexpr int64_t kWindow = 4096;         // pieces ahead, on top of one for each checkpoint; each is about 2 KiB
-constexpr int kHungrySpins = 4200;         // looks for an offer before a helper gives its thread back
+constexpr int kHungrySpins = 512;          // looks for an offer before a helper sleeps
+constexpr std::chrono::milliseconds kHungrySleep{10};  // before it gives its thread back
+constexpr int kMaxGuesses = 64;            // newest ones, of those at one place, that a state is compared with
+constexpr std::chrono::microseconds kWindowSleep{20};  // of a helper that is too far ahead, at first; then longer
 constexpr uint32_t kMaxVisits = 12;       // of a piece: what may have to be executed again
 constexpr size_t kGarbage = 32;           // pieces that the search returns at once
 constexpr int kOfferSpins = 50;           // that the search waits for somebody to take what it offered
@@ -181,7 +184,11 @@ Speculation::Speculation(const Context& context, const SearchLimits& limits, Sea
 Speculation::~Speculation() { pool_.states.Share(false); }
 
 void Speculation::Stop(SpeculationStats& stats) {
-  stop_.store(true, std::memory_order_relaxed);
+  {
+    const std::lock_guard<std::mutex> lock(offers_mutex_);  // so that nobody is between asking and sleeping
+    stop_.store(true, std::memory_order_relaxed);
+  }
+  offers_changed_.notify_all();
   group_.wait();
   for (Segment* segment : offers_) DropOwner(segment, pool_);
   offers_.clear();
@@ -250,20 +257,25 @@ void Speculation::Serve() {
   helpers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
+void Speculation::AddOffer(Segment* segment) {
+  {
+    const std::lock_guard<std::mutex> lock(offers_mutex_);
+    offers_.push_back(segment);
+    offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
+  }
+  offers_changed_.notify_one();
+}
+
 // Null: there is none for a long time. The caller counts as hungry, and does not any more afterwards.
 Segment* Speculation::WaitForOffer() {
+  const auto stop = [&] { return stop_.load(std::memory_order_relaxed); };
+  for (int spins = 0; spins < kHungrySpins && offered_.load(std::memory_order_relaxed) == 0 && !stop(); ++spins) Pause(spins);
   Segment* segment = nullptr;
-  for (int spins = 0; spins < kHungrySpins && !stop_.load(std::memory_order_relaxed); ++spins) {
-    if (offered_.load(std::memory_order_relaxed) == 0) {
-      Pause(spins);
-      continue;
-    }
-    const std::lock_guard<std::mutex> lock(offers_mutex_);
-    if (offers_.empty()) continue;
+  std::unique_lock<std::mutex> lock(offers_mutex_);
+  if (offers_changed_.wait_for(lock, kHungrySleep, [&] { return !offers_.empty() || stop(); }) && !stop()) {
     segment = offers_.front();
     offers_.pop_front();
     offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
-    break;
   }
   hungry_.fetch_sub(1, std::memory_order_relaxed);
   return segment;
@@ -279,14 +291,13 @@ void Speculation::Explore(Helper& helper) {
     }
     if (WindowFull()) {
       helper.recalled = TakeRecall();
-      Pause(spins++);
+      // The search has thousands of pieces to retire first.
+      std::this_thread::sleep_for(kWindowSleep * (1 << std::min(spins++, 5)));
       continue;
     }
     spins = 0;
     if (helper.stack.size() > 1 && Hungry()) {
-      const std::lock_guard<std::mutex> lock(offers_mutex_);
-      offers_.push_back(helper.stack[helper.stack.size() - 2]);
-      offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
+      AddOffer(helper.stack[helper.stack.size() - 2]);
       helper.stack.erase(helper.stack.end() - 2);
     }
     Clean(helper);
@@ -452,6 +463,7 @@ Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, c
   const PreciseMarks& predicted = predicted_[key.insn % kPredictions];
   Found found;
   bool proof = true;
+  int guesses = 0;
   Shake();
   visited_.Visit(key.insn, key.callsite, [&](Checkpoint& guess) {
     Checkpoint::Shared& c = guess.shared;
@@ -462,6 +474,8 @@ Speculation::Found Speculation::LookUp(Helper& helper, const Segment* segment, c
         found.loop = true;
         return false;
       }
+    } else if (++guesses > kMaxGuesses) {
+      return false;
     } else if (OnTheWay(guess, segment)) {
       found.loop = true;
       return false;
@@ -523,9 +537,7 @@ bool Speculation::Offer(Segment* segment) {
   if (segment->offered || segment->status.load(std::memory_order_relaxed) != Segment::Status::kIdle) return false;
   segment->offered = true;
   segment->owners.fetch_add(1, std::memory_order_relaxed);
-  const std::lock_guard<std::mutex> lock(offers_mutex_);
-  offers_.push_back(segment);
-  offered_.store(static_cast<uint32_t>(offers_.size()), std::memory_order_relaxed);
+  AddOffer(segment);
   return true;
 }
 

@@ -42,6 +42,7 @@
 #include <oneapi/tbb/task_group.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -247,6 +248,7 @@ class Speculation {
   void Wake();
   void Serve();
   void Explore(Helper& helper);
+  void AddOffer(Segment* segment);
   Segment* WaitForOffer();
   bool TakeRecall();
   void Run(Helper& helper, Segment* segment);
@@ -284,6 +286,7 @@ class Speculation {
   alignas(64) std::atomic<uint32_t> hungry_{0};
   std::atomic<uint32_t> offered_{0};
   std::mutex offers_mutex_;
+  std::condition_variable offers_changed_;         // or stop_
   std::deque<Segment*> offers_;
   std::vector<std::unique_ptr<Helper>> idle_;      // between two tasks
   struct Garbage {
