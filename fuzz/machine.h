@@ -224,7 +224,7 @@ class Machine {
   bool Cast(KfuncKind kind, Word* result);
   bool IsHeld(const Region& g) const;
 
-  bool Fault(const char* what);
+  [[gnu::cold]] bool Fault(const char* what);
   bool NotModelled(std::string what);
   bool Read(int r);
   Word& reg(int r) { return frames_[static_cast<size_t>(depth_ - 1)].regs[static_cast<size_t>(r)]; }

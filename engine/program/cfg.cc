@@ -28,7 +28,7 @@ constexpr uint16_t kArgRegs = 0x3e;         // R1..R5
 constexpr uint16_t kCallerSavedRegs = 0x3f;  // R0..R5
 constexpr uint16_t kTrackedRegs = 0x3ff;     // R10 never changes
 
-Finding MakeFinding(Rule rule, uint32_t insn, std::string message) {
+[[gnu::cold]] Finding MakeFinding(Rule rule, uint32_t insn, std::string message) {
   Finding finding;
   finding.rule = rule;
   finding.insn = insn;
