@@ -1,6 +1,4 @@
 // bpfsieve rules, version: about the tool itself.
-#include <CLI/CLI.hpp>
-#include <memory>
 #include <string>
 
 #include "absl/strings/str_format.h"
@@ -9,9 +7,8 @@
 #include "engine/report/finding.h"
 
 namespace bpfsieve {
-namespace {
 
-int PrintRules(bool markdown) {
+int RunRules(bool markdown) {
   if (markdown) absl::PrintF("| code | meaning | what usually mends it |\n|---|---|---|\n");
   for (int i = 0; i < RuleCount(); ++i) {
     const RuleInfo& rule = GetRuleInfo(static_cast<Rule>(i));
@@ -22,22 +19,12 @@ int PrintRules(bool markdown) {
       absl::PrintF("%-20s %s\n", std::string(rule.code), std::string(rule.summary));
     }
   }
-  return 0;
+  return kExitAllAccepted;
 }
 
-}  // namespace
-
-Command AddRules(CLI::App* app) {
-  auto markdown = std::make_shared<bool>(false);
-  app->add_flag("--markdown", *markdown, "As a table in Markdown");
-  return [markdown] { return PrintRules(*markdown); };
-}
-
-Command AddVersion(CLI::App*) {
-  return [] {
-    absl::PrintF("bpfsieve %s, profile Linux 6.18\n", BPFSIEVE_VERSION);
-    return 0;
-  };
+int RunVersion() {
+  absl::PrintF("bpfsieve %s, profile Linux 6.18\n", BPFSIEVE_VERSION);
+  return kExitAllAccepted;
 }
 
 }  // namespace bpfsieve

@@ -1,5 +1,4 @@
 // bpfsieve generate: programs to test a verifier with.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -21,16 +20,6 @@
 namespace bpfsieve {
 namespace {
 
-struct RawGenerateOptions {
-  uint64_t seed = 0;
-  uint64_t count = 1;
-  double broken = -1;  // below 0: the size's own
-  std::string size = "small";
-  std::string shape;
-  std::vector<uint32_t> shape_sizes;
-  std::string folder;
-};
-
 bool Write(const std::string& path, const Object& object, std::string_view note) {
   std::ofstream out(path, std::ios::binary);
   out << AsmFileText(object, note);
@@ -39,7 +28,7 @@ bool Write(const std::string& path, const Object& object, std::string_view note)
   return static_cast<bool>(out);
 }
 
-int RunShapes(const RawGenerateOptions& raw) {
+int RunShapes(const GenerateCommand& raw) {
   for (const uint32_t size : raw.shape_sizes) {
     const std::shared_ptr<Object> object = MakeShape(raw.shape, size);
     if (object == nullptr) {
@@ -57,7 +46,9 @@ int RunShapes(const RawGenerateOptions& raw) {
   return kExitAllAccepted;
 }
 
-int RunGenerate(const RawGenerateOptions& raw) {
+}  // namespace
+
+int RunGenerate(const GenerateCommand& raw) {
   GenerateOptions options = raw.size == "big" ? GenerateOptions::Big() : GenerateOptions{};
   options.kernel_objects = false;  // so that a text means the same on every machine
   if (raw.broken >= 0) options.broken = raw.broken;
@@ -75,28 +66,6 @@ int RunGenerate(const RawGenerateOptions& raw) {
     if (!Write(absl::StrCat(raw.folder, "/", seed, ".bpfasm"), *Generate(seed, options), note)) return kExitUsage;
   }
   return kExitAllAccepted;
-}
-
-}  // namespace
-
-Command AddGenerate(CLI::App* app) {
-  auto raw = std::make_shared<RawGenerateOptions>();
-  app->add_option("FOLDER", raw->folder, "Where to; made if it is not there")->required();
-  app->add_option("--seed", raw->seed, "Of the first program; the next ones count up");
-  app->add_option("--count", raw->count, "How many programs")->check(CLI::Range(uint64_t{1}, uint64_t{10'000'000}));
-  app->add_option("--broken", raw->broken, "Share of fragments with a defect, 0 to 1; default by size")
-      ->check(CLI::Range(0.0, 1.0));
-  app->add_option("--size", raw->size, "small, or big: thousands of instructions")
-      ->check(CLI::IsMember({"small", "big"}));
-  std::vector<std::string> names;
-  for (const Shape& shape : Shapes()) names.emplace_back(shape.name);
-  CLI::Option* shape =
-      app->add_option("--shape", raw->shape, "No random programs, but one of known shape, for measuring: SHAPE-N.bpfasm")
-          ->check(CLI::IsMember(names));
-  CLI::Option* sizes = app->add_option("--shape-size", raw->shape_sizes, "The shape's sizes, comma-separated");
-  sizes->delimiter(',')->needs(shape);
-  shape->needs(sizes);
-  return [raw] { return RunGenerate(*raw); };
 }
 
 }  // namespace bpfsieve

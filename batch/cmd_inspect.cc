@@ -1,5 +1,4 @@
 // bpfsieve disasm, list: what is in an object.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -18,21 +17,8 @@
 namespace bpfsieve {
 namespace {
 
-struct InspectOptions {
-  std::string path, type, kernel_btf, prog = "*";
-};
-
-std::shared_ptr<InspectOptions> AddInspectOptions(CLI::App* app) {
-  auto options = std::make_shared<InspectOptions>();
-  app->add_option("PATH", options->path, "The object")->required();
-  app->add_option("PROGRAM", options->prog, "Glob of the programs; default all");
-  app->add_option("--type", options->type, "Type of the programs whose section name does not tell it");
-  app->add_option("--kernel-btf", options->kernel_btf, "BTF to resolve against: a file, or none");
-  return options;
-}
-
 // Prints the reason and sets the exit code where the object cannot be read.
-std::unique_ptr<ObjectFile> Open(const InspectOptions& options, int* exit_code) {
+std::unique_ptr<ObjectFile> Open(const InspectCommand& options, int* exit_code) {
   absl::StatusOr<std::string> bytes = ReadFile(options.path);
   if (!bytes.ok()) {
     absl::FPrintF(stderr, "bpfsieve: %s\n", std::string(bytes.status().message()));
@@ -68,7 +54,9 @@ void PrintProgram(const Object& object, const Program& program) {
   absl::PrintF("\n");
 }
 
-int Disasm(const InspectOptions& options) {
+}  // namespace
+
+int RunDisasm(const InspectCommand& options) {
   int exit_code = kExitAllAccepted;
   const std::unique_ptr<ObjectFile> file = Open(options, &exit_code);
   if (file == nullptr) return exit_code;
@@ -78,7 +66,7 @@ int Disasm(const InspectOptions& options) {
   return exit_code;
 }
 
-int List(const InspectOptions& options) {
+int RunList(const InspectCommand& options) {
   int exit_code = kExitAllAccepted;
   const std::unique_ptr<ObjectFile> file = Open(options, &exit_code);
   if (file == nullptr) return exit_code;
@@ -104,16 +92,6 @@ int List(const InspectOptions& options) {
                  map.value_size, map.max_entries);
   }
   return exit_code;
-}
-
-}  // namespace
-
-Command AddDisasm(CLI::App* app) {
-  return [options = AddInspectOptions(app)] { return Disasm(*options); };
-}
-
-Command AddList(CLI::App* app) {
-  return [options = AddInspectOptions(app)] { return List(*options); };
 }
 
 }  // namespace bpfsieve

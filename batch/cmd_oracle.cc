@@ -28,40 +28,36 @@ Row KernelRow(Row row, KernelReport report) {
 
 }  // namespace
 
-Command AddOracle(CLI::App* app) {
-  auto raw = std::make_shared<RawOptions>();
-  AddOptions(app, raw.get(), /*for_oracle=*/true);
-  return [raw]() -> int {
-    absl::StatusOr<BatchOptions> options = Resolve(*raw);
-    if (!options.ok()) {
-      absl::FPrintF(stderr, "bpfsieve oracle: %s\n", std::string(options.status().message()));
-      return kExitUsage;
+int RunOracle(const RawOptions& raw) {
+  absl::StatusOr<BatchOptions> options = Resolve(raw);
+  if (!options.ok()) {
+    absl::FPrintF(stderr, "bpfsieve oracle: %s\n", std::string(options.status().message()));
+    return kExitUsage;
+  }
+  const Capabilities caps = CapabilitiesWithout(options->verify.without);
+  if (absl::Status s = OracleAvailable(caps); !s.ok()) {
+    absl::FPrintF(stderr, "bpfsieve oracle: the kernel cannot be asked: %s\n", std::string(s.message()));
+    return kExitUsage;
+  }
+  const ObjectFile* target = options->verify.target.object;
+  const OracleOptions ask = {.log_level = options->verify.log_level,
+                             .test_state_freq = options->verify.test_state_freq,
+                             .strict_alignment = options->verify.strict_alignment,
+                             .target = target != nullptr ? &target->object() : nullptr,
+                             .target_program = options->verify.target.program,
+                             .target_function = options->verify.target.function};
+  return RunBatch(*options, [&](const std::string& path, const TypedObject& object,
+                                const std::vector<size_t>& wanted) {
+    std::map<size_t, KernelOracle> oracles;  // by reading: maps are shared by the programs of one
+    std::vector<Row> rows;
+    for (size_t i : wanted) {
+      const auto [reading, index] = object.progs[i];
+      const ObjectFile& file = object.readings[reading];
+      auto it = oracles.try_emplace(reading, file.object(), caps).first;
+      rows.push_back(KernelRow(ProgramRow(path, file, index), it->second.Ask(index, ask)));
     }
-    const Capabilities caps = CapabilitiesWithout(options->verify.without);
-    if (absl::Status s = OracleAvailable(caps); !s.ok()) {
-      absl::FPrintF(stderr, "bpfsieve oracle: the kernel cannot be asked: %s\n", std::string(s.message()));
-      return kExitUsage;
-    }
-    const ObjectFile* target = options->verify.target.object;
-    const OracleOptions ask = {.log_level = options->verify.log_level,
-                               .test_state_freq = options->verify.test_state_freq,
-                               .strict_alignment = options->verify.strict_alignment,
-                               .target = target != nullptr ? &target->object() : nullptr,
-                               .target_program = options->verify.target.program,
-                               .target_function = options->verify.target.function};
-    return RunBatch(*options, [&](const std::string& path, const TypedObject& object,
-                                  const std::vector<size_t>& wanted) {
-      std::map<size_t, KernelOracle> oracles;  // by reading: maps are shared by the programs of one
-      std::vector<Row> rows;
-      for (size_t i : wanted) {
-        const auto [reading, index] = object.progs[i];
-        const ObjectFile& file = object.readings[reading];
-        auto it = oracles.try_emplace(reading, file.object(), caps).first;
-        rows.push_back(KernelRow(ProgramRow(path, file, index), it->second.Ask(index, ask)));
-      }
-      return rows;
-    });
-  };
+    return rows;
+  });
 }
 
 }  // namespace bpfsieve

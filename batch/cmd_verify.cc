@@ -69,22 +69,18 @@ std::vector<Row> VerifyObject(const std::string& path, const TypedObject& object
 
 }  // namespace
 
-Command AddVerify(CLI::App* app) {
-  auto raw = std::make_shared<RawOptions>();
-  AddOptions(app, raw.get(), /*for_oracle=*/false);
-  return [raw]() -> int {
-    absl::StatusOr<BatchOptions> options = Resolve(*raw);
-    if (!options.ok()) {
-      absl::FPrintF(stderr, "bpfsieve verify: %s\n", std::string(options.status().message()));
-      return kExitUsage;
-    }
-    options->verify.threads = static_cast<unsigned>(options->jobs);
-    options->verify.interrupt = &InterruptFlag();
-    return RunBatch(*options, [&](const std::string& path, const TypedObject& object,
-                                  const std::vector<size_t>& wanted) {
-      return VerifyObject(path, object, wanted, options->verify);
-    });
-  };
+int RunVerify(const RawOptions& raw) {
+  absl::StatusOr<BatchOptions> options = Resolve(raw);
+  if (!options.ok()) {
+    absl::FPrintF(stderr, "bpfsieve verify: %s\n", std::string(options.status().message()));
+    return kExitUsage;
+  }
+  options->verify.threads = static_cast<unsigned>(options->jobs);
+  options->verify.interrupt = &InterruptFlag();
+  return RunBatch(*options, [&](const std::string& path, const TypedObject& object,
+                                const std::vector<size_t>& wanted) {
+    return VerifyObject(path, object, wanted, options->verify);
+  });
 }
 
 }  // namespace bpfsieve

@@ -3,16 +3,11 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-#include <cstring>
 #include <exception>
-#include <string>
-#include <utility>
-#include <vector>
+#include <variant>
 
 #include "absl/strings/str_format.h"
 #include "batch/commands.h"
-#include "batch/options.h"
 
 namespace {
 
@@ -24,31 +19,17 @@ void OnAbort(int) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app{"The Linux kernel's verdict on BPF programs, without a kernel.", "bpfsieve"};
-  app.require_subcommand(1);
-  app.set_version_flag("-V,--version", std::string("bpfsieve ") + BPFSIEVE_VERSION);
-  std::vector<std::pair<CLI::App*, bpfsieve::Command>> commands;
-  const auto add = [&](const char* name, const char* what, bpfsieve::Command (*options)(CLI::App*)) {
-    CLI::App* command = app.add_subcommand(name, what);
-    commands.emplace_back(command, options(command));
-  };
-  add("verify", "Verify objects and print each program's verdict", bpfsieve::AddVerify);
-  add("oracle", "Ask the running kernel's verifier (load only: nothing is attached or run) and print its verdicts",
-      bpfsieve::AddOracle);
-  add("disasm", "Print the instructions of an object's programs", bpfsieve::AddDisasm);
-  add("list", "List an object's programs and maps", bpfsieve::AddList);
-  add("rules", "List the rule codes that findings carry", bpfsieve::AddRules);
-  add("generate", "Write random programs, or those of a shape, as assembly text", bpfsieve::AddGenerate);
-  add("version", "Print the version and the kernel whose verdicts are given", bpfsieve::AddVersion);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? bpfsieve::kExitAllAccepted : bpfsieve::kExitUsage;
-  }
-  for (const auto& [command, run] : commands) {
-    if (command->parsed()) return run();
-  }
-  return bpfsieve::kExitUsage;
+  using namespace bpfsieve;
+  const std::variant<CommandLine, int> parsed = ParseCommandLine(argc, argv);
+  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  const CommandLine& line = std::get<CommandLine>(parsed);
+  if (line.command == "verify") return RunVerify(line.options);
+  if (line.command == "oracle") return RunOracle(line.options);
+  if (line.command == "disasm") return RunDisasm(line.inspect);
+  if (line.command == "list") return RunList(line.inspect);
+  if (line.command == "rules") return RunRules(line.markdown);
+  if (line.command == "generate") return RunGenerate(line.generate);
+  return RunVersion();
 }
 
 }  // namespace

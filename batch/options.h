@@ -13,10 +13,6 @@
 #include "batch/type_list.h"
 #include "bpfsieve/verify.h"
 
-namespace CLI {
-class App;
-}
-
 namespace bpfsieve {
 
 // Exit codes of the program.
@@ -24,7 +20,7 @@ enum ExitCode { kExitAllAccepted = 0, kExitSomeNot = 1, kExitUsage = 2, kExitInt
 
 enum class Format { kTable, kCsv, kJson };
 
-// As the command line has them.
+// As the command line (command_line.h) has them.
 struct RawOptions {
   std::vector<std::string> paths;
   std::vector<std::string> emit, sort, filters;
@@ -37,9 +33,6 @@ struct RawOptions {
   int log_level = 0;
   VerifyOptions verify;  // log_level, without and target aside
 };
-// Adds them to a subcommand. The oracle does without our budgets, explanations and choice of BTF.
-void AddOptions(CLI::App* app, RawOptions* options, bool for_oracle);
-
 // Checked and resolved.
 struct BatchOptions {
   std::vector<std::string> paths;

@@ -1,7 +1,5 @@
 // Command lines of `verify` and `oracle`: one argument a line; the first byte chooses. What is understood and resolved is what
 // the rest of the program takes for granted, and reads the same a second time.
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11,24 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "batch/options.h"
+#include "batch/command_line.h"
 #include "fuzz/targets/budget.h"
 
 namespace {
 
 using namespace bpfsieve;
-
-bool Parse(std::vector<std::string> arguments, bool for_oracle, RawOptions* raw) {
-  CLI::App app("fuzzed");
-  AddOptions(&app, raw, for_oracle);
-  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-  try {
-    app.parse(std::move(arguments));
-  } catch (const CLI::ParseError&) {
-    return false;
-  }
-  return true;
-}
 
 // What a command line says, in one text.
 std::string Summary(const BatchOptions& o) {
@@ -49,8 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<std::string> arguments =
       absl::StrSplit(absl::string_view(reinterpret_cast<const char*>(data + 1), size - 1), '\n');
   RawOptions raw, again;
-  const bool understood = Parse(arguments, for_oracle, &raw);
-  if (Parse(arguments, for_oracle, &again) != understood) Finding("a command line that is understood at times");
+  const bool understood = ParseOptions(arguments, for_oracle, &raw);
+  if (ParseOptions(arguments, for_oracle, &again) != understood) Finding("a command line that is understood at times");
   if (!understood) return 0;
   // Files are not read here.
   if (!raw.types_file.empty() || std::any_of(raw.filters.begin(), raw.filters.end(), [](const std::string& f) { return f.starts_with('@'); })) {
