@@ -89,6 +89,10 @@ TEST_F(CliTest, WrongUsageIsTwo) {
   EXPECT_EQ(Run("verify good.bpfasm -j 0").exit_code, 2);
 }
 
+TEST_F(CliTest, OptionsMayComeBeforePaths) {
+  EXPECT_THAT(Records("verify -f good -o csv -e prog -s prog good.bpfasm bad.bpfasm"), ElementsAre(ElementsAre("good")));
+}
+
 TEST_F(CliTest, AnExtensionIsVerifiedAgainstItsTarget) {
   Write("target.bpfasm", ".type xdp\n.prog one\nr1 = 1\ncall f\nr0 = 2\nexit\n.func f global u64\nr0 = r1\nexit\n");
   Write("extension.bpfasm", ".type ext\n.attach_target f\n.prog e\nr1 = 1\ncall g\nexit\n.func g\nr0 = r1\nexit\n");

@@ -16,15 +16,21 @@ void AddOptions(CLI::App* app, RawOptions* o, bool for_oracle) {
   app->add_option("PATH", o->paths, "Objects: files, folders (searched for *.o, *.bpfasm, *.bin), globs, @LIST files")
       ->required();
 
-  app->add_option("-e,--emit", o->emit, "Fields to print, comma-separated")->group("Output")->type_name("FIELDS");
+  // One argument each, so that a PATH may follow.
+  app->add_option("-e,--emit", o->emit, "Fields to print, comma-separated")
+      ->group("Output")
+      ->type_name("FIELDS")
+      ->allow_extra_args(false);
   app->add_option("-s,--sort", o->sort, "Fields to sort by; FIELD< ascends, FIELD> descends. Default: input order")
       ->group("Output")
-      ->type_name("FIELDS");
+      ->type_name("FIELDS")
+      ->allow_extra_args(false);
   app->add_option("-f,--filter", o->filters,
                   "GLOB, FILEGLOB/PROGGLOB, 'FIELD OP VALUE', @FILE with one per line; ! in front leaves out. May be "
                   "repeated. Programs that names exclude are not verified; fields exclude from the output only")
       ->group("Output")
-      ->type_name("FILTER");
+      ->type_name("FILTER")
+      ->allow_extra_args(false);
   app->add_option("-o,--output-format", o->format, "table, csv, json (one object per line)")
       ->group("Output")
       ->check(CLI::IsMember({"table", "csv", "json"}));
