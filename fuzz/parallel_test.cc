@@ -103,6 +103,7 @@ TEST(Parallel, TheCorpusGivesTheReportsOfOneThread) {
       VerifyOptions options;
       options.explain = true;
       options.parallel_stats = true;
+      options.max_processed = 100'000;  // two never end
       options.target = read->Attach();
       const std::string expected = Text(Verify(*object, i, options));
       for (oneapi::tbb::task_arena* arena : {&two, &three, &eight, &sixty_four}) {
@@ -230,11 +231,11 @@ TEST(Parallel, WhatFunctionsShareIsComparedBetweenThem) {
 TEST(Parallel, AFunctionFollowsWhatWasRecordedBefore) {
   int used = 0, of_no_use = 0;
   for (int straight : {0, 1, 2, 8, 9}) {
-    std::string text = ".type xdp\n.origin test\n.prog main\nr6 = 0\nloop:\nr6 += 1\nif r6 < 30000 goto loop\n"
+    std::string text = ".type xdp\n.origin test\n.prog main\nr6 = 0\nloop:\nr6 += 1\nif r6 < 10000 goto loop\n"
                        "r1 = 0\nr1 = 0\nr1 = 0\nr1 = 0\nr1 = 0\nr1 = 0\ngoto there\nthere:\n";
     for (int i = 0; i < straight; ++i) text += "r1 = 1\n";
     text += "r1 = 1\ncall one\nr0 = 2\nexit\n";
-    text += ".func one global\nif r1 > 7 goto on\nr1 = 0\non:\nr2 = 5000\nagain:\nr2 += -1\nif r2 != 0 goto again\n"
+    text += ".func one global\nif r1 > 7 goto on\nr1 = 0\non:\nr2 = 2000\nagain:\nr2 += -1\nif r2 != 0 goto again\n"
             "r0 = 0\nexit\n";
     (FunctionsOf(text, 1'000'000, straight >= 8) > 0 ? used : of_no_use) += 1;
   }

@@ -49,7 +49,7 @@ std::string ReadFile(const std::filesystem::path& path) {
   return text.str();
 }
 
-// Imports once for all tests of this file; removes what was imported at the end.
+// Imports and loads once for all tests of this file; removes what was imported at the end.
 class RawTests : public ::testing::Test {
  protected:
   struct Row {
@@ -69,6 +69,7 @@ class RawTests : public ::testing::Test {
   static void TearDownTestSuite() {
     if (dir_ != nullptr) std::filesystem::remove_all(*dir_);
     delete dir_;
+    loaded_.clear();
   }
   void SetUp() override {
     constexpr int kNoSource = 3;
@@ -88,14 +89,18 @@ class RawTests : public ::testing::Test {
     return rows;
   }
   static absl::StatusOr<std::shared_ptr<const Object>> Load(const Row& row) {
-    return LoadObject(ReadFile(*dir_ / row.file), row.file, {});
+    const auto [it, fresh] = loaded_.try_emplace(row.file, nullptr);
+    if (fresh) it->second = LoadObject(ReadFile(*dir_ / row.file), row.file, {});
+    return it->second;
   }
 
   static std::filesystem::path* dir_;
   static int status_;
+  static std::map<std::string, absl::StatusOr<std::shared_ptr<const Object>>> loaded_;  // by file
 };
 std::filesystem::path* RawTests::dir_ = nullptr;
 int RawTests::status_ = -1;
+std::map<std::string, absl::StatusOr<std::shared_ptr<const Object>>> RawTests::loaded_;
 
 TEST_F(RawTests, EveryTestBecomesAFileAndARow) {
   const std::vector<Row> rows = Index();
