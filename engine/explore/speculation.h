@@ -28,13 +28,13 @@
 // - What the helpers know of visited states (VisitedMap) decides only where they stop: a stale or wrong guess costs
 //   time. The one thing that the search takes over from a look-up, `checked`, is a proof: see LookUpKey.
 //
-// Turned down, after trying: a list of all pending states in sequential order under a lock, of which helpers take the
-// earliest (most paths are a few instructions long, so that taking one cost more than executing it); giving the oldest
-// pending states away, the roots of the largest parts of the tree (by the time the search comes there it knows states that
-// prune most of it); a state kept for every prune point (three times the copies, all of them cold when they are read). Turned down before: workers
-// that prune on their own and a merge afterwards (the kernel's rules for when to record and to forget a state depend on
-// the order, so the merge would be the search again; deciding by the path alone costs up to six times the instructions
-// on real programs); a lock around one table (an answer that depends on the schedule).
+// Turned down, after trying: a list of all pending states in sequential order under a lock, of which helpers take the earliest
+// (most paths are a few instructions long, so that taking one cost more than executing it); giving the oldest pending states
+// away, the roots of the largest parts of the tree (by the time the search comes there it knows states that prune most of it);
+// a state kept for every prune point (three times the copies, all of them cold when they are read). Turned down before: workers
+// that prune on their own and a merge afterwards (the kernel's rules for when to record and to forget a state depend on the
+// order, so the merge would be the search again; deciding by the path alone costs up to six times the instructions on real
+// programs); a lock around one table (an answer that depends on the schedule).
 #ifndef BPFSIEVE_ENGINE_EXPLORE_SPECULATION_H_
 #define BPFSIEVE_ENGINE_EXPLORE_SPECULATION_H_
 

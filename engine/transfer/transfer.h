@@ -240,7 +240,7 @@ class Transfer {
   };
 
   // All checks return false after recording a finding.
-  // Cold: what leads to them is kept apart from what runs, which is half as large without.
+  // Cold: the compiler keeps what leads to them apart from what runs.
   [[gnu::cold]] bool Fail(Rule rule, int reg, std::string message);
   [[gnu::cold]] bool Unsupported(std::string feature);
   [[gnu::cold]] bool Unset(int reg);
