@@ -103,7 +103,6 @@ TEST(Parallel, TheCorpusGivesTheReportsOfOneThread) {
       VerifyOptions options;
       options.explain = true;
       options.parallel_stats = true;
-      options.max_processed = 100'000;  // two never end
       options.target = read->Attach();
       const std::string expected = Text(Verify(*object, i, options));
       for (oneapi::tbb::task_arena* arena : {&two, &three, &eight, &sixty_four}) {
