@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <ctime>
 #include <fstream>
@@ -16,6 +17,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -45,14 +48,14 @@ int Run(int argc, char** argv) {
   bool keep_going = false, shrink = false;
   std::string folder, text_file;
   CheckOptions check;
-  uint64_t parallel_every = 128, naive_every = 4;
+  uint64_t parallel_every = 127, naive_every = 3;  // neither divides a period of the settings
   app.add_option("--seconds", seconds, "CPU time of this process");
   app.add_option("--seed", seed, "the first one");
   app.add_option("--programs", programs, "at most so many");
   app.add_option("--broken", broken, "defects in programs, 0 to 1; otherwise several in turn");
   app.add_option("--runs", check.runs, "on the machine, of each accepted program");
   app.add_option("--naive-every", naive_every, "programs of which one goes to the naive explorer; 0: none");
-  app.add_option("--parallel-every", parallel_every, "programs of which one is searched with a helper too; 0: none");
+  app.add_option("--parallel-every", parallel_every, "rows of 32 programs of which one is searched with a helper too; 0: none");
   app.add_flag("--keep-going", keep_going, "do not stop at a violation");
   app.add_flag("--shrink", shrink, "make the program of a violation smaller");
   app.add_option("--out", folder, "write each violation's program to this folder, which exists, as seed-N.bpfasm")
@@ -93,15 +96,23 @@ int Run(int argc, char** argv) {
   const double begin = CpuSeconds();
   std::map<std::string, uint64_t> found;
   Checker checker(check);
+  // Some programs are made in a row, as the generator and the verifier put each other's code out of the processor's caches.
+  std::vector<std::shared_ptr<const Object>> row(16);
   for (uint64_t n = 0; n < programs; ++n) {
-    if (n % 16 == 0 && CpuSeconds() - begin > seconds) break;
+    if (n % row.size() == 0) {
+      if (CpuSeconds() - begin > seconds) break;
+      for (uint64_t i = 0; i < std::min(row.size(), programs - n); ++i) {
+        GenerateOptions settings = SettingsFor(seed + n + i, broken);
+        settings.processor_number = true;
+        row[i] = Generate(seed + n + i, settings);
+      }
+    }
     const uint64_t at = seed + n;
-    checker.options().parallel = parallel_every != 0 && at % parallel_every == 0;
+    // A helper's thread goes on looking for work for longer than a program takes: there are more in a row for it.
+    checker.options().parallel = parallel_every != 0 && at / 32 % parallel_every == 0;
     checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
     checker.options().caps = CapabilitiesFor(at);
-    GenerateOptions settings = SettingsFor(at, broken);
-    settings.processor_number = true;
-    const std::shared_ptr<Object> object = Generate(at, settings);
+    const std::shared_ptr<const Object> object = std::move(row[n % row.size()]);
     const std::optional<Violation> v = checker.Check(object, 0, at);
     if (!v) continue;
     ++found[v->oracle];
