@@ -48,7 +48,7 @@ int Run(int argc, char** argv) {
   bool keep_going = false, shrink = false;
   std::string folder, text_file;
   CheckOptions check;
-  uint64_t parallel_every = 127, naive_every = 3;  // neither divides a period of the settings
+  uint64_t parallel_every = 127, naive_every = 4;
   app.add_option("--seconds", seconds, "CPU time of this process");
   app.add_option("--seed", seed, "the first one");
   app.add_option("--programs", programs, "at most so many");
@@ -110,7 +110,8 @@ int Run(int argc, char** argv) {
     const uint64_t at = seed + n;
     // A helper's thread goes on looking for work for longer than a program takes: there are more in a row for it.
     checker.options().parallel = parallel_every != 0 && at / 32 % parallel_every == 0;
-    checker.options().naive_steps = naive_every != 0 && at % naive_every == 0 ? naive_steps : 0;
+    // Settings (settings.h) go with the seed's remainders: these are to be of all kinds.
+    checker.options().naive_steps = naive_every != 0 && (at + at / 4) % naive_every == 0 ? naive_steps : 0;
     checker.options().caps = CapabilitiesFor(at);
     const std::shared_ptr<const Object> object = std::move(row[n % row.size()]);
     const std::optional<Violation> v = checker.Check(object, 0, at);
