@@ -27,7 +27,8 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   ++counts_.programs;
   counts_.insns += program.insns.size();
   VerifyOptions verify;
-  verify.max_processed = options_.max_processed;
+  // Where there are measures against speculation, loops that the search does not get through are many.
+  verify.max_processed = options_.caps.perfmon ? options_.max_processed : std::min<uint64_t>(options_.max_processed, 4000);
   verify.test_state_freq = seed % 2 == 0;  // more states recorded are more chances to cut off too much
   visits_.Clear(program.insns.size());
   const Passes passes(*object, program, options_.caps);
@@ -52,8 +53,9 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   }
   ++(accepted ? counts_.accepted : counts_.rejected);
   if (options_.naive_steps > 0 && options_.caps.perfmon) {  // it knows nothing of speculation
-    const NaiveResult naive =
-        ExploreNaively(passes, {.max_steps = std::min(options_.naive_steps, 64 + 8 * result.stats.processed)});
+    uint64_t steps = options_.naive_steps;
+    if (options_.naive_ratio > 0) steps = std::min(steps, 64 + options_.naive_ratio * result.stats.processed);
+    const NaiveResult naive = ExploreNaively(passes, {.max_steps = steps});
     counts_.naive += naive.decided;
     const auto allowed = [&] {
       if (!accepted) return false;

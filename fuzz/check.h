@@ -21,13 +21,11 @@
 namespace bpfsieve {
 
 struct CheckOptions {
-  // What each may cost. Of 40,000 generated programs five that are decided take a search between 2,048 and 4,095 instructions,
-  // and none takes more; of 8,600 that the naive explorer decides in 2,000 steps, 50 take it more than eight times the search's
-  // instructions, while those that it does not decide would take four fifths of its time.
-  int runs = 2;                      // on the machine, of an accepted program
+  int runs = 4;                      // on the machine, of an accepted program
   uint64_t max_run = 4000;           // instructions of one
-  uint64_t max_processed = 3000;     // of a search
-  uint64_t naive_steps = 2000;       // at most, and about eight times what the search took; 0: without the naive explorer
+  uint64_t max_processed = 20'000;   // of a search
+  uint64_t naive_steps = 2000;       // 0: without the naive explorer
+  uint64_t naive_ratio = 0;          // its steps, at most, by the search's instructions (and 64 more); 0: no such bound
   bool parallel = false;             // also with a helper, shaken
   Capabilities caps{};               // of the program's loader
 };
