@@ -20,6 +20,20 @@ std::string Summary(const SearchResult& r) {
                       r.stats.peak_states, ", ", r.stats.max_states_per_insn, " at one instruction");
 }
 
+class Both final : public StateObserver {
+ public:
+  Both(VisitLog& visits, StateLog& states) : visits_(visits), states_(states) {}
+  void At(const Context& context, uint32_t insn, const State& state) override {
+    visits_.At(context, insn, state);
+    states_.At(context, insn, state);
+  }
+  void CoveredImprecisely() override { states_.CoveredImprecisely(); }
+
+ private:
+  VisitLog& visits_;
+  StateLog& states_;
+};
+
 }  // namespace
 
 std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, int index, uint64_t seed) {
@@ -31,8 +45,10 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   verify.max_processed = options_.caps.perfmon ? options_.max_processed : std::min<uint64_t>(options_.max_processed, 4000);
   verify.test_state_freq = seed % 2 == 0;  // more states recorded are more chances to cut off too much
   visits_.Clear(program.insns.size());
+  states_.Clear(program.insns.size());
+  Both both(visits_, states_);
   const Passes passes(*object, program, options_.caps);
-  const SearchResult result = passes.Search(verify, {.observer = &visits_});
+  const SearchResult result = passes.Search(verify, {.observer = &both});
   const bool accepted = result.verdict == Verdict::kAccept;
 
   if (options_.parallel) {
@@ -71,9 +87,12 @@ std::optional<Violation> Checker::Check(std::shared_ptr<const Object> object, in
   }
   if (!accepted) return std::nullopt;
 
-  states_.Clear(program.insns.size());
-  const SearchResult exact = passes.Search(verify, {.observer = &states_, .all_precise = true});
-  const bool compare = exact.verdict == Verdict::kAccept && !states_.full();
+  bool compare = true;
+  if (states_.imprecise()) {
+    states_.Clear(program.insns.size());
+    compare = passes.Search(verify, {.observer = &states_, .all_precise = true}).verdict == Verdict::kAccept;
+  }
+  compare &= !states_.full();
   counts_.contained += compare;
   machine_.Load(*object, index);
   Containment containment(visits_, compare ? &states_ : nullptr, program.insns.size());

@@ -189,11 +189,11 @@ void StateLog::Clear(size_t insns) {
   ends_.assign(insns, Ends{});
   entries_.clear();
   items_.clear();
-  full_ = false;
+  full_ = imprecise_ = false;
 }
 
 void StateLog::At(const Context& context, uint32_t insn, const State& state) {
-  if (state.speculative) return;
+  if (state.speculative || imprecise_) return;
   if (items_.size() > kMaxItems) {
     full_ = true;
     return;

@@ -24,12 +24,16 @@
 
 namespace bpfsieve {
 
-// Is shown every state that an instruction is executed on: what an oracle compares real executions with.
+// Is shown every state that an instruction is executed on, what an oracle compares real executions with, and told of paths
+// that end where that would not do.
 class StateObserver {
  public:
   virtual ~StateObserver() = default;
   // `state` stands before `insn`, and is only there during the call.
   virtual void At(const Context& context, uint32_t insn, const State& state) = 0;
+  // A path ends as a recorded state covers its own, but only because some scalar was not relied upon: what the path would have
+  // gone on with may lie outside of all states.
+  virtual void CoveredImprecisely() {}
 };
 
 // A piece of a search: what is executed on a path from one prune point to the next. For measuring (bench/replay.cc).

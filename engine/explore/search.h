@@ -101,6 +101,8 @@ class Search {
   bool IsLoop(Checkpoint& c, const LookUpKey& key, Lazy& state);
   // Subsumption where the loader lacks CAP_PERFMON. `within`: it is not known yet what the continuation of `c` relies upon.
   bool CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, bool within);
+  // Whether it would do so if every scalar were relied upon. For observers.
+  bool CoversByRanges(const Checkpoint& c, const State& state, uint32_t id_base);
   // Whether the instruction may not do here what it does on other paths.
   bool Conflicts(const StepEffects& step, uint32_t insn) const;
   void FinishPath(const Path& path);

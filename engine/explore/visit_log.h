@@ -11,7 +11,7 @@
 namespace bpfsieve {
 
 // Not what only a processor that guesses wrong comes to. For one search at a time.
-class VisitLog : public StateObserver {
+class VisitLog final : public StateObserver {
  public:
   void Clear(size_t insns) { visited_.assign(insns, 0); }
   void At(const Context&, uint32_t insn, const State& state) override {

@@ -117,6 +117,12 @@ bool Search::CoversGuarded(Checkpoint& c, const State& state, uint32_t id_base, 
              : SubsumesGuarded(old, c.shared.precise, c.shared.masks, state, id_base, ids_, c.hint);
 }
 
+bool Search::CoversByRanges(const Checkpoint& c, const State& state, uint32_t id_base) {
+  const State& old = *c.shared.state;
+  return ctx_.caps.perfmon ? SubsumesWithin(old, c.shared.masks, /*every_slot=*/false, state, id_base, ids_)
+                           : SubsumesGuardedWithin(old, c.shared.masks, /*every_slot=*/false, state, id_base, ids_, same_scalars_);
+}
+
 bool Search::Conflicts(const StepEffects& step, uint32_t insn) const {
   const auto differs = [](auto was, auto is, auto none) { return was != none && is != none && was != is; };
   return differs(pointer_of_[insn], step.used_pointer, RegType::kNotInit) ||
@@ -160,6 +166,9 @@ Search::Visit Search::IsVisited(const LookUpKey& key, Lazy& state, Here* here, P
       if (!ctx_.caps.perfmon ? CoversGuarded(*c, Get(state), id_base, open)
           : open ? SubsumesWithin(*c->shared.state, c->shared.masks, c->visit->counted, Get(state), id_base, ids_)
                  : Subsumes(*c->shared.state, c->shared.precise, c->shared.masks, Get(state), id_base, ids_, c->hint)) {
+        if (limits_.observer != nullptr && !open && !CoversByRanges(*c, Get(state), id_base)) {
+          limits_.observer->CoveredImprecisely();
+        }
         return Prune(*c, insn, path, open);
       }
     }
