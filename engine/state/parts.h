@@ -58,7 +58,7 @@ class Depot {  // thread-safe
   // Small programs need few: the first ones lie in the depot itself. Who needs many gets them in huge pages, where the
   // system has them: a page fault costs as much as copying a state, or several. (Measured with huge pages from two
   // megabytes on: a third slower on large programs.)
-  static constexpr size_t kFirst = 4, kHuge = size_t{2} << 20;
+  static constexpr size_t kFirst = 16, kHuge = size_t{2} << 20;
   size_t Make(T** to) {
     if (left_ == 0) {
       const bool huge = made_ * sizeof(T) >= kHuge / 8;
