@@ -11,9 +11,8 @@
 // Pruning needs thought. A scalar that no check relied upon compares as equal to any other when a path is cut short, so
 // after that real values may well lie outside of all states, and nothing is wrong. There are two statements:
 //
-// - A search that covered states by ranges alone: everything has to lie within its states. Most do as they are (seven of
-//   eight generated programs); of others another search is made, in which all scalars are relied upon
-//   (SearchLimits::all_precise). It shows wrong operators, refinements, links, spills, helper results; and wrong subsumption.
+// - A search that covered states by ranges alone: everything has to lie within its states. Most do as they are; of others
+//   another search is made, in which all scalars are relied upon (SearchLimits::all_precise). It shows wrong operators, refinements, links, spills, helper results; and wrong subsumption.
 // - Of any search as it is, that an instruction was looked at is sure for every execution. That shows what went
 //   wrong with precision: code thought dead runs. Together with the machine's faults, which need no states at all, and
 //   with the naive explorer, which knows no precision, that is what can be said of it.
