@@ -159,6 +159,60 @@ constexpr Fault FaultOf(const Insn& insn) {
   }
 }
 
+// Bounds of the fields within which an instruction is right for its opcode alone; without, FaultOf() has to look. Nearly every
+// instruction is right, and which of the many questions there it is asked, a processor cannot guess.
+struct Shape {
+  uint8_t dst_end = 0, src_end = 0;          // above the last register that may be named
+  uint16_t no_off = 0xffff;                  // bits of the offset that have to be 0
+  uint32_t no_imm = 0xffffffff;              // likewise, of the immediate
+};
+constexpr std::array<Shape, 256> kShapes = [] {
+  constexpr uint8_t kReadable = kMaxReg, kWritable = kRegFp, kNone = 1, kAny = 16;
+  std::array<Shape, 256> shapes{};
+  for (int code = 0; code < 256; ++code) {
+    const Insn i = MakeInsn(code);
+    const uint8_t src = UsesX(i) ? kReadable : kNone;
+    const uint32_t no_imm = UsesX(i) ? 0xffffffff : 0;
+    Shape& s = shapes[code];
+    switch (Class(i)) {
+      case kClassAlu:
+      case kClassAlu64:
+        if (AluOp(i) == kNeg) {
+          s = {kWritable, kNone, 0xffff, 0xffffffff};
+        } else if (AluOp(i) != kEnd && (UsesX(i) || (AluOp(i) != kDiv && AluOp(i) != kMod && AluOp(i) != kLsh &&
+                                                     AluOp(i) != kRsh && AluOp(i) != kArsh))) {
+          s = {kWritable, src, 0xffff, no_imm};
+        }
+        break;
+      case kClassJmp:
+      case kClassJmp32:
+        switch (JmpOp(i)) {
+          case kCall: s = {kNone, kPseudoKfuncCall + 1, 0xffff, 0}; break;
+          case kJa:
+            if (Class(i) == kClassJmp) s = {kNone, kNone, 0, 0xffffffff};
+            break;
+          case kExit: s = {kNone, kNone, 0, 0xffffffff}; break;
+          case kJcond: break;
+          default: s = {kReadable, src, 0, no_imm};
+        }
+        break;
+      case kClassLdx: s = {kWritable, kReadable, 0, 0}; break;
+      case kClassStx:
+        if (Mode(i) != kModeAtomic) s = {kReadable, kReadable, 0, 0xffffffff};
+        break;
+      case kClassSt: s = {kReadable, kNone, 0, 0}; break;
+      default:
+        if (Mode(i) == kModeImm) s = {kWritable, kAny, 0xffff, 0};
+    }
+  }
+  return shapes;
+}();
+
+constexpr bool WithinShape(const Insn& i) {
+  const Shape& s = kShapes[i.code];
+  return (i.dst < s.dst_end) & (i.src < s.src_end) & (((i.off & s.no_off) | (i.imm & s.no_imm)) == 0);
+}
+
 EncodingError Describe(const Insn& insn, Fault fault) {
   const auto reserved = [](const char* what) {
     return Error(Kind::kReserved, absl::StrFormat("%s uses reserved fields", what));
@@ -221,6 +275,8 @@ bool IsKnownOpcode(uint8_t code) { return kKnownOpcodes[code]; }
 
 std::optional<EncodingError> CheckEncoding(const Insn* insns, size_t n) {
   for (size_t i = 0; i < n; ++i) {
+    const Insn& insn = insns[i];
+    if (kKnownOpcodes[insn.code] && !IsLdImm64(insn) && (Class(insn) != kClassLdx || insn.imm == 0)) continue;
     std::optional<EncodingError> error = CheckOpcode(insns + i, n - i);
     if (error) {
       error->insn = static_cast<uint32_t>(i);
@@ -236,6 +292,6 @@ std::optional<EncodingError> CheckInsn(const Insn& insn) {
   return fault ? std::optional(Describe(insn, fault)) : std::nullopt;
 }
 
-bool InsnIsRight(const Insn& insn) { return !FaultOf(insn); }
+bool InsnIsRight(const Insn& insn) { return WithinShape(insn) || !FaultOf(insn); }
 
 }  // namespace bpfsieve

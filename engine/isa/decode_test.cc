@@ -138,6 +138,21 @@ TEST(CheckInsn, UnusedFields) {
   }
 }
 
+TEST(InsnIsRight, WhereTheChecksFindNothing) {
+  for (int code = 0; code < 256; ++code) {
+    for (int dst : {0, 1, 9, 10, 11, 15}) {
+      for (int src : {0, 1, 2, 3, 9, 10, 11}) {
+        for (int off : {0, 1, 8, -1}) {
+          for (int imm : {0, 1, 16, 32, 64, 0x100, -1}) {
+            const Insn insn = MakeInsn(code, dst, src, off, imm);
+            ASSERT_EQ(InsnIsRight(insn), !CheckInsn(insn)) << code << " " << dst << " " << src << " " << off << " " << imm;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(CheckInsn, AtomicOperationsAndSizes) {
   for (int imm : {0x00, 0x01, 0x40, 0x41, 0x50, 0x51, 0xa0, 0xa1, 0xe1, 0xf1}) {
     EXPECT_EQ(InsnError(MakeInsn(0xdb, 10, 1, -8, imm)), "") << imm;

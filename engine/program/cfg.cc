@@ -36,30 +36,61 @@ constexpr uint16_t kTrackedRegs = 0x3ff;     // R10 never changes
   return finding;
 }
 
-bool IsCond(const Insn& i) {
-  if (!IsJmpClass(i)) return false;
-  const uint8_t op = JmpOp(i);
-  return op != kJa && op != kCall && op != kExit;
-}
-bool IsJa(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kJa; }
-bool IsExit(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kExit; }
-bool IsCall(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kCall; }
+constexpr bool IsCall(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kCall; }
+
+// Every pass asks how control leaves an instruction and which registers it takes, and for a program's mixed instructions a
+// processor cannot guess the answers: they come from tables, not from branches.
+constexpr std::array<Edge, 256> kEdges = [] {
+  std::array<Edge, 256> edges{};
+  for (int code = 0; code < 256; ++code) {
+    const Insn i = MakeInsn(code);
+    if (IsLdImm64(i)) edges[code] = Edge::kOver;
+    if (!IsJmpClass(i)) continue;
+    edges[code] = JmpOp(i) == kJa ? Edge::kJump : JmpOp(i) == kExit ? Edge::kExit : IsCall(i) ? Edge::kCall : Edge::kCond;
+  }
+  return edges;
+}();
+
+// 1 where the instruction reads its destination register, reads its source register, writes its destination register.
+struct RegUse {
+  bool reads_dst = false, reads_src = false, writes_dst = false;
+  bool otherwise = false;  // it depends on more than the opcode
+};
+constexpr std::array<RegUse, 256> kRegUses = [] {
+  std::array<RegUse, 256> uses{};
+  for (int code = 0; code < 256; ++code) {
+    const Insn i = MakeInsn(code);
+    RegUse& u = uses[code];
+    switch (Class(i)) {
+      case kClassLd:
+        u.writes_dst = IsLdImm64(i);
+        u.otherwise = Mode(i) != kModeImm;
+        break;
+      case kClassLdx: u.reads_src = u.writes_dst = true; break;
+      case kClassSt: u.reads_dst = true; break;
+      case kClassStx:
+        u.reads_dst = u.reads_src = true;
+        u.otherwise = Mode(i) == kModeAtomic;
+        break;
+      case kClassAlu:
+      case kClassAlu64:
+        u.reads_dst = AluOp(i) != kMov;
+        u.reads_src = AluOp(i) != kEnd && UsesX(i);
+        u.writes_dst = true;
+        break;
+      default:
+        u.otherwise = JmpOp(i) == kExit || JmpOp(i) == kCall;
+        u.reads_dst = JmpOp(i) != kJa && JmpOp(i) != kJcond;
+        u.reads_src = u.reads_dst && UsesX(i);
+    }
+  }
+  return uses;
+}();
 
 // Where a jump goes. 64-bit: offsets come from the program and may point anywhere.
 int64_t JumpTarget(const Insn& i, uint32_t at) {
   const int64_t off = i.code == (kClassJmp32 | kJa) ? i.imm : i.off;
   return static_cast<int64_t>(at) + off + 1;
-}
-int SuccessorsOf(const Insn& i, uint32_t at, uint32_t out[2]) {
-  if (IsExit(i)) return 0;
-  if (IsJa(i)) {
-    out[0] = static_cast<uint32_t>(JumpTarget(i, at));
-    return 1;
-  }
-  out[0] = at + (IsLdImm64(i) ? 2 : 1);
-  if (!IsCond(i)) return 1;
-  out[1] = static_cast<uint32_t>(JumpTarget(i, at));
-  return out[1] == out[0] ? 1 : 2;
 }
 int64_t CallTarget(const Insn& i, uint32_t at) { return static_cast<int64_t>(at) + i.imm + 1; }
 
@@ -121,7 +152,9 @@ class Builder {
 
   void FindNotable() {
     ArenaList<uint32_t> found(arena_);
+    cfg_->at.resize(Size());
     for (uint32_t i = 0; i < Size(); ++i) {
+      cfg_->at[i].edge = kEdges[insns_[i].code];
       if (insns_[i].code == kCodeCall || insns_[i].code == kCodeLdImm64) found.push_back(i);
     }
     cfg_->notable.assign(found.begin(), found.end());
@@ -155,7 +188,6 @@ class Builder {
     }
     std::sort(starts.begin(), starts.end());
     cfg_->subs.resize(starts.size());
-    cfg_->at.resize(Size());
     for (size_t s = 0; s < starts.size(); ++s) {
       cfg_->subs[s].start = starts[s];
       cfg_->subs[s].end = s + 1 < starts.size() ? starts[s + 1] : Size();
@@ -175,20 +207,18 @@ class Builder {
     for (Cfg::Sub& sub : cfg_->subs) {
       for (uint32_t i = sub.start; i < sub.end; ++i) {
         const Insn& insn = insns_[i];
-        if (Class(insn) == kClassLd) {
-          if (Mode(insn) == kModeAbs || Mode(insn) == kModeInd) sub.has_ld_abs = true;
-          continue;
-        }
-        if (!IsJmpClass(insn)) continue;
-        if (IsHelperCall(insn) && insn.imm == kHelperTailCall) sub.has_tail_call = true;
-        if (!IsJa(insn) && !IsCond(insn)) continue;
+        Cfg::Place& place = At(i);
+        sub.has_ld_abs |= Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd);
+        sub.has_tail_call |= IsHelperCall(insn) && insn.imm == kHelperTailCall;
+        if (place.edge != Edge::kJump && place.edge != Edge::kCond) continue;
         const int64_t target = JumpTarget(insn, i);
         jumps_back_ |= target <= i;
         if (target < sub.start || target >= sub.end) {
           return MakeFinding(Rule::kJumpRange, i, absl::StrCat("jump out of range from insn ", i, " to ", target));
         }
+        place.target = static_cast<uint32_t>(target);
         At(target).prune_point = At(target).jmp_point = true;
-        if (IsCond(insn)) At(i).prune_point = true;
+        if (place.edge == Edge::kCond) place.prune_point = true;
         if (IsMayGoto(insn)) MarkConverge(i, Converge::kMayGoto);
       }
       const uint8_t last = insns_[sub.end - 1].code;
@@ -246,12 +276,15 @@ class Builder {
       todo.pop_back();
       for (bool more = true; more;) {  // straight on
         ++reached;
-        const Insn& insn = insns_[static_cast<size_t>(i)];
         const auto at = static_cast<uint32_t>(i);
-        if (IsPseudoCall(insn) || IsPseudoFunc(insn)) reach(CallTarget(insn, at));
-        if (IsCond(insn)) reach(JumpTarget(insn, at));
-        if (IsExit(insn)) break;
-        i = IsJa(insn) ? JumpTarget(insn, at) : i + (IsLdImm64(insn) ? 2 : 1);
+        const Cfg::Place& place = At(i);
+        if (place.edge == Edge::kExit) break;
+        if (place.edge == Edge::kCond) reach(place.target);
+        if (place.edge == Edge::kCall || place.edge == Edge::kOver) {
+          const Insn& insn = insns_[at];
+          if (IsPseudoCall(insn) || IsPseudoFunc(insn)) reach(CallTarget(insn, at));
+        }
+        i = place.edge == Edge::kJump ? place.target : i + 1 + (place.edge == Edge::kOver);
         more = !std::exchange(seen_[static_cast<size_t>(i)], 1);
       }
     }
@@ -381,7 +414,7 @@ class Builder {
           component.push_back(w);
         }
         uint32_t next[2];
-        const int count = SuccessorsOf(insns_[w], w, next);
+        const int count = Successors(*cfg_, w, next);
         bool descended = false;
         while (edge[w] < count) {
           const uint32_t s = next[edge[w]];
@@ -415,35 +448,20 @@ class Builder {
     uint16_t use = 0, def = 0;
   };
   RegEffect EffectOf(const Insn& i) const {
+    const RegUse u = kRegUses[i.code];
+    if (u.otherwise) return OtherEffectOf(i);
+    return {static_cast<uint16_t>(u.reads_dst << i.dst | u.reads_src << i.src), static_cast<uint16_t>(u.writes_dst << i.dst)};
+  }
+  RegEffect OtherEffectOf(const Insn& i) const {
+    if (JmpOp(i) == kExit && IsJmpClass(i)) return {1, 0};
+    if (IsCall(i)) return {static_cast<uint16_t>(ArgRegs(i)), kCallerSavedRegs};
+    // Legacy packet loads leave the program on failure and take R6: the kernel calls everything live before them.
+    if (Class(i) == kClassLd) return {0xffff, 0};
     const uint16_t dst = static_cast<uint16_t>(1u << i.dst), src = static_cast<uint16_t>(1u << i.src);
-    const uint16_t all = 0xffff;
-    switch (Class(i)) {
-      case kClassLd:
-        // Legacy packet loads leave the program on failure and take R6: the kernel calls everything live before them.
-        if (i.code == kCodeLdImm64) return {0, dst};
-        return Mode(i) == kModeImm ? RegEffect{0, 0} : RegEffect{all, 0};
-      case kClassLdx: return {src, dst};
-      case kClassSt: return {dst, 0};
-      case kClassStx:
-        if (Mode(i) != kModeAtomic) return {static_cast<uint16_t>(dst | src), 0};
-        if (i.imm == kCmpxchg) return {static_cast<uint16_t>(1 | dst | src), 1};
-        if (i.imm == kLoadAcq) return {src, dst};
-        if (i.imm == kStoreRel) return {static_cast<uint16_t>(dst | src), 0};
-        return {static_cast<uint16_t>(dst | src), (i.imm & kFetch) != 0 ? src : uint16_t{0}};
-      case kClassAlu:
-      case kClassAlu64:
-        if (AluOp(i) == kEnd) return {dst, dst};
-        if (AluOp(i) == kMov) return {UsesX(i) ? src : uint16_t{0}, dst};
-        return {UsesX(i) ? static_cast<uint16_t>(dst | src) : dst, dst};
-      default: break;
-    }
-    switch (JmpOp(i)) {
-      case kJa:
-      case kJcond: return {0, 0};
-      case kExit: return {1, 0};
-      case kCall: return {static_cast<uint16_t>(ArgRegs(i)), kCallerSavedRegs};
-      default: return {UsesX(i) ? static_cast<uint16_t>(dst | src) : dst, 0};
-    }
+    if (i.imm == kCmpxchg) return {static_cast<uint16_t>(1 | dst | src), 1};
+    if (i.imm == kLoadAcq) return {src, dst};
+    if (i.imm == kStoreRel) return {static_cast<uint16_t>(dst | src), 0};
+    return {static_cast<uint16_t>(dst | src), (i.imm & kFetch) != 0 ? src : uint16_t{0}};
   }
   // A subprogram may read all argument registers, whatever its prototype says.
   uint32_t ArgRegs(const Insn& call) const {
@@ -476,24 +494,24 @@ class Builder {
     }
   }
   void ListJumps() {
-    const auto is_jump = [this](uint32_t i) { return IsJa(insns_[i]) || IsCond(insns_[i]); };
+    const auto is_jump = [this](uint32_t i) { return At(i).edge == Edge::kJump || At(i).edge == Edge::kCond; };
     first_from_ = arena_.Make<uint32_t>(Size() + 1);
     for (uint32_t i = 0; i < Size(); ++i) {
-      if (is_jump(i)) ++first_from_[JumpTarget(insns_[i], i) + 1];
+      if (is_jump(i)) ++first_from_[At(i).target + 1];
     }
     for (uint32_t i = 0; i < Size(); ++i) first_from_[i + 1] += first_from_[i];
     jumps_from_ = arena_.Raw<uint32_t>(first_from_.back());
     const auto fill = arena_.Raw<uint32_t>(Size());
     std::copy_n(first_from_.begin(), Size(), fill.begin());
     for (uint32_t i = 0; i < Size(); ++i) {
-      if (is_jump(i)) jumps_from_[fill[JumpTarget(insns_[i], i)]++] = i;
+      if (is_jump(i)) jumps_from_[fill[At(i).target]++] = i;
     }
   }
   // Recomputes what is live before `i` from what is live before its successors; true if that changed.
   bool UpdateLiveRegs(uint32_t i) {
     if (insns_[i].code == 0) return false;  // second half of an immediate
     uint32_t next[2];
-    const int count = SuccessorsOf(insns_[i], i, next);
+    const int count = Successors(*cfg_, i, next);
     uint16_t out = 0;
     for (int k = 0; k < count; ++k) out |= At(next[k]).live_regs;
     const uint16_t in = static_cast<uint16_t>(((out & ~effects_[i].def) | effects_[i].use) & kTrackedRegs);
@@ -655,10 +673,6 @@ int Cfg::SubAt(uint32_t start) const {
   const auto it = std::lower_bound(subs.begin(), subs.end(), start,
                                    [](const Sub& sub, uint32_t value) { return sub.start < value; });
   return it != subs.end() && it->start == start ? static_cast<int>(it - subs.begin()) : -1;
-}
-
-int Successors(const Program& program, uint32_t insn, uint32_t out[2]) {
-  return SuccessorsOf(program.insns[insn], insn, out);
 }
 
 std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg, const StopSign& stop) {

@@ -25,6 +25,16 @@ enum class Converge : uint8_t {
   kCallback,  // the call of a function that calls back
 };
 
+// How control leaves an instruction.
+enum class Edge : uint8_t {
+  kNext,
+  kOver,  // a 64-bit immediate: to the instruction behind its second half
+  kCall,  // to the next, from where it comes back
+  kCond,  // to the next or to Place::target
+  kJump,  // to Place::target
+  kExit,
+};
+
 // In Place::scc: a call that runs callbacks, in no other loop; with its index. 6.18 does not take it for a loop, later kernels
 // do: what the rest of a turn relies upon is not known there before all turns are done, either.
 inline constexpr uint32_t kCallScc = 1u << 31;
@@ -44,7 +54,9 @@ struct Cfg {
     bool prune_point = false;          // states are compared and recorded here
     bool jmp_point = false;            // the path history needs an entry (jump targets)
     Converge converge = Converge::kNo; // such a loop starts its turns here; a state is always recorded
+    Edge edge = Edge::kNext;
     uint32_t scc = 0;                  // 0: in no loop; else a number, see kCallScc
+    uint32_t target = 0;               // of a jump
   };
   std::vector<Sub> subs;            // by start
   int exception_sub = -1;           // index of the exception callback, -1: none
@@ -111,9 +123,15 @@ struct HelperTraits {
 std::optional<Finding> BuildCfg(const Program& program, const HelperTraits& traits, Cfg* cfg, const StopSign& stop = {});
 
 // The instructions that may run after `insn` within its subprogram (a call goes on to the next): writes at most two
-// indices to `out`, fall-through first, and returns how many. `insn` must be below program.insns.size(); the program
-// must have passed BuildCfg's checks for the results to be in range.
-int Successors(const Program& program, uint32_t insn, uint32_t out[2]);
+// indices to `out`, fall-through first, and returns how many. Of a program that has passed BuildCfg's checks.
+inline int Successors(const Cfg& cfg, uint32_t insn, uint32_t out[2]) {
+  const Cfg::Place& place = cfg.at[insn];
+  if (place.edge == Edge::kExit) return 0;
+  out[0] = place.edge == Edge::kJump ? place.target : insn + 1 + (place.edge == Edge::kOver);
+  if (place.edge != Edge::kCond || place.target == out[0]) return 1;
+  out[1] = place.target;
+  return 2;
+}
 
 // The kernel's check_max_stack_depth: every chain of calls within 512 bytes and 8 frames, with the private stacks of
 // x86-64. `depth[s]`: bytes of stack that subprogram s uses, as exploration found them. `is_callback[s]`: s was passed

@@ -285,7 +285,7 @@ class Analysis {
 
   const Flow& FlowOf(int sub) {
     Flow& flow = flows_[sub];
-    if (flow.blocks.empty()) flow = stack_flow::FlowOf(*program_, *cfg_, sub, arena_);
+    if (flow.blocks.empty()) flow = stack_flow::FlowOf(*cfg_, sub, arena_);
     return flow;
   }
 

@@ -2,7 +2,7 @@
 
 namespace bpfsieve::stack_flow {
 
-Flow FlowOf(const Program& program, const Cfg& cfg, int sub, Arena& arena) {
+Flow FlowOf(const Cfg& cfg, int sub, Arena& arena) {
   Flow flow;
   const uint32_t start = cfg.subs[sub].start, end = cfg.subs[sub].end;
   const auto block_at = arena.Make<int>(end - start);  // where a block begins: its number, and one
@@ -13,11 +13,9 @@ Flow FlowOf(const Program& program, const Cfg& cfg, int sub, Arena& arena) {
   };
   block_at[0] = 1;
   for (uint32_t i = start; i < end; ++i) {
-    const Insn& insn = program.insns[i];
-    if (!IsJmpClass(insn) || JmpOp(insn) == kCall) continue;
-    uint32_t next[2];
-    const int count = Successors(program, i, next);
-    for (int k = 0; k < count; ++k) lead(next[k]);
+    const Cfg::Place& place = cfg.at[i];
+    if (place.edge < Edge::kCond) continue;
+    if (place.edge != Edge::kExit) lead(place.target);
     if (i + 1 < end) lead(i + 1);
   }
   const auto blocks = arena.Make<Block>(static_cast<size_t>(leaders));
@@ -31,9 +29,9 @@ Flow FlowOf(const Program& program, const Cfg& cfg, int sub, Arena& arena) {
   blocks.back().end = end;
   for (Block& block : blocks) {
     uint32_t last = block.end - 1;
-    if (last > block.start && IsLdImm64(program.insns[last - 1])) --last;  // `last` is its second half
+    if (last > block.start && cfg.at[last - 1].edge == Edge::kOver) --last;  // `last` is its second half
     uint32_t next[2];
-    const int count = Successors(program, last, next);
+    const int count = Successors(cfg, last, next);
     for (int k = 0; k < count; ++k) block.next[k] = block_at[next[k] - start] - 1;
   }
   // Postorder by an explicit stack of blocks and how many of their successors were entered.

@@ -23,7 +23,7 @@ struct Flow {
 };
 
 // Those that can be reached from the entry of `sub`. They lie in `arena`. Linear time.
-Flow FlowOf(const Program& program, const Cfg& cfg, int sub, Arena& arena);
+Flow FlowOf(const Cfg& cfg, int sub, Arena& arena);
 
 }  // namespace bpfsieve::stack_flow
 
