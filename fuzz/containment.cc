@@ -183,13 +183,79 @@ bool SlotHolds(const StateLog::Item& item, int frame, const Word& w, const Machi
   return true;
 }
 
+bool ItemHolds(const StateLog::Item& item, const Machine& machine, Links& links) {
+  const int frame = machine.base_frame() + item.frame;
+  if (item.slot) return SlotHolds(item, frame, machine.StackWord(frame, item.index), machine, links);
+  const Word& r = machine.frame(frame).regs[item.index];
+  return Holds(item.reg, r, machine) && links.Check(item.reg, r);
+}
+
+// What is claimed, and what is there.
+std::string Describe(const StateLog::Item& item, const Machine& machine) {
+  const int frame = machine.base_frame() + item.frame;
+  const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
+  std::string text = item.slot ? absl::StrCat("fp", -8 * (item.index + 1)) : absl::StrCat("R", int{item.index});
+  if (machine.frame_count() - machine.base_frame() > 1) absl::StrAppend(&text, " of frame ", int{item.frame});
+  absl::StrAppend(&text, " = ");
+  if (item.slot) absl::StrAppend(&text, "bytes 0x", absl::Hex(item.bytes), " of ");
+  AppendReg(text, item.reg, item.frame, machine.maps());
+  if (!w.set) return absl::StrCat(text, ", but was never set");
+  if (w.region < 0) return absl::StrCat(text, ", but is the number 0x", absl::Hex(w.bits));
+  const Region& g = machine.region(w.region);
+  return absl::StrCat(text, ", but is a pointer to ", g.alive ? "" : "what was ", "region ", w.region, " (kind ",
+                      static_cast<int>(g.kind), ", ", g.size, " bytes) plus ", static_cast<int64_t>(w.bits - g.base));
+}
+
 }  // namespace
 
 void StateLog::Clear(size_t insns) {
   ends_.assign(insns, Ends{});
   entries_.clear();
   items_.clear();
+  steps_.clear();
+  last_ = kNone;
   full_ = imprecise_ = false;
+}
+
+bool StateLog::OneStep(const Context& context, uint32_t insn, const State& state) {
+  const Cfg::Place& here = context.cfg->at[insn];
+  // Where no state is compared, no jump leads to: there is one way to it, from the instruction before.
+  if (last_ == kNone || here.prune_point || last_ + (context.cfg->at[last_].edge == Edge::kOver ? 2 : 1) != insn) return false;
+  const Insn& done = context.program->insns[last_];
+  const Frame& frame = *state.frames[state.cur];
+  const Reg& dst = frame.regs[done.dst];
+  const bool alu = Class(done) == kClassAlu || Class(done) == kClassAlu64;
+  const auto cur = static_cast<uint8_t>(state.cur);
+  Step step{.insn = insn};
+  if (alu || Class(done) == kClassLdx || IsLdImm64(done)) {
+    // The search goes two ways on from a mask of signs (ForkScalar), and either state is to be found.
+    if (alu && (AluOp(done) == kAnd || AluOp(done) == kOr) && static_cast<uint32_t>(dst.s.var_off.mask) == 0) return false;
+    if (dst.id != 0) return false;  // it may have to be equal to others
+    const bool known = dst.type != RegType::kNotInit && !(dst.IsScalar() && dst.s.IsUnknown());
+    if (known && (here.live_regs >> done.dst & 1) != 0) {
+      step.item = static_cast<uint32_t>(items_.size());
+      items_.emplace_back(dst, 0, cur, done.dst, false);
+    }
+  } else if (Class(done) == kClassSt || (Class(done) == kClassStx && Mode(done) == kModeMem)) {
+    if (dst.type == RegType::kStack) {
+      if (dst.frameno != state.cur || !dst.s.IsConst()) return false;
+      const int64_t at = dst.off + static_cast<int64_t>(dst.s.var_off.value) + done.off;
+      const int64_t s = (-at - 1) / kSlotBytes;
+      if (at >= 0 || s >= frame.slots || (-(at + AccessBytes(done) - 1) - 1) / kSlotBytes != s) return false;
+      const StackSlot& slot = frame.slot(static_cast<int>(s));
+      if (slot.spilled.id != 0 || (Class(done) == kClassStx && frame.regs[done.src].id != 0)) return false;
+      const bool live = (context.liveness->LiveOwn(frame.instance, insn) >> s & 1) != 0;
+      if (live && !slot.AllUnknown()) {
+        step.item = static_cast<uint32_t>(items_.size());
+        items_.emplace_back(slot.spilled, slot.Word(), cur, static_cast<uint8_t>(s), true);
+      }
+    }
+  } else {
+    return false;
+  }
+  steps_.push_back(step);
+  ++entries_.back().steps;
+  return true;
 }
 
 void StateLog::At(const Context& context, uint32_t insn, const State& state) {
@@ -198,8 +264,12 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
     full_ = true;
     return;
   }
+  const bool one_step = OneStep(context, insn, state);
+  last_ = insn;
+  if (one_step) return;
   Entry e;
   e.first = static_cast<uint32_t>(items_.size());
+  e.first_step = static_cast<uint32_t>(steps_.size());
   e.frames = state.cur + 1;
   e.locks = state.active_locks;
   for (const Ref& ref : state.refs) {
@@ -273,33 +343,18 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
   Links links;
   const StateLog::Item* items = states_->items(entry);
   for (uint32_t i = 0; i < entry.count; ++i) {
-    const StateLog::Item& item = items[i];
-    const int frame = base + item.frame;
-    if (!item.slot) {
-      const Word& r = machine.frame(frame).regs[item.index];
-      if (Holds(item.reg, r, machine) && links.Check(item.reg, r)) continue;
-    } else if (SlotHolds(item, frame, machine.StackWord(frame, item.index), machine, links)) {
-      continue;
-    }
-    if (why == nullptr) return false;
-    const Word w = item.slot ? machine.StackWord(frame, item.index) : machine.frame(frame).regs[item.index];
-    *why = item.slot ? absl::StrCat("fp", -8 * (item.index + 1)) : absl::StrCat("R", int{item.index});
-    if (entry.frames > 1) absl::StrAppend(why, " of frame ", int{item.frame});
-    absl::StrAppend(why, " = ");
-    if (item.slot) absl::StrAppend(why, "bytes 0x", absl::Hex(item.bytes), " of ");
-    AppendReg(*why, item.reg, item.frame, machine.maps());
-    if (!w.set) {
-      absl::StrAppend(why, ", but was never set");
-    } else if (w.region < 0) {
-      absl::StrAppend(why, ", but is the number 0x", absl::Hex(w.bits));
-    } else {
-      const Region& g = machine.region(w.region);
-      absl::StrAppend(why, ", but is a pointer to ", g.alive ? "" : "what was ", "region ", w.region, " (kind ",
-                      static_cast<int>(g.kind), ", ", g.size, " bytes) plus ", static_cast<int64_t>(w.bits - g.base));
-    }
+    if (ItemHolds(items[i], machine, links)) continue;
+    if (why != nullptr) *why = Describe(items[i], machine);
     return false;
   }
   return true;
+}
+
+bool Containment::MatchesStep(const Machine& machine, const StateLog::Step& step) {
+  Links links;
+  if (step.item == StateLog::kNone || ItemHolds(states_->item(step.item), machine, links)) return true;
+  violation_ = Describe(states_->item(step.item), machine);
+  return false;
 }
 
 bool Containment::Before(const Machine& machine, uint32_t insn) {
@@ -309,17 +364,30 @@ bool Containment::Before(const Machine& machine, uint32_t insn) {
     return false;
   }
   if (states_ == nullptr) return true;
+  if (entry_ != StateLog::kNone) {
+    const StateLog::Step* step = states_->step(states_->entry(entry_), steps_);
+    if (step != nullptr && step->insn == insn) {
+      ++steps_;
+      return MatchesStep(machine, *step);
+    }
+  }
+  return FindEntry(machine, insn);
+}
+
+bool Containment::FindEntry(const Machine& machine, uint32_t insn) {
   uint32_t& matched = matched_[insn];
   const uint32_t last = matched;
   const uint32_t next = last == StateLog::kNone ? StateLog::kNone : states_->entry(last).newer;
   for (uint32_t at : {next, last}) {
     if (at == StateLog::kNone || !Matches(machine, states_->entry(at), nullptr)) continue;
-    matched = at;
+    entry_ = matched = at;
+    steps_ = 0;
     return true;
   }
   for (uint32_t at = states_->oldest(insn); at != StateLog::kNone; at = states_->entry(at).newer) {
     if (at == next || at == last || !Matches(machine, states_->entry(at), nullptr)) continue;
-    matched = at;
+    entry_ = matched = at;
+    steps_ = 0;
     return true;
   }
   int n = 0;

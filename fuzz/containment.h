@@ -8,6 +8,10 @@
 // than are known, and locks just as is thought. Only what may still be read counts,
 // as the search compares no more when it takes a state to be covered by another.
 //
+// Behind an instruction in a straight line that only sets a register or stores, only that register or stack slot is recorded and
+// compared: the rest is as it was before, where it was compared. Those are three steps of five. What such an instruction changes
+// and should not is so found a few steps later, in the next whole state.
+//
 // Pruning needs thought. A scalar that no check relied upon compares as equal to any other when a path is cut short, so
 // after that real values may well lie outside of all states, and nothing is wrong. There are two statements:
 //
@@ -35,6 +39,7 @@ namespace bpfsieve {
 // The states that a search executed each instruction on, as far as they say something of what may still be read.
 class StateLog final : public StateObserver {
  public:
+  static constexpr uint32_t kNone = ~0u;
   struct Item {
     Reg reg;             // a register, or the one that was spilled to a slot
     uint64_t bytes = 0;  // slots: the kinds of the eight bytes, see StackSlot
@@ -48,8 +53,13 @@ class StateLog final : public StateObserver {
     uint32_t references = 0, locks = 0;
     uint32_t rcu = 0, preempt = 0, irq = 0;  // sections that are open
     int32_t callsites[kMaxFrames] = {};
+    uint32_t first_step = 0, steps = 0;      // that go on from it
   };
-  static constexpr uint32_t kNone = ~0u;
+  // What an instruction in a straight line set.
+  struct Step {
+    uint32_t insn = 0;     // the next
+    uint32_t item = kNone; // index of what was set; kNone: nothing is known of it, or it may not be read any more
+  };
 
   void Clear(size_t insns);
   void At(const Context& context, uint32_t insn, const State& state) override;
@@ -60,14 +70,22 @@ class StateLog final : public StateObserver {
   uint32_t oldest(uint32_t insn) const { return ends_[insn].oldest; }
   const Entry& entry(uint32_t i) const { return entries_[i]; }
   const Item* items(const Entry& e) const { return items_.data() + e.first; }
+  const Item& item(uint32_t i) const { return items_[i]; }
+  // The step after `n` of the entry's; null: there is none.
+  const Step* step(const Entry& e, uint32_t n) const { return n < e.steps ? &steps_[e.first_step + n] : nullptr; }
 
  private:
+  // Whether the instruction was reached from the state that was recorded last, by one that sets one thing; if so, that is recorded.
+  bool OneStep(const Context& context, uint32_t insn, const State& state);
+
   struct Ends {
     uint32_t oldest = kNone, newest = kNone;
   };
   std::vector<Ends> ends_;  // per instruction
   std::vector<Entry> entries_;
   std::vector<Item> items_;
+  std::vector<Step> steps_;
+  uint32_t last_ = kNone;  // the instruction of what was recorded last
   bool full_ = false, imprecise_ = false;
 };
 
@@ -83,6 +101,8 @@ class Containment : public StepWatcher {
 
  private:
   bool Matches(const Machine& machine, const StateLog::Entry& entry, std::string* why) const;
+  bool FindEntry(const Machine& machine, uint32_t insn);
+  bool MatchesStep(const Machine& machine, const StateLog::Step& step);
 
   const VisitLog& visits_;
   const StateLog* states_;
@@ -91,6 +111,7 @@ class Containment : public StepWatcher {
   // Per instruction: the state that held the last time. Turns of a loop come in the order in which the search went through
   // them, so the next one is the first to be tried.
   std::vector<uint32_t> matched_;
+  uint32_t entry_ = StateLog::kNone, steps_ = 0;  // what held before the instruction that ran last: an entry and so many steps
 };
 
 }  // namespace bpfsieve
