@@ -252,9 +252,10 @@ void Machine::PacketMoved() {
 void Machine::PushFrame(int32_t callsite, bool global) {
   Frame& f = frames_[static_cast<size_t>(depth_)];
   f.regs.fill(Word{});
+  uint64_t v = Random();
   for (size_t i = 0; i < f.stack.size(); i += 8) {
-    const uint64_t v = Random();
     std::memcpy(&f.stack[i], &v, 8);
+    v = v * 6364136223846793005 + 1442695040888963407;  // Knuth's MMIX: what nobody wrote may be anything
   }
   f.pointers.fill(-1);
   f.callsite = callsite;

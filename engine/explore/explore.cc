@@ -277,7 +277,7 @@ bool Search::FollowPath(Pending& start, Here& here) {
     }
     print_state = false;
 
-    if (IsJmpClass(prog_.insns[insn])) ++jumps_;
+    jumps_ += IsJmpClass(prog_.insns[insn]);
     const int frame = state.cur;
     step.Reset();
     transfer_.Step(state, insn, step);

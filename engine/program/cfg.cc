@@ -154,8 +154,10 @@ class Builder {
     ArenaList<uint32_t> found(arena_);
     cfg_->at.resize(Size());
     for (uint32_t i = 0; i < Size(); ++i) {
-      cfg_->at[i].edge = kEdges[insns_[i].code];
-      if (insns_[i].code == kCodeCall || insns_[i].code == kCodeLdImm64) found.push_back(i);
+      const Insn& insn = insns_[i];
+      cfg_->at[i].edge = kEdges[insn.code];
+      any_ld_abs_ |= Class(insn) == kClassLd && Mode(insn) != kModeImm;
+      if (insn.code == kCodeCall || insn.code == kCodeLdImm64) found.push_back(i);
     }
     cfg_->notable.assign(found.begin(), found.end());
   }
@@ -208,7 +210,8 @@ class Builder {
       for (uint32_t i = sub.start; i < sub.end; ++i) {
         const Insn& insn = insns_[i];
         Cfg::Place& place = At(i);
-        sub.has_ld_abs |= Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd);
+        if (any_ld_abs_) sub.has_ld_abs |= Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd);
+        if (place.edge <= Edge::kOver) continue;
         sub.has_tail_call |= IsHelperCall(insn) && insn.imm == kHelperTailCall;
         if (place.edge != Edge::kJump && place.edge != Edge::kCond) continue;
         const int64_t target = JumpTarget(insn, i);
@@ -269,6 +272,7 @@ class Builder {
     };
     reach(0);
     if (cfg_->exception_sub >= 0) reach(cfg_->subs[cfg_->exception_sub].start);
+    const bool enters = cfg_->subs.size() > 1;
     size_t reached = 0;
     while (!todo.empty()) {
       // Every edge stays in the program: jumps and calls have been checked, and every subprogram ends in one.
@@ -280,7 +284,7 @@ class Builder {
         const Cfg::Place& place = At(i);
         if (place.edge == Edge::kExit) break;
         if (place.edge == Edge::kCond) reach(place.target);
-        if (place.edge == Edge::kCall || place.edge == Edge::kOver) {
+        if (enters && (place.edge == Edge::kCall || place.edge == Edge::kOver)) {
           const Insn& insn = insns_[at];
           if (IsPseudoCall(insn) || IsPseudoFunc(insn)) reach(CallTarget(insn, at));
         }
@@ -531,6 +535,7 @@ class Builder {
   // Jumps by their target: jumps_from_[first_from_[t]..first_from_[t + 1]) are the jumps to t.
   std::span<uint32_t> first_from_, jumps_from_;
   bool jumps_back_ = false;        // some jump does, or stays where it is
+  bool any_ld_abs_ = false;
 };
 
 enum class PrivateStack : uint8_t { kUnknown, kNone, kAdaptive };
