@@ -166,7 +166,7 @@ struct Shape {
   uint16_t no_off = 0xffff;                  // bits of the offset that have to be 0
   uint32_t no_imm = 0xffffffff;              // likewise, of the immediate
 };
-constexpr std::array<Shape, 256> kShapes = [] {
+consteval std::array<Shape, 256> MakeShapes() {
   constexpr uint8_t kReadable = kMaxReg, kWritable = kRegFp, kNone = 1, kAny = 16;
   std::array<Shape, 256> shapes{};
   for (int code = 0; code < 256; ++code) {
@@ -206,9 +206,10 @@ constexpr std::array<Shape, 256> kShapes = [] {
     }
   }
   return shapes;
-}();
+}
+constexpr std::array<Shape, 256> kShapes = MakeShapes();
 
-constexpr bool WithinShape(const Insn& i) {
+bool WithinShape(const Insn& i) {
   const Shape& s = kShapes[i.code];
   return (i.dst < s.dst_end) & (i.src < s.src_end) & (((i.off & s.no_off) | (i.imm & s.no_imm)) == 0);
 }

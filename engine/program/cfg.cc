@@ -40,7 +40,7 @@ constexpr bool IsCall(const Insn& i) { return IsJmpClass(i) && JmpOp(i) == kCall
 
 // Every pass asks how control leaves an instruction and which registers it takes, and for a program's mixed instructions a
 // processor cannot guess the answers: they come from tables, not from branches.
-constexpr std::array<Edge, 256> kEdges = [] {
+consteval std::array<Edge, 256> MakeEdges() {
   std::array<Edge, 256> edges{};
   for (int code = 0; code < 256; ++code) {
     const Insn i = MakeInsn(code);
@@ -49,14 +49,15 @@ constexpr std::array<Edge, 256> kEdges = [] {
     edges[code] = JmpOp(i) == kJa ? Edge::kJump : JmpOp(i) == kExit ? Edge::kExit : IsCall(i) ? Edge::kCall : Edge::kCond;
   }
   return edges;
-}();
+}
+constexpr std::array<Edge, 256> kEdges = MakeEdges();
 
 // 1 where the instruction reads its destination register, reads its source register, writes its destination register.
 struct RegUse {
   bool reads_dst = false, reads_src = false, writes_dst = false;
   bool otherwise = false;  // it depends on more than the opcode
 };
-constexpr std::array<RegUse, 256> kRegUses = [] {
+consteval std::array<RegUse, 256> MakeRegUses() {
   std::array<RegUse, 256> uses{};
   for (int code = 0; code < 256; ++code) {
     const Insn i = MakeInsn(code);
@@ -85,7 +86,8 @@ constexpr std::array<RegUse, 256> kRegUses = [] {
     }
   }
   return uses;
-}();
+}
+constexpr std::array<RegUse, 256> kRegUses = MakeRegUses();
 
 // Where a jump goes. 64-bit: offsets come from the program and may point anywhere.
 int64_t JumpTarget(const Insn& i, uint32_t at) {
