@@ -109,12 +109,25 @@ TEST(Containment, ASpilledNumberThatIsWrongIsFound) {
             "");
 }
 
+TEST(Containment, AStoredNumberThatIsWrongIsFound) {
+  constexpr char kStored[] = "*(u64 *)(r10 -8) = 5\nr0 = *(u64 *)(r10 -8)\nexit\n";
+  EXPECT_EQ(Violated(kStored, 1, Truth), "");
+  EXPECT_NE(Violated(kStored, 1, [](State& s, StatePool& pool) {
+              pool.WritableSlot(s.frame(), 0).spilled.s = Scalar::Const(6);
+            }),
+            "");
+}
+
+TEST(Containment, AMaskOfSignsGoesOnInTwoStates) {
+  EXPECT_EQ(Violated("r2 = *(u32 *)(r1 +12)\nr2 <<= 32\nr2 s>>= 63\nr2 |= 5\nr0 = r2\nexit\n", 4, Truth), "");
+}
+
 constexpr char kRecord[] =
     "r1 = map[ring]\nr2 = 8\nr3 = 0\ncall 131\nif r0 == 0 goto end\nr1 = r0\nr2 = 0\ncall 132\nend:\nr0 = 0\nexit\n";
 
 TEST(Containment, AReferenceThatIsForgottenIsFound) {
-  EXPECT_EQ(Violated(kRecord, 6, Truth), "");
-  EXPECT_NE(Violated(kRecord, 6, [](State& s, StatePool&) { s.refs.clear(); }), "");
+  EXPECT_EQ(Violated(kRecord, 8, Truth), "");
+  EXPECT_NE(Violated(kRecord, 8, [](State& s, StatePool&) { s.refs.clear(); }), "");
 }
 
 constexpr char kLocked[] =

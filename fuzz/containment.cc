@@ -206,6 +206,15 @@ std::string Describe(const StateLog::Item& item, const Machine& machine) {
                       static_cast<int>(g.kind), ", ", g.size, " bytes) plus ", static_cast<int64_t>(w.bits - g.base));
 }
 
+StateLog::Held HeldIn(const State& state) {
+  StateLog::Held held{.locks = state.active_locks, .rcu = state.rcu_locks, .preempt = state.preempt_locks};
+  for (const Ref& ref : state.refs) {
+    held.references += ref.kind == Ref::Kind::kPointer;
+    held.irq += ref.kind == Ref::Kind::kIrq;
+  }
+  return held;
+}
+
 }  // namespace
 
 void StateLog::Clear(size_t insns) {
@@ -221,6 +230,7 @@ bool StateLog::OneStep(const Context& context, uint32_t insn, const State& state
   const Cfg::Place& here = context.cfg->at[insn];
   // Where no state is compared, no jump leads to: there is one way to it, from the instruction before.
   if (last_ == kNone || here.prune_point || last_ + (context.cfg->at[last_].edge == Edge::kOver ? 2 : 1) != insn) return false;
+  if (HeldIn(state) != entries_.back().held) return false;
   const Insn& done = context.program->insns[last_];
   const Frame& frame = *state.frames[state.cur];
   const Reg& dst = frame.regs[done.dst];
@@ -271,13 +281,7 @@ void StateLog::At(const Context& context, uint32_t insn, const State& state) {
   e.first = static_cast<uint32_t>(items_.size());
   e.first_step = static_cast<uint32_t>(steps_.size());
   e.frames = state.cur + 1;
-  e.locks = state.active_locks;
-  for (const Ref& ref : state.refs) {
-    e.references += ref.kind == Ref::Kind::kPointer;
-    e.irq += ref.kind == Ref::Kind::kIrq;
-  }
-  e.rcu = state.rcu_locks;
-  e.preempt = state.preempt_locks;
+  e.held = HeldIn(state);
   LiveMasks live = LiveAt(context, state, insn, state.cur);
   // Where a helper calls back, it is to the call that the search comes back, and there that it compares: what is dead then is
   // dead in the function as well, though alone it is thought to read everything.
@@ -328,15 +332,15 @@ bool Containment::Matches(const Machine& machine, const StateLog::Entry& entry, 
   }
   // A function that is verified on its own starts without what its callers hold. What was acquired may be null and is then
   // not held, but known until that is checked.
-  if (base == 0 && machine.held() > entry.references) {
-    if (why != nullptr) *why = absl::StrCat(machine.held(), " references are held, ", entry.references, " known");
+  if (base == 0 && machine.held() > entry.held.references) {
+    if (why != nullptr) *why = absl::StrCat(machine.held(), " references are held, ", entry.held.references, " known");
     return false;
   }
-  if (machine.locks() != entry.locks) {
-    if (why != nullptr) *why = machine.locks() > entry.locks ? "a lock is held that is not known" : "a lock is not held";
+  if (machine.locks() != entry.held.locks) {
+    if (why != nullptr) *why = machine.locks() > entry.held.locks ? "a lock is held that is not known" : "a lock is not held";
     return false;
   }
-  if (machine.rcu() != entry.rcu || machine.preempt() != entry.preempt || machine.irq() != entry.irq) {
+  if (machine.rcu() != entry.held.rcu || machine.preempt() != entry.held.preempt || machine.irq() != entry.held.irq) {
     if (why != nullptr) *why = "a section is open that is not known, or the other way round";
     return false;
   }

@@ -9,8 +9,8 @@
 // as the search compares no more when it takes a state to be covered by another.
 //
 // Behind an instruction in a straight line that only sets a register or stores, only that register or stack slot is recorded and
-// compared: the rest is as it was before, where it was compared. Those are three steps of five. What such an instruction changes
-// and should not is so found a few steps later, in the next whole state.
+// compared, and that what is held is the same as before: the rest is as it was, where it was compared. What such an instruction
+// changes and should not is so found a few steps later, in the next whole state.
 //
 // Pruning needs thought. A scalar that no check relied upon compares as equal to any other when a path is cut short, so
 // after that real values may well lie outside of all states, and nothing is wrong. There are two statements:
@@ -46,12 +46,16 @@ class StateLog final : public StateObserver {
     uint8_t frame = 0, index = 0;
     bool slot = false;
   };
+  struct Held {
+    uint32_t references = 0, locks = 0;
+    uint32_t rcu = 0, preempt = 0, irq = 0;  // sections that are open
+    friend bool operator==(const Held&, const Held&) = default;
+  };
   struct Entry {
     uint32_t first = 0, count = 0;  // items
     uint32_t newer = kNone;         // of the same instruction
     int32_t frames = 0;
-    uint32_t references = 0, locks = 0;
-    uint32_t rcu = 0, preempt = 0, irq = 0;  // sections that are open
+    Held held;
     int32_t callsites[kMaxFrames] = {};
     uint32_t first_step = 0, steps = 0;      // that go on from it
   };

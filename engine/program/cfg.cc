@@ -52,7 +52,7 @@ consteval std::array<Edge, 256> MakeEdges() {
 }
 constexpr std::array<Edge, 256> kEdges = MakeEdges();
 
-// 1 where the instruction reads its destination register, reads its source register, writes its destination register.
+// What the instruction does with the registers that it names.
 struct RegUse {
   bool reads_dst = false, reads_src = false, writes_dst = false;
   bool otherwise = false;  // it depends on more than the opcode
@@ -158,7 +158,6 @@ class Builder {
     for (uint32_t i = 0; i < Size(); ++i) {
       const Insn& insn = insns_[i];
       cfg_->at[i].edge = kEdges[insn.code];
-      any_ld_abs_ |= Class(insn) == kClassLd && Mode(insn) != kModeImm;
       if (insn.code == kCodeCall || insn.code == kCodeLdImm64) found.push_back(i);
     }
     cfg_->notable.assign(found.begin(), found.end());
@@ -212,8 +211,10 @@ class Builder {
       for (uint32_t i = sub.start; i < sub.end; ++i) {
         const Insn& insn = insns_[i];
         Cfg::Place& place = At(i);
-        if (any_ld_abs_) sub.has_ld_abs |= Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd);
-        if (place.edge <= Edge::kOver) continue;
+        if (place.edge <= Edge::kOver) {
+          sub.has_ld_abs |= Class(insn) == kClassLd && (Mode(insn) == kModeAbs || Mode(insn) == kModeInd);
+          continue;
+        }
         sub.has_tail_call |= IsHelperCall(insn) && insn.imm == kHelperTailCall;
         if (place.edge != Edge::kJump && place.edge != Edge::kCond) continue;
         const int64_t target = JumpTarget(insn, i);
@@ -274,7 +275,7 @@ class Builder {
     };
     reach(0);
     if (cfg_->exception_sub >= 0) reach(cfg_->subs[cfg_->exception_sub].start);
-    const bool enters = cfg_->subs.size() > 1;
+    const bool enters = cfg_->subs.size() > 1;  // there is something else to call
     size_t reached = 0;
     while (!todo.empty()) {
       // Every edge stays in the program: jumps and calls have been checked, and every subprogram ends in one.
@@ -537,7 +538,6 @@ class Builder {
   // Jumps by their target: jumps_from_[first_from_[t]..first_from_[t + 1]) are the jumps to t.
   std::span<uint32_t> first_from_, jumps_from_;
   bool jumps_back_ = false;        // some jump does, or stays where it is
-  bool any_ld_abs_ = false;
 };
 
 enum class PrivateStack : uint8_t { kUnknown, kNone, kAdaptive };
