@@ -48,7 +48,7 @@ int Run(int argc, char** argv) {
   bool keep_going = false, shrink = false;
   std::string folder, text_file;
   // Many programs find more than long looks at few. Of 60,000 generated ones, a search of 3,000 instructions decides all but 138,
-  // and one of 750 all but 174; those that are not decided would take a sixth of all instructions then.
+  // and one of 750 all but 174; with 3,000, those that are not decided would take a sixth of all instructions.
   // Of 8,600 that the naive explorer decides in 2,000 steps, 50 take it more than eight times the search's instructions, while
   // those that it does not decide would take four fifths of its time.
   CheckOptions check{.runs = 2, .max_processed = 750, .naive_ratio = 8};
